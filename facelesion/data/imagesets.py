@@ -1,0 +1,90 @@
+"""Images in memory with what is known of them: the values that flow from `data` to every later stage."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+from facelesion.errors import FacelesionError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled pictures of one size.
+
+    Attributes:
+        images: uint8 tensor (N, 3, H, W), RGB.
+        labels: what each picture shows (a category; for faces the person), one string per picture.
+        names: a unique name per picture (a file's path below its root, or how it was made).
+
+    Example:
+        >>> pictures = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("cup", "car"), ("a", "b"))
+        >>> len(pictures), pictures.size, pictures[[1]].labels
+        (2, 8, ('car',))
+    """
+
+    images: torch.Tensor
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
+            raise FacelesionError(
+                f"images must be uint8 of shape (N, 3, H, W), not {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        if not len(self.images) == len(self.labels) == len(self.names):
+            raise FacelesionError(
+                f"{len(self.images)} images, {len(self.labels)} labels and {len(self.names)} names do not match"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> int:
+        """Height of the pictures in pixels (they are square)."""
+        return self.images.shape[-2]
+
+    def __getitem__(self, index: Sequence[int] | torch.Tensor | slice) -> Self:
+        """The pictures at these positions, in this order, as a new set."""
+        rows = torch.arange(len(self))[torch.as_tensor(index) if not isinstance(index, slice) else index]
+        chosen = rows.tolist()
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=tuple(self.labels[i] for i in chosen),
+            names=tuple(self.names[i] for i in chosen),
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (12 hex digits) over pixels, labels and names: what a result says it was measured on."""
+        sha = hashlib.sha256(self.images.contiguous().numpy().tobytes())
+        sha.update("\0".join(self.labels + self.names).encode())
+        return sha.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class FaceSet(ImageSet):
+    """Aligned pictures of faces, with landmarks; `labels` are the people.
+
+    Attributes:
+        landmarks: float32 tensor (N, 478, 2): MediaPipe's face mesh points in pixels of the picture, x to the
+            right and y down, pixel centres at whole numbers.
+    """
+
+    landmarks: torch.Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.landmarks.ndim != 3 or self.landmarks.shape[::2] != (len(self), 2):
+            raise FacelesionError(f"landmarks must be (N, points, 2), not {tuple(self.landmarks.shape)}")
+
+    def __getitem__(self, index: Sequence[int] | torch.Tensor | slice) -> Self:
+        chosen = super().__getitem__(index)
+        rows = torch.arange(len(self))[torch.as_tensor(index) if not isinstance(index, slice) else index]
+        return replace(chosen, landmarks=self.landmarks[rows])
