@@ -52,7 +52,7 @@ def template(size: int = 112) -> Points:
 
 
 def align(
-    image: npt.NDArray[np.uint8], mesh: Points, size: int = 112
+    image: npt.NDArray[np.uint8], mesh: Points, size: int = 112, margin: int = 0
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """Cut an aligned crop out of a photograph.
 
@@ -60,18 +60,20 @@ def align(
         image: uint8 (H, W, 3), RGB.
         mesh: (478, 2) MediaPipe landmarks in pixels of `image`.
         size: side of the square crop in pixels.
+        margin: pixels added around the crop on every side, at the same scale.
 
     Returns:
-        The crop (size, size, 3), uint8 RGB, with the photograph's border repeated where it ends, and the landmarks
+        The crop (size + 2 margin, size + 2 margin, 3), uint8 RGB, with the photograph's border repeated where it ends, and the landmarks
         (478, 2) in the crop's pixels.
     """
     import cv2
 
-    matrix = similarity(five_points(mesh), template(size))
+    matrix = similarity(five_points(mesh), template(size) + margin)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     # INTER_AREA does not exist for warps: shrinking by more than two would alias, so blur first.
     if scale < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), 0.5 / scale)  # type: ignore[assignment]
-    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    side = size + 2 * margin
+    crop = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     moved = np.asarray(mesh) @ matrix[:, :2].T + matrix[:, 2]
     return crop, moved.astype(np.float32)  # type: ignore[return-value]

@@ -1,0 +1,51 @@
+# make study   installs what is needed and runs the default lesion study
+# make test    the same set-up, then code checks and every test
+# VENV=folder  where the environment lives (default: .venv here; a new lock file makes it install again)
+
+PYTHON ?= python3
+VENV ?= .venv
+LOCK := requirements.lock
+KEY := $(shell $(PYTHON) -c "import hashlib;print(hashlib.sha256(open('$(LOCK)','rb').read()).hexdigest()[:12])")
+INSTALLED := $(VENV)/.installed-$(KEY)
+BIN := $(VENV)/bin
+export PYTHONPATH := $(CURDIR)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: study test quick check install lock clean
+
+study: install
+	$(BIN)/python -m facelesion study configs/default.yaml
+
+test: check
+	$(BIN)/python -m pytest
+
+quick: check
+	$(BIN)/python -m pytest -m "not slow"
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: $(INSTALLED) $(VENV)/.project
+	@$(BIN)/python -c "import pathlib, sys; root = pathlib.Path('$(VENV)/.project').read_text().strip(); sys.exit(root != '$(CURDIR)')" \
+	  || { $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . && echo "$(CURDIR)" > $(VENV)/.project; }
+
+$(INSTALLED): $(LOCK)
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+	  || { echo "facelesion needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing into $(VENV): some gigabytes (PyTorch), a few minutes, once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement $(LOCK)
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+$(VENV)/.project: $(INSTALLED)
+	@echo none > $@
+
+# Needs `uv` (pip install uv) and the package index; reads pyproject.toml.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links -o $(LOCK) pyproject.toml
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

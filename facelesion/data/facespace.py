@@ -1,0 +1,291 @@
+"""The built-in face space: any number of new people, any number of pictures of each, with exact landmarks.
+
+A statistical face model (Cootes, Edwards & Taylor 2001; the idea of a face space: Valentine 1991): a picture is a
+vector of texture and shape coefficients, drawn as *who* (between-person covariance) plus *how they look just now*
+(within-person covariance). It was learned from photographs by `scripts/build_facespace.py`; it holds their statistics
+and no photograph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from facelesion.data.imagesets import FaceSet
+from facelesion.errors import FacelesionError
+
+Array = npt.NDArray[np.float32]
+
+CROP = 112  # side of the aligned crop, pixels
+MARGIN = 8  # the texture reaches this far beyond the crop, so that shapes may shrink
+CANVAS = CROP + 2 * MARGIN
+FILE = "facespace.npz"
+VARIABILITY = 0.6  # default share of the photographs' own within-person standard deviation
+_ANCHOR_DISTANCE = 48  # how far outside the canvas the warp has come to rest, pixels
+
+
+@dataclass(frozen=True, eq=False)
+class FaceSpace:
+    """A statistical model of faces: draw people, draw pictures of them, render them.
+
+    A face vector has `texture_count` texture coefficients, then the shape coefficients; zero is the average face.
+
+    Attributes:
+        texture_mean: (P,) mean texture: luma on the canvas, then the two chroma planes at half its resolution.
+        texture_components: (texture_count, P), one grey level per unit of coefficient.
+        shape_mean: (478, 2) mean landmarks in pixels of the crop.
+        shape_components: (shape_count, 478, 2), one pixel per unit of coefficient.
+        between, within: (K, K) factors A of the two covariances A Aᵀ, K = texture_count + shape_count.
+
+    Example:
+        >>> space = FaceSpace.load()
+        >>> faces = space.draw(people=3, pictures=2, seed=7)
+        >>> faces.images.shape, faces.landmarks.shape, faces.labels[:3]
+        (torch.Size([6, 3, 112, 112]), torch.Size([6, 478, 2]), ('person-7-0', 'person-7-0', 'person-7-1'))
+    """
+
+    texture_mean: Array
+    texture_components: Array
+    shape_mean: Array
+    shape_components: Array
+    between: Array
+    within: Array
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> FaceSpace:
+        """The face space the project carries, or another file that `save` wrote."""
+        if path is None:
+            from facelesion.models import weights_path
+
+            path = weights_path(FILE)
+        return _load(str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model in a few megabytes: components become 8-bit with a scale each."""
+        scale = np.abs(self.texture_components).max(1) / 127
+        np.savez_compressed(
+            path,
+            texture_mean=self.texture_mean.astype(np.float16),
+            texture_components=np.round(self.texture_components / scale[:, None]).astype(np.int8),
+            texture_scale=scale.astype(np.float32),
+            shape_mean=self.shape_mean.astype(np.float32),
+            shape_components=self.shape_components.astype(np.float16),
+            between=self.between.astype(np.float32),
+            within=self.within.astype(np.float32),
+        )
+
+    @property
+    def texture_count(self) -> int:
+        """How many of a vector's first coefficients are texture; the rest are shape."""
+        return len(self.texture_components)
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a face vector."""
+        return len(self.between)
+
+    def people(self, count: int, seed: int = 0) -> Array:
+        """Draw people: vectors (count, K). Person i of a seed is the same however many are drawn."""
+        noise = [np.random.default_rng((seed, 0, i)).standard_normal(self.dimensions) for i in range(count)]
+        return (np.array(noise).reshape(count, self.dimensions) @ self.between.T).astype(np.float32)
+
+    def pictures(self, people: Array, count: int, seed: int = 0, variability: float = VARIABILITY) -> Array:
+        """Draw `count` pictures of each person: vectors (people * count, K), one person's pictures together.
+
+        Args:
+            people: (people, K) vectors.
+            variability: how much of the photographs' own within-person standard deviation (pose, expression,
+                lighting) to use; 0 gives the same picture each time.
+        """
+        noise = np.array(
+            [
+                np.random.default_rng((seed, 1, person, picture)).standard_normal(self.dimensions)
+                for person in range(len(people))
+                for picture in range(count)
+            ]
+        ).reshape(len(people) * count, self.dimensions)
+        return (np.repeat(people, count, 0) + variability * noise @ self.within.T).astype(np.float32)
+
+    def draw(self, people: int, pictures: int, seed: int = 0, variability: float = VARIABILITY) -> FaceSet:
+        """New people and pictures of each, rendered: the built-in data set.
+
+        People of different seeds are different people. The same arguments give the same pixels.
+        """
+        vectors = self.pictures(self.people(people, seed), pictures, seed, variability)
+        images, landmarks = self.render(vectors)
+        labels = tuple(f"person-{seed}-{i}" for i in range(people) for _ in range(pictures))
+        names = tuple(f"{label}/{k % pictures}" for k, label in enumerate(labels))
+        return FaceSet(images, labels, names, landmarks)
+
+    def render(self, vectors: Array, batch_size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pictures of face vectors (N, K).
+
+        Returns:
+            uint8 RGB images (N, 3, 112, 112) and their landmarks (N, 478, 2) in pixels.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
+            raise FacelesionError(f"face vectors must be (N, {self.dimensions}), not {vectors.shape}")
+        images = torch.empty(len(vectors), 3, CROP, CROP, dtype=torch.uint8)
+        landmarks = torch.empty(len(vectors), *self.shape_mean.shape)
+        for start in range(0, len(vectors), batch_size):
+            rows = slice(start, start + batch_size)
+            offsets = self._offsets(vectors[rows])
+            images[rows] = (
+                _place(self._texture(vectors[rows]), offsets).round_().clamp_(0, 255).to(torch.uint8)
+            )
+            landmarks[rows] = self._landmarks(offsets)
+        return images, landmarks
+
+    def _offsets(self, vectors: Array) -> torch.Tensor:
+        shape = np.tensordot(vectors[:, self.texture_count :], self.shape_components, 1)
+        return pixel_offsets(torch.from_numpy(shape.astype(np.float32)), self.warp)
+
+    def _landmarks(self, offsets: torch.Tensor) -> torch.Tensor:
+        """Where the warp carries the mean landmarks: exact, whatever the warp's smoothing does to the shape."""
+        mean = torch.from_numpy(self.shape_mean)
+        moved = _sample(offsets, mean[None, None].expand(len(offsets), -1, -1, -1))
+        return mean + moved[:, :, 0].transpose(1, 2)
+
+    def encode(self, images: torch.Tensor, landmarks: torch.Tensor) -> Array:
+        """The face vectors (N, K) nearest to pictures (N, 3, 112, 112) with landmarks (N, 478, 2): least squares.
+
+        What lies outside the crop is unknown; the crop's border is repeated there.
+        """
+        planes = unwarp(images, landmarks - torch.from_numpy(self.shape_mean), self.warp)
+        texture = (flatten_texture(planes) - self.texture_mean) @ np.linalg.pinv(self.texture_components)
+        offset = (landmarks.numpy() - self.shape_mean).reshape(len(landmarks), -1)
+        shape = offset @ np.linalg.pinv(self.shape_components.reshape(len(self.shape_components), -1))
+        return np.concatenate([texture, shape], 1).astype(np.float32)
+
+    @cached_property
+    def warp(self) -> torch.Tensor:
+        """Sparse (CANVAS², 478) map from landmark offsets to the offset of every canvas pixel."""
+        return warp_matrix(self.shape_mean)
+
+    def _texture(self, vectors: Array) -> torch.Tensor:
+        flat = self.texture_mean + vectors[:, : self.texture_count] @ self.texture_components
+        return unflatten_texture(torch.from_numpy(flat.astype(np.float32)))
+
+
+def _place(texture: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Move shape-free textures (N, 3, CANVAS, CANVAS) by offsets (N, 2, CANVAS, CANVAS): the inverse of `unwarp`.
+
+    The warp says where a point u of the mean face goes: x = u + d(u). Rendering needs u for each pixel x, found by
+    iterating u = x - d(u); half steps keep it calm where a turned head's outline is nearly folded over.
+    """
+    x = _crop_grid().expand(len(texture), -1, -1, -1)
+    u = x
+    for _ in range(14):
+        u = u + 0.6 * (x - u - _sample(offsets, u).permute(0, 2, 3, 1))
+    return _sample(texture, u)
+
+
+def warp_matrix(shape_mean: Array) -> torch.Tensor:
+    """Piecewise-linear interpolation from the mean shape's landmarks to the canvas' pixels: sparse (CANVAS², 478).
+
+    Triangles are Delaunay's over the mean landmarks and a ring of anchors far outside, which never move.
+    """
+    from scipy.spatial import Delaunay
+
+    low, high = -MARGIN - _ANCHOR_DISTANCE, CROP + MARGIN + _ANCHOR_DISTANCE
+    side = np.linspace(low, high, 6)
+    ring = np.array([(x, y) for x in side for y in side if x in (low, high) or y in (low, high)])
+    mesh = Delaunay(np.concatenate([shape_mean.astype(np.float64), ring]))
+    pixels = _canvas_grid().reshape(-1, 2).numpy().astype(np.float64)
+    triangle = mesh.find_simplex(pixels)
+    transform = mesh.transform[triangle]
+    first_two = np.einsum("pij,pj->pi", transform[:, :2], pixels - transform[:, 2])
+    weights = np.column_stack([first_two, 1 - first_two.sum(1)])
+    corners = mesh.simplices[triangle]
+    moves = corners < len(shape_mean)
+    rows = np.broadcast_to(np.arange(len(pixels))[:, None], corners.shape)
+    indices = torch.from_numpy(np.stack([rows[moves], corners[moves]]).astype(np.int64))
+    values = torch.from_numpy(weights[moves].astype(np.float32))
+    size = (len(pixels), len(shape_mean))
+    return torch.sparse_coo_tensor(indices, values, size, check_invariants=False).coalesce()
+
+
+def pixel_offsets(landmark_offsets: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
+    """How far every pixel of the mean face moves (N, 2, CANVAS, CANVAS) when its landmarks move by (N, 478, 2)."""
+    count = len(landmark_offsets)
+    columns = landmark_offsets.float().permute(1, 0, 2).reshape(landmark_offsets.shape[1], -1)
+    moved = torch.sparse.mm(warp, columns).reshape(CANVAS, CANVAS, count, 2).permute(2, 3, 0, 1)
+    # Piecewise-linear warps crease at the face's outline, where a turned head meets the still background.
+    return _blur(moved)
+
+
+def _blur(planes: torch.Tensor, sigma: float = 2.0) -> torch.Tensor:
+    """Gaussian blur of planes (N, C, H, W), the border repeated."""
+    from torchvision.transforms.functional import gaussian_blur
+
+    return gaussian_blur(F.pad(planes, [6] * 4, mode="replicate"), [13, 13], [sigma, sigma])[..., 6:-6, 6:-6]
+
+
+def unwarp(images: torch.Tensor, landmark_offsets: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
+    """Shape-free textures (N, 3, CANVAS, CANVAS) of crops (N, 3, 112 + 2m, ...) whose landmarks are off by (N, 478, 2).
+
+    `images` may be crops or canvases; they are centred on one another.
+    """
+    border = (CANVAS - images.shape[-1]) // 2
+    planes = F.pad(images.float(), [border] * 4, mode="replicate") if border else images.float()
+    return _sample(planes, _canvas_grid() + pixel_offsets(landmark_offsets, warp).permute(0, 2, 3, 1))
+
+
+def flatten_texture(planes: torch.Tensor) -> Array:
+    """RGB textures (N, 3, CANVAS, CANVAS) as vectors (N, P): luma in full, chroma at half the resolution."""
+    red, green, blue = planes.unbind(1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = F.avg_pool2d(torch.stack([blue - luma, red - luma], 1), 2)
+    return torch.cat([luma.flatten(1), chroma.flatten(1)], 1).numpy()
+
+
+def unflatten_texture(flat: torch.Tensor) -> torch.Tensor:
+    """The inverse of `flatten_texture`, but for chroma's resolution: (N, P) to RGB (N, 3, CANVAS, CANVAS)."""
+    luma = flat[:, : CANVAS * CANVAS].reshape(-1, 1, CANVAS, CANVAS)
+    chroma = flat[:, CANVAS * CANVAS :].reshape(-1, 2, CANVAS // 2, CANVAS // 2)
+    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
+    blue, red = luma + chroma[:, :1], luma + chroma[:, 1:]
+    green = (luma - 0.299 * red - 0.114 * blue) / 0.587
+    return torch.cat([red, green, blue], 1)
+
+
+def _sample(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Canvas planes (N, C, CANVAS, CANVAS) read at `points` (N, H, W, 2), given in pixels of the crop."""
+    scaled = (points + MARGIN) * (2 / (CANVAS - 1)) - 1
+    return F.grid_sample(planes, scaled, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+@lru_cache(maxsize=1)
+def _canvas_grid() -> torch.Tensor:
+    """(x, y) of every canvas pixel, in pixels of the crop: (1, CANVAS, CANVAS, 2)."""
+    axis = torch.arange(-MARGIN, CROP + MARGIN, dtype=torch.float32)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x, y], -1)[None]
+
+
+def _crop_grid() -> torch.Tensor:
+    return _canvas_grid()[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+@lru_cache(maxsize=4)
+def _load(path: str) -> FaceSpace:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        arrays["texture_components"] = arrays["texture_components"] * arrays.pop("texture_scale")[:, None]
+        return FaceSpace(**{name: array.astype(np.float32) for name, array in arrays.items()})
+    except FileNotFoundError:
+        raise FacelesionError(
+            f"no face space at {path}: reinstall facelesion, or make one with scripts/build_facespace.py"
+        ) from None
+    except Exception as error:
+        raise FacelesionError(
+            f"{path} is not a face space ({error}): make one with scripts/build_facespace.py"
+        ) from None
