@@ -195,14 +195,15 @@ def _members(archive: Path) -> Iterator[tuple[str, bool, int, IO[bytes]]]:
         return
     with _decompressed(archive) as stream:
         metered: Any = _Metered(stream, archive)
-        with tarfile.open(fileobj=metered, mode="r:") as tar:
+        with tarfile.open(fileobj=metered, mode="r:") as opened:
+            tar: Any = opened
             for member in tar:
                 if not (member.isreg() or member.isdir()):
                     raise FacelesionError(
                         f"{archive}: member {member.name!r} is a link or special file: refused"
                     )
-                content: Any = tar.extractfile(member)  # None for a folder, which has no content
-                yield member.name, member.isdir(), member.size, content
+                # For a folder the content is None, and nobody reads it.
+                yield member.name, member.isdir(), member.size, tar.extractfile(member)
                 tar.members = []  # else a million headers stay in memory
 
 

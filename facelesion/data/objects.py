@@ -1,13 +1,15 @@
 """Things that are no faces: photographs of objects, and the built-in ones the project draws itself.
 
-The built-in objects are simple drawings (`shapes.py`) in random colours, poses and light on textured grounds. Colours,
-grounds and light are drawn alike for every category, so that only shape tells categories apart. They are the control
-task for object recognition and, with textures and scrambled faces, the non-faces of the detection task.
+The built-in objects are simple drawings (`shapes.py`) in random colours, poses and light on textured grounds.
+Colours, grounds and light are drawn alike for every category, so that only shape tells categories apart. They
+are the control task for object recognition and, with textures and scrambled faces, the non-faces of the
+detection task.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,8 @@ from facelesion.errors import FacelesionError
 CATEGORIES = tuple(MAKERS)
 TEXTURE, PHASE, TILES = "texture", "phase-scrambled face", "tile-scrambled face"
 
-Picture = npt.NDArray[np.float32]
+# float32 all along; OpenCV's own types are too wide to say so.
+Picture = npt.NDArray[Any]
 
 # Shares of the kinds in `nonfaces`, with and without faces to scramble.
 _SHARES = {"object": 0.4, TEXTURE: 0.2, PHASE: 0.2, TILES: 0.2}
@@ -34,8 +37,8 @@ def builtin_objects(per_category: int, seed: int = 0, size: int = 112) -> ImageS
 
     Args:
         per_category: pictures of each kind.
-        seed: another seed gives other exemplars, in other colours, on other grounds; the first pictures of a longer
-            set are those of a shorter one.
+        seed: another seed gives other exemplars, in other colours, on other grounds; the first pictures of a
+            longer set are those of a shorter one.
         size: side in pixels.
 
     Returns:
@@ -60,8 +63,8 @@ def builtin_exemplars(
 ) -> ImageSet:
     """Draw several pictures of each of several exemplars: individual cups, cars, houses.
 
-    An exemplar keeps its shape and colours; pose, size, light and ground change from picture to picture. It asks of
-    objects what identification asks of faces, the control that a loss of *face* identity needs.
+    An exemplar keeps its shape and colours; pose, size, light and ground change from picture to picture. It
+    asks of objects what identification asks of faces, the control that a loss of *face* identity needs.
 
     Args:
         per_category: exemplars of each kind.
@@ -84,7 +87,8 @@ def builtin_exemplars(
     if unknown:
         raise FacelesionError(f"no built-in object {unknown[0]!r}: take some of {', '.join(CATEGORIES)}")
     images = np.empty((len(categories) * per_category * pictures, size, size, 3), np.uint8)
-    labels, names = [], []
+    labels: list[str] = []
+    names: list[str] = []
     for category in categories:
         for number in range(per_category):
             exemplar = (seed, CATEGORIES.index(category), number)
@@ -99,9 +103,11 @@ def builtin_exemplars(
 def nonfaces(count: int, seed: int = 0, size: int = 112, faces: ImageSet | None = None) -> ImageSet:
     """Make pictures that are no faces, for detection: objects, textures, and scrambled faces.
 
-    Four in ten are objects, two in ten each textures, phase-scrambled faces (the same spatial frequencies and colours,
-    no shape) and tile-scrambled faces (the same parts, in the wrong places). Without `faces` to scramble, six in ten
-    are objects and four in ten textures: then skin colour alone gives faces away, so pass faces where you can.
+    Four in ten are objects, two in ten each textures, phase-scrambled faces (the same spatial frequencies and
+    colours, no shape) and tile-scrambled faces (the same parts, in the wrong places). Without `faces` to
+    scramble, six in ten
+    are objects and four in ten textures: then skin colour alone gives faces away, so pass faces where you
+    can.
 
     Args:
         count: how many.
@@ -127,8 +133,11 @@ def nonfaces(count: int, seed: int = 0, size: int = 112, faces: ImageSet | None 
     labels: list[str] = []
     for number in range(counts["object"]):
         category = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
-        # Exemplar numbers far beyond those of builtin_objects: the same seed never gives the same object twice.
-        images[len(labels)] = _object_picture(category, (seed, CATEGORIES.index(category), 10**6 + number), 0, size)
+        # Exemplar numbers far beyond those of builtin_objects: the same seed never gives the same object
+        # twice.
+        images[len(labels)] = _object_picture(
+            category, (seed, CATEGORIES.index(category), 10**6 + number), 0, size
+        )
         labels.append(category)
     for number in range(counts[TEXTURE]):
         images[len(labels)] = _texture_picture(np.random.default_rng([seed, 0x7E87, number]), size)
@@ -150,8 +159,8 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
     """Read photographs of objects: `<root>/<category>/<photograph>`, or an archive of that.
 
     Args:
-        root: the folder of categories, a folder that holds only that folder, or a tar or zip archive, which is
-            unpacked once into the cache folder.
+        root: the folder of categories, a folder that holds only that folder, or a tar or zip archive, which
+            is unpacked once into the cache folder.
         size: each photograph's largest central square is scaled to this side in pixels.
         per_category: at most so many of each category, the first by name.
 
@@ -175,7 +184,8 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
 
 
 def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    """Give every picture random phases and leave its amplitude spectrum: no shape, the same frequencies and colours.
+    """Give every picture random phases and leave its amplitude spectrum: no shape, the same frequencies and
+    colours.
 
     The same random phase is added in all three channels, so hues stay those of the picture.
 
@@ -198,7 +208,8 @@ def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
 
 def tile_scramble(images: torch.Tensor, seed: int = 0, tiles: int = 8) -> torch.Tensor:
-    """Cut every picture into tiles x tiles squares and shuffle them; where they do not divide it, it is resized.
+    """Cut every picture into tiles x tiles squares and shuffle them; where they do not divide it, it is
+    resized.
 
     Args:
         images: uint8 (N, 3, S, S).
@@ -213,7 +224,11 @@ def tile_scramble(images: torch.Tensor, seed: int = 0, tiles: int = 8) -> torch.
     pixels = _resized(images, side * tiles)
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand((count, tiles * tiles), generator=generator).argsort(1)
-    cells = pixels.reshape(count, 3, tiles, side, tiles, side).permute(0, 2, 4, 1, 3, 5).reshape(count, -1, 3, side, side)
+    cells = (
+        pixels.reshape(count, 3, tiles, side, tiles, side)
+        .permute(0, 2, 4, 1, 3, 5)
+        .reshape(count, -1, 3, side, side)
+    )
     cells = cells[torch.arange(count)[:, None], order]
     shuffled = cells.reshape(count, tiles, tiles, 3, side, side).permute(0, 3, 1, 4, 2, 5)
     return _resized(shuffled.reshape(count, 3, side * tiles, side * tiles), size)
@@ -240,21 +255,25 @@ def _apportion(count: int, shares: dict[str, float]) -> dict[str, int]:
     return whole
 
 
-# --- drawing ---------------------------------------------------------------------------------------------------
+# --- drawing
+# ---------------------------------------------------------------------------------------------------
 
 
-def _object_picture(category: str, exemplar: tuple[int, int, int], picture: int, size: int) -> npt.NDArray[np.uint8]:
+def _object_picture(
+    category: str, exemplar: tuple[int, int, int], picture: int, size: int
+) -> npt.NDArray[np.uint8]:
     who = np.random.default_rng([*exemplar, 0xC0FFEE])
     shape = MAKERS[category](who)
     palette = _palette(who)
     now = np.random.default_rng([*exemplar, picture, 0xBEEF])
     ground = _ground(now, size)
     colours, cover = _draw(_posed(shape, now), palette, size)
-    surface = colours * _relief(cover, now) * _light(now, size, 0.35)
-    surface *= 1 + now.uniform(0, 0.12) * _clouds(now, size, int(now.integers(6, 30)))[..., :1]
-    cover = cover[..., None]
-    made = ground * (1 - _shadow(cover[..., 0], now)[..., None]) * (1 - cover) + surface * cover
-    return _finish(made, now)
+    mottled = 1 + _clouds(now, size, int(now.integers(6, 30)), now.uniform(0, 0.12), channels=1)
+    # Each factor is one value per pixel, so they are multiplied before they meet the three channels.
+    shading = (_relief(cover, now) * _light(now, size, 0.35) * mottled)[..., 0] * cover
+    ground *= ((1 - _shadow(cover, now)) * (1 - cover))[..., None]
+    colours *= shading[..., None]
+    return _finish(ground + colours, now)
 
 
 def _colour(rng: np.random.Generator) -> Picture:
@@ -277,7 +296,7 @@ def _posed(shape: Shape, rng: np.random.Generator) -> Shape:
     """The shape turned, stretched, sheared, mirrored and moved."""
     from dataclasses import replace
 
-    angle, scale = np.radians(rng.normal(0, 14)), rng.uniform(0.58, 0.92)
+    angle, scale = np.radians(rng.normal(0, 14)), rng.uniform(0.65, 1.0)
     stretch, shear = np.exp(rng.normal(0, 0.1)), rng.normal(0, 0.1)
     mirror = rng.choice([-1.0, 1.0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -304,10 +323,10 @@ def _draw(shape: Shape, palette: Picture, size: int) -> tuple[Picture, Picture]:
         if part.width:
             width = max(1, round(part.width * fine / 2))
             cv2.polylines(colours, corners, part.closed, colour, width, cv2.LINE_AA, fraction)
-            cv2.polylines(cover, corners, part.closed, 255, width, cv2.LINE_AA, fraction)  # type: ignore[call-overload]
+            cv2.polylines(cover, corners, part.closed, 255, width, cv2.LINE_AA, fraction)
         else:
             cv2.fillPoly(colours, corners, colour, cv2.LINE_AA, fraction)
-            cv2.fillPoly(cover, corners, 255, cv2.LINE_AA, fraction)  # type: ignore[call-overload]
+            cv2.fillPoly(cover, corners, 255, cv2.LINE_AA, fraction)
     small = cv2.resize(colours, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
     return small, cv2.resize(cover, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
@@ -318,7 +337,9 @@ def _relief(cover: Picture, rng: np.random.Generator) -> Picture:
 
     height = cv2.GaussianBlur(cover, (0, 0), rng.uniform(2, 5) * cover.shape[0] / 112)
     angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 2.5)
-    slope = np.cos(angle) * cv2.Sobel(height, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(height, cv2.CV_32F, 0, 1)
+    slope = np.cos(angle) * cv2.Sobel(height, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(
+        height, cv2.CV_32F, 0, 1
+    )
     return np.clip(1 - depth * slope * cover.shape[0] / 112, 0.4, 1.5)[..., None].astype(np.float32)
 
 
@@ -336,15 +357,20 @@ def _light(rng: np.random.Generator, size: int, strength: float) -> Picture:
     """A linear gradient of brightness (S, S, 1) about 1."""
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, strength)
     along = np.linspace(-1, 1, size, dtype=np.float32)
-    return (1 + slope * (np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]))[..., None].astype(np.float32)
+    return (1 + slope * (np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]))[..., None].astype(
+        np.float32
+    )
 
 
-def _clouds(rng: np.random.Generator, size: int, grain: int) -> Picture:
-    """Smooth noise (S, S, 3), about -1 to 1, `grain` cells along a side; larger grain, finer clouds."""
+def _clouds(
+    rng: np.random.Generator, size: int, grain: int, strength: float = 1.0, channels: int = 3
+) -> Picture:
+    """Smooth noise (S, S, channels), about -strength to strength, `grain` cells along a side."""
     import cv2
 
-    cells = rng.uniform(-1, 1, (grain, grain, 3)).astype(np.float32)
-    return cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC)
+    cells = rng.uniform(-strength, strength, (grain, grain, channels)).astype(np.float32)
+    smooth = cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC)
+    return smooth.reshape(size, size, channels)
 
 
 def _wave(rng: np.random.Generator, size: int) -> Picture:
@@ -366,12 +392,15 @@ def _ground(rng: np.random.Generator, size: int) -> Picture:
     elif kind == 1:
         # A wall and a floor.
         along = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
-        mix = np.broadcast_to(np.clip((along - np.float32(rng.uniform(0.4, 0.8))) * 20, 0, 1), (size, size, 1))
+        mix = np.broadcast_to(
+            np.clip((along - np.float32(rng.uniform(0.4, 0.8))) * 20, 0, 1), (size, size, 1)
+        )
     else:
-        mix = 0.5 + 0.5 * _clouds(rng, size, int(rng.integers(2, 9)))[..., :1]
-    ground = first + (second - first) * mix
-    ground += rng.uniform(0, 45) * _clouds(rng, size, int(rng.integers(3, 40)))
-    return ground * _light(rng, size, 0.5)
+        mix = 0.5 + 0.5 * _clouds(rng, size, int(rng.integers(2, 9)), channels=1)
+    ground = first + (second - first) * mix.astype(np.float32)
+    ground += _clouds(rng, size, int(rng.integers(3, 40)), rng.uniform(0, 45))
+    ground *= _light(rng, size, 0.5)
+    return ground
 
 
 def _texture_picture(rng: np.random.Generator, size: int) -> npt.NDArray[np.uint8]:
@@ -384,18 +413,18 @@ def _texture_picture(rng: np.random.Generator, size: int) -> npt.NDArray[np.uint
         mix = 0.5 + 0.25 * (_wave(rng, size) + _wave(rng, size))
     elif kind == 2:
         power = rng.uniform(0.4, 1.0)
-        scales = [2, 4, 8, 16, 32, 64]
-        mix = 0.5 + sum(_clouds(rng, size, grain) / grain**power for grain in scales).mean(2, keepdims=True)  # type: ignore[union-attr]
+        scales = [_clouds(rng, size, grain, grain**-power, channels=1) for grain in (2, 4, 8, 16, 32, 64)]
+        mix = 0.5 + np.sum(scales, axis=0)
     elif kind == 3:
         mix = _cells(rng, size)
     else:
         along = np.linspace(-1, 1, size, dtype=np.float32)
         x, y = rng.uniform(-1.5, 1.5, 2).astype(np.float32)
         distance = np.hypot(along[None, :] - x, (along[:, None] - y) * np.float32(rng.uniform(0.3, 1)))
-        bent = distance[..., None] + 0.1 * _clouds(rng, size, 4)[..., :1]
+        bent = distance[..., None] + 0.1 * _clouds(rng, size, 4, channels=1)
         mix = 0.5 + 0.5 * np.sin(rng.uniform(8, 40) * bent)
     made = first + (second - first) * mix.astype(np.float32)
-    made += (third - first) * 0.3 * _clouds(rng, size, int(rng.integers(2, 20)))[..., :1]
+    made += (third - first) * _clouds(rng, size, int(rng.integers(2, 20)), 0.3, channels=1)
     return _finish(made * _light(rng, size, 0.4), rng)
 
 
@@ -414,11 +443,13 @@ def _finish(made: Picture, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """The camera: saturation, contrast, softness and grain; then 8 bits."""
     import cv2
 
-    grey = made.mean(2, keepdims=True)
-    made = grey + (made - grey) * np.float32(rng.uniform(0.15, 1.1))
-    middle = np.float32(made.mean())
-    made = middle + (made - middle) * np.float32(rng.uniform(0.7, 1.1))
+    saturation, contrast = rng.uniform(0.15, 1.1), rng.uniform(0.7, 1.1)
+    # Towards grey and towards the mean brightness, as one matrix on the colours of every pixel.
+    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) / 3)
+    offset = (1 - contrast) * sum(cv2.mean(made)[:3]) / 3
+    made = cv2.transform(made, np.column_stack([matrix, np.full(3, offset)]))
     if rng.random() < 0.5:
         made = cv2.GaussianBlur(made, (0, 0), rng.uniform(0.3, 1.0) * made.shape[0] / 112)
-    made = made + rng.uniform(0, 6) * rng.standard_normal(made.shape[:2], dtype=np.float32)[..., None]
-    return np.clip(np.rint(made), 0, 255).astype(np.uint8)
+    grain = rng.standard_normal(made.shape[:2], dtype=np.float32) * np.float32(rng.uniform(0, 6))
+    made += grain[..., None]
+    return cv2.convertScaleAbs(np.maximum(made, 0, out=made))  # rounds, and holds at 255

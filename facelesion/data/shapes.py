@@ -1,7 +1,8 @@
 """Outlines of everyday things: what the built-in objects are drawn from.
 
-Each maker takes random numbers and gives one exemplar as a list of parts, in a square from -1 to 1 with y down, from
-back to front. Proportions vary between exemplars; colours are named by role and chosen by whoever draws.
+Each maker takes random numbers and gives one exemplar as a list of parts, in a square from -1 to 1 with y
+down, from back to front. Proportions vary between exemplars; colours are named by role and chosen by whoever
+draws.
 """
 
 from __future__ import annotations
@@ -75,8 +76,12 @@ def _turned(role: int, profile: list[tuple[float, float]]) -> Part:
 def _cup(r: np.random.Generator) -> Shape:
     half, high, foot = r.uniform(0.4, 0.6), r.uniform(0.4, 0.75), r.uniform(0.55, 1.0)
     reach = r.uniform(0.22, 0.38)
-    parts = [_ring(BODY, r.uniform(0.09, 0.16), half * (0.5 + foot / 2), r.uniform(-0.1, 0.1), reach, high * 0.55)]
-    parts.append(_turned(BODY, [(half, -high), (half * (0.35 + 0.65 * foot), 0.2 * high), (half * foot, high)]))
+    parts = [
+        _ring(BODY, r.uniform(0.09, 0.16), half * (0.5 + foot / 2), r.uniform(-0.1, 0.1), reach, high * 0.55)
+    ]
+    parts.append(
+        _turned(BODY, [(half, -high), (half * (0.35 + 0.65 * foot), 0.2 * high), (half * foot, high)])
+    )
     parts.append(_disc(BODY, 0, high, half * foot, 0.07))
     if r.random() < 0.5:
         top = r.uniform(-0.3, 0.2)
@@ -113,12 +118,26 @@ def _car(r: np.random.Generator) -> Shape:
     back, front = r.uniform(-0.85, -0.5), r.uniform(0.3, 0.55)
     parts = [_fill(BODY, (back, top), (back + r.uniform(0.05, 0.3), roof), (front - 0.3, roof), (front, top))]
     parts.append(
-        _fill(LIGHT, (back + 0.14, top), (back + 0.3, roof + 0.07), (front - 0.33, roof + 0.07), (front - 0.1, top))
+        _fill(
+            LIGHT,
+            (back + 0.14, top),
+            (back + 0.3, roof + 0.07),
+            (front - 0.33, roof + 0.07),
+            (front - 0.1, top),
+        )
     )
     middle = (back + front) / 2 + r.uniform(-0.1, 0.1)
     parts.append(_line(BODY, 0.06, (middle, roof), (middle, top)))
     parts.append(
-        _fill(BODY, (-0.95, top), (front, top), (0.92, top + nose), (0.97, bottom), (-0.95, bottom), (-0.98, top + 0.1))
+        _fill(
+            BODY,
+            (-0.95, top),
+            (front, top),
+            (0.92, top + nose),
+            (0.97, bottom),
+            (-0.95, bottom),
+            (-0.98, top + 0.1),
+        )
     )
     parts.append(_box(TRIM, -0.9, bottom - 0.16, 0.93, bottom - 0.1))
     for x in (r.uniform(-0.65, -0.5), r.uniform(0.45, 0.62)):
@@ -147,7 +166,12 @@ def _tree(r: np.random.Generator) -> Shape:
 
 
 def _chair(r: np.random.Generator) -> Shape:
-    half, seat, slant, back = r.uniform(0.35, 0.5), r.uniform(0.0, 0.2), r.uniform(0.1, 0.25), r.uniform(-0.95, -0.65)
+    half, seat, slant, back = (
+        r.uniform(0.35, 0.5),
+        r.uniform(0.0, 0.2),
+        r.uniform(0.1, 0.25),
+        r.uniform(-0.95, -0.65),
+    )
     leg, wide = r.uniform(0.06, 0.1), r.uniform(0.08, 0.13)
     up = seat - 0.15
     parts = [_line(DARK, leg, (x + slant, up), (x + slant, 0.72)) for x in (-half, half)]
@@ -158,7 +182,9 @@ def _chair(r: np.random.Generator) -> Shape:
     else:
         parts.append(_box(TRIM, -half + slant * 1.1, back, half + slant * 1.1, up - r.uniform(0.1, 0.35)))
     low = seat + 0.12
-    parts.append(_fill(BODY, (-half + slant, up), (half + slant, up), (half - slant, low), (-half - slant, low)))
+    parts.append(
+        _fill(BODY, (-half + slant, up), (half + slant, up), (half - slant, low), (-half - slant, low))
+    )
     parts.append(_box(TRIM, -half - slant, low, half - slant, low + 0.08))
     parts += [_line(BODY, leg, (x - slant, low), (x - slant, 0.95)) for x in (-half + 0.04, half - 0.04)]
     return parts
@@ -168,7 +194,10 @@ def _bottle(r: np.random.Generator) -> Shape:
     half, neck, shoulder = r.uniform(0.2, 0.36), r.uniform(0.07, 0.12), r.uniform(-0.4, 0.0)
     waist = half * r.uniform(0.8, 1.1)
     profile = [(neck, -0.9), (neck, shoulder - 0.2), (half, shoulder), (waist, 0.4), (half, 0.92)]
-    parts = [_turned(BODY, profile), _box(DARK, -neck * 1.25, -0.97, neck * 1.25, -0.97 + r.uniform(0.1, 0.2))]
+    parts = [
+        _turned(BODY, profile),
+        _box(DARK, -neck * 1.25, -0.97, neck * 1.25, -0.97 + r.uniform(0.1, 0.2)),
+    ]
     top = r.uniform(shoulder + 0.1, 0.3)
     label = min(half, waist) * 0.97
     parts.append(_box(LIGHT, -label, top, label, top + r.uniform(0.25, 0.5)))
@@ -186,7 +215,9 @@ def _lamp(r: np.random.Generator) -> Shape:
     parts.append(_fill(BODY, (-top, start), (top, start), (low, end), (-low, end)))
     parts.append(_line(LIGHT, 0.07, (-low, end), (low, end)))
     if r.random() < 0.5:
-        parts.append(_line(TRIM, 0.06, (-(top + low) / 2, (start + end) / 2), ((top + low) / 2, (start + end) / 2)))
+        parts.append(
+            _line(TRIM, 0.06, (-(top + low) / 2, (start + end) / 2), ((top + low) / 2, (start + end) / 2))
+        )
     return parts
 
 
@@ -194,11 +225,24 @@ def _boat(r: np.random.Generator) -> Shape:
     deck, keel, mast = r.uniform(0.3, 0.45), r.uniform(0.7, 0.9), r.uniform(-0.15, 0.15)
     left, right = r.uniform(-0.95, -0.75), r.uniform(0.75, 0.95)
     parts = [_line(DARK, 0.06, (mast, -0.95), (mast, deck))]
-    parts.append(_fill(LIGHT, (mast + 0.06, -0.9), (mast + r.uniform(0.45, 0.7), deck - 0.12), (mast + 0.06, deck - 0.12)))
+    parts.append(
+        _fill(
+            LIGHT, (mast + 0.06, -0.9), (mast + r.uniform(0.45, 0.7), deck - 0.12), (mast + 0.06, deck - 0.12)
+        )
+    )
     if r.random() < 0.75:
         high = r.uniform(-0.8, -0.3)
-        parts.append(_fill(TRIM, (mast - 0.06, high), (mast - 0.06, deck - 0.12), (mast - r.uniform(0.3, 0.6), deck - 0.12)))
-    parts.append(_fill(BODY, (left, deck), (right, deck), (right - 0.3, keel), (left + r.uniform(0.15, 0.3), keel)))
+        parts.append(
+            _fill(
+                TRIM,
+                (mast - 0.06, high),
+                (mast - 0.06, deck - 0.12),
+                (mast - r.uniform(0.3, 0.6), deck - 0.12),
+            )
+        )
+    parts.append(
+        _fill(BODY, (left, deck), (right, deck), (right - 0.3, keel), (left + r.uniform(0.15, 0.3), keel))
+    )
     parts.append(_line(TRIM, 0.07, (left + 0.05, deck + 0.1), (right - 0.07, deck + 0.1)))
     return parts
 
@@ -207,7 +251,10 @@ def _umbrella(r: np.random.Generator) -> Shape:
     half, high, edge = r.uniform(0.7, 0.92), r.uniform(0.5, 0.75), r.uniform(-0.2, 0.1)
     panels = int(r.integers(4, 8))
     hook = r.uniform(0.1, 0.18)
-    parts = [_line(DARK, 0.06, (0, edge), (0, 0.8)), _line(DARK, 0.05, (0, edge - high - 0.12), (0, edge - high))]
+    parts = [
+        _line(DARK, 0.06, (0, edge), (0, 0.8)),
+        _line(DARK, 0.05, (0, edge - high - 0.12), (0, edge - high)),
+    ]
     parts.append(Part(DARK, _arc(hook, 0.8, hook, hook, 180, 0), 0.08))
     corners = half * np.sin(np.linspace(-np.pi / 2, np.pi / 2, panels + 1))
     for i in range(panels):
@@ -231,10 +278,19 @@ def _clock(r: np.random.Generator) -> Shape:
     parts += [_disc(BODY, 0, 0, radius + rim), _disc(LIGHT, 0, 0, radius)]
     for hour in range(12):
         x, y = np.cos(hour * np.pi / 6), np.sin(hour * np.pi / 6)
-        parts.append(_line(DARK, 0.06 if hour % 3 == 0 else 0.03, (0.8 * radius * x, 0.8 * radius * y), (0.93 * radius * x, 0.93 * radius * y)))
+        parts.append(
+            _line(
+                DARK,
+                0.06 if hour % 3 == 0 else 0.03,
+                (0.8 * radius * x, 0.8 * radius * y),
+                (0.93 * radius * x, 0.93 * radius * y),
+            )
+        )
     for length, width in ((0.5, 0.09), (0.75, 0.05)):
         angle = r.uniform(0, 2 * np.pi)
-        parts.append(_line(TRIM, width, (0, 0), (length * radius * np.cos(angle), length * radius * np.sin(angle))))
+        parts.append(
+            _line(TRIM, width, (0, 0), (length * radius * np.cos(angle), length * radius * np.sin(angle)))
+        )
     parts.append(_disc(DARK, 0, 0, 0.06))
     return parts
 
@@ -267,8 +323,12 @@ def _shoe(r: np.random.Generator) -> Shape:
             (0.92, toe + 0.25), (0.95, 0.5), (-0.88, 0.5 - heel * 0.4), (-0.92, 0.1),
         )
     ]  # fmt: skip
-    parts.append(_fill(TRIM, (0.55, toe + 0.03), (0.75, toe + 0.07), (0.92, toe + 0.25), (0.95, 0.5), (0.5, 0.5)))
-    parts.append(_fill(DARK, (-0.9, 0.46 - heel * 0.4), (-0.2, 0.46), (0.96, 0.46), (0.96, 0.58), (-0.2, 0.58)))
+    parts.append(
+        _fill(TRIM, (0.55, toe + 0.03), (0.75, toe + 0.07), (0.92, toe + 0.25), (0.95, 0.5), (0.5, 0.5))
+    )
+    parts.append(
+        _fill(DARK, (-0.9, 0.46 - heel * 0.4), (-0.2, 0.46), (0.96, 0.46), (0.96, 0.58), (-0.2, 0.58))
+    )
     parts.append(_box(DARK, -0.9, 0.46 - heel * 0.4, -0.45, 0.58))
     for t in np.linspace(0.15, 0.85, int(r.integers(3, 6))):
         x, y = opening + t * (0.3 - opening), bridge + t * (toe - bridge)
@@ -301,7 +361,10 @@ def _fish(r: np.random.Generator) -> Shape:
         half = high * np.sqrt(max(0.05, 1 - ((x - 0.1) / long) ** 2)) * 0.9
         parts.append(_line(TRIM, 0.07, (x, -half), (x, half)))
     parts.append(_fill(TRIM, (0.15, 0), (-0.1, 0.15), (0.0, -0.02)))
-    parts += [_disc(LIGHT, 0.1 + long * 0.65, -high * 0.25, 0.08), _disc(DARK, 0.1 + long * 0.67, -high * 0.25, 0.045)]
+    parts += [
+        _disc(LIGHT, 0.1 + long * 0.65, -high * 0.25, 0.08),
+        _disc(DARK, 0.1 + long * 0.67, -high * 0.25, 0.045),
+    ]
     return parts
 
 
@@ -321,7 +384,9 @@ def _mushroom(r: np.random.Generator) -> Shape:
 def _guitar(r: np.random.Generator) -> Shape:
     lower, upper, waist = r.uniform(0.36, 0.46), r.uniform(0.26, 0.34), r.uniform(0.18, 0.25)
     neck = r.uniform(0.06, 0.09)
-    parts = [_turned(BODY, [(upper * 0.3, -0.2), (upper, 0.0), (waist, 0.3), (lower, 0.6), (lower * 0.4, 0.95)])]
+    parts = [
+        _turned(BODY, [(upper * 0.3, -0.2), (upper, 0.0), (waist, 0.3), (lower, 0.6), (lower * 0.4, 0.95)])
+    ]
     parts += [_disc(BODY, 0, 0.03, upper, 0.26), _disc(BODY, 0, 0.6, lower, 0.35)]
     parts += [_disc(DARK, 0, 0.25, r.uniform(0.1, 0.16)), _box(TRIM, -0.16, 0.62, 0.16, 0.7)]
     parts.append(_box(DARK, -neck, -0.8, neck, 0.15))
