@@ -1,0 +1,37 @@
+"""Figures and the report of a study, made from its run folder alone."""
+
+from facelesion.report.run_folder import (
+    COLUMNS,
+    Confusion,
+    GradCamMaps,
+    LeftOut,
+    Manifest,
+    Run,
+    StimulusExamples,
+    read_run,
+    write_config,
+    write_confusions,
+    write_gradcam,
+    write_manifest,
+    write_stimuli,
+    write_table,
+    write_training_log,
+)
+
+__all__ = [
+    "COLUMNS",
+    "Confusion",
+    "GradCamMaps",
+    "LeftOut",
+    "Manifest",
+    "Run",
+    "StimulusExamples",
+    "read_run",
+    "write_config",
+    "write_confusions",
+    "write_gradcam",
+    "write_manifest",
+    "write_stimuli",
+    "write_table",
+    "write_training_log",
+]

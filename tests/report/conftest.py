@@ -1,0 +1,149 @@
+"""A run folder with a made-up table, so that the report can be tested without a study."""
+
+import itertools
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facelesion.report import run_folder
+
+DOSES = {
+    "ablation": (0.1, 0.2, 0.4, 0.6, 0.8),
+    "noise": (0.25, 0.5, 1.0, 2.0, 4.0),
+    "dropout": (0.1, 0.3, 0.5, 0.7, 0.9),
+    "combined": (0.1, 0.2, 0.4, 0.6, 0.8),
+}
+TASKS = {
+    # task: (metric, chance, intact, how quickly it falls with the dose's rank)
+    "detection": ("accuracy", 0.5, 0.985, 0.15),
+    "identification": ("accuracy", 0.025, 0.94, 0.9),
+    "verification": ("auc", 0.5, 0.97, 0.55),
+    "objects": ("accuracy", 0.125, 0.91, 0.35),
+}
+REGIONS = ("eyebrows", "eyes", "nose", "mouth")
+STIMULI = ("intact", *(f"{kind} {region}" for kind in ("mask", "blur", "isolate") for region in REGIONS))
+LOSS = {"intact": 0.0, "mask": 0.15, "blur": 0.08, "isolate": 0.6}
+REGION_WEIGHT = {"eyebrows": 0.8, "eyes": 1.4, "nose": 0.6, "mouth": 1.0}
+
+
+def build_table(draws: int = 5, seed: int = 0, **changes: object) -> pd.DataFrame:
+    """A table in which performance falls with dose, fastest in identification, with noise over draws."""
+    random = np.random.default_rng(seed)
+    rows = []
+
+    def row(approach, lesion, dose, rank, draw, stimulus, task):
+        metric, chance, intact, speed = TASKS[task]
+        kind, _, region = stimulus.partition(" ")
+        kept = np.exp(-speed * rank) * (1 - LOSS[kind] * REGION_WEIGHT.get(region, 0)) * (
+            1 + (random.normal(0, 0.05) if rank else 0)
+        )  # fmt: skip
+        value = float(np.clip(chance + (intact - chance) * kept, 0, 1))
+        rows.append(
+            dict(
+                model="vgg_small", weights="3f2a9c01b7de", approach=approach, lesion=lesion,
+                lesion_hash=f"{zlib.crc32(f"{lesion} {draw}".encode()):012x}", sites="conv4_3,conv5_1,conv5_2",
+                dose=dose, draw=draw, seed=draw, stimulus=stimulus, task=task, metric=metric, value=value,
+                n=400, data="a1b2c3d4e5f6", study="default", chance=chance,
+            )
+        )  # fmt: skip
+
+    stimuli_of = {
+        task: STIMULI if task in ("identification", "verification") else ("intact",) for task in TASKS
+    }
+    for task in TASKS:
+        for stimulus in stimuli_of[task]:
+            row("none", "intact", 0.0, 0, 0, stimulus, task)
+            for (approach, doses), draw in itertools.product(DOSES.items(), range(draws)):
+                for rank, dose in enumerate(doses, start=1):
+                    row(
+                        approach,
+                        f"{approach} conv4_3, conv5_1, conv5_2 {dose:g}",
+                        dose,
+                        rank,
+                        draw,
+                        stimulus,
+                        task,
+                    )
+    return pd.DataFrame(rows).assign(**changes)
+
+
+@pytest.fixture(scope="session")
+def table() -> pd.DataFrame:
+    return build_table()
+
+
+@pytest.fixture(scope="session")
+def arrays() -> dict:
+    """Pictures, confusion matrices and heat maps of plausible shape, without any photograph."""
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[-1:1:112j, -1:1:112j]
+    face = np.stack([255 * np.exp(-(x**2 * 1.6 + y**2)) * tone for tone in (1.0, 0.8, 0.7)], -1)
+    for eye in (-0.35, 0.35):
+        face[np.hypot(x - eye, y + 0.25) < 0.12] = 30
+    face = face.clip(0, 255).astype(np.uint8)
+    images = np.stack([face] * len(STIMULI))
+    images[1:, 30:50, 20:92] //= 3
+    people = tuple(f"person {i:02d}" for i in range(40))
+    intact = np.diag(random.integers(8, 11, 40)) + (random.random((40, 40)) < 0.02)
+    damaged = np.diag(random.integers(2, 6, 40)) + random.integers(0, 2, (40, 40))
+    layers = ("conv1_2", "conv3_3", "conv5_3")
+    heat = np.stack(
+        [
+            [
+                np.exp(-((x - dx * (c + 1) / 3) ** 2 + (y + 0.2) ** 2) * (6 - i))
+                for i, dx in enumerate((0.4, 0.2, 0.0))
+            ]
+            for c in range(3)
+        ]
+    )
+    return dict(
+        stimuli=(STIMULI, images),
+        confusions=(
+            run_folder.Confusion("identification", "intact", intact.astype(int), people),
+            run_folder.Confusion("identification", "ablation conv5_3, 40 % of units", damaged.astype(int), people),
+            run_folder.Confusion("detection", "intact", np.array([[197, 3], [2, 198]]), ("no face", "face")),
+            run_folder.Confusion("detection", "ablation conv5_3, 40 % of units",
+                                 np.array([[170, 30], [21, 179]]), ("no face", "face")),
+        ),
+        gradcam=run_folder.GradCamMaps(
+            ("intact", "ablation 0.4", "noise 1.0"), layers, heat.astype(np.float32), face
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def manifest() -> run_folder.Manifest:
+    return run_folder.Manifest(
+        study="default",
+        command="facelesion study configs/default.yaml",
+        created="2026-01-01T12:00:00+00:00",
+        seconds={"faces": 21.5, "readouts": 12.0, "sweep": 312.25, "report": 9.0},
+        versions={"facelesion": "0.1.0", "python": "3.11.9", "torch": "2.15.0"},
+        hashes={"weights": "3f2a9c01b7de", "identification images": "a1b2c3d4e5f6"},
+        seeds={"study": 0, "face space": 7},
+        left_out=(run_folder.LeftOut("Ann_Example/Ann_Example_0002.jpg", "no face found"),),
+    )
+
+
+@pytest.fixture
+def run(tmp_path, table, arrays, manifest):
+    """A complete run folder on disk."""
+    folder = tmp_path / "default"
+    run_folder.write_config(
+        folder, {"name": "default", "seed": 0, "model": {"name": "vgg_small"}, "draws": 5, "lesions": DOSES}
+    )
+    run_folder.write_table(folder, table)
+    run_folder.write_manifest(folder, manifest)
+    run_folder.write_stimuli(folder, *arrays["stimuli"])
+    run_folder.write_confusions(folder, arrays["confusions"])
+    run_folder.write_gradcam(folder, arrays["gradcam"])
+    log = folder / "log.csv"
+    steps = pd.DataFrame({"epoch": np.repeat(range(6), 2), "step": range(12)})
+    steps["train_loss"] = np.where(steps.index % 2 == 0, 2 * np.exp(-steps.epoch / 2) + 0.1, np.nan)
+    steps["val_loss"] = np.where(steps.index % 2 == 1, 2 * np.exp(-steps.epoch / 3) + 0.3, np.nan)
+    steps.to_csv(log, index=False)
+    run_folder.write_training_log(folder, log)
+    log.unlink()
+    return folder
