@@ -451,5 +451,6 @@ def _finish(made: Picture, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     if rng.random() < 0.5:
         made = cv2.GaussianBlur(made, (0, 0), rng.uniform(0.3, 1.0) * made.shape[0] / 112)
     grain = rng.standard_normal(made.shape[:2], dtype=np.float32) * np.float32(rng.uniform(0, 6))
-    made += grain[..., None]
-    return cv2.convertScaleAbs(np.maximum(made, 0, out=made))  # rounds, and holds at 255
+    finished: Picture = np.maximum(made + grain[..., None], 0)
+    eight_bits: Any = cv2.convertScaleAbs(finished)  # rounds, and holds at 255
+    return eight_bits

@@ -300,8 +300,11 @@ def _key(r: np.random.Generator) -> Shape:
     x = -0.92 + bow
     parts = [_line(BODY, r.uniform(0.1, 0.16), (x + bow, 0), (0.92, 0))]
     if r.random() < 0.4:
-        parts.append(_ring(BODY, wide, x, -bow * 0.55, bow * 0.6, bow * 0.6))
-        parts.append(_ring(BODY, wide, x, bow * 0.55, bow * 0.6, bow * 0.6))
+        # Three lobes; two would be eyes to a face detector.
+        for angle in (-90, 180, 90):
+            lobe_x, lobe_y = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+            parts.append(_disc(BODY, x + 0.5 * bow * lobe_x, 0.6 * bow * lobe_y, 0.55 * bow))
+        parts.append(_disc(DARK, x - 0.45 * bow, 0, 0.25 * bow))
     else:
         parts.append(_ring(BODY, wide, x, 0, bow, bow * r.uniform(0.8, 1.4)))
     parts.append(_box(TRIM, x + bow + 0.05, -0.13, x + bow + 0.13, 0.13))
