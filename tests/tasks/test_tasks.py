@@ -125,7 +125,7 @@ def test_rare_classes_weigh_as_much_as_common_ones():
 
 
 def test_the_threshold_lies_between_two_different_cosines():
-    assert best_threshold(torch.zeros(4), torch.tensor([True, False, True, False])) in (0.505, -0.505)
+    assert abs(best_threshold(torch.zeros(4), torch.tensor([True, False, True, False]))) == pytest.approx(0.505)
     cosines = torch.tensor([0.9, 0.8, 0.1, 0.0])
     assert best_threshold(cosines, cosines > 0.5) == pytest.approx(0.45)
 
