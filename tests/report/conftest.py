@@ -43,7 +43,7 @@ def build_table(draws: int = 5, seed: int = 0, **changes: object) -> pd.DataFram
         rows.append(
             dict(
                 model="vgg_small", weights="3f2a9c01b7de", approach=approach, lesion=lesion,
-                lesion_hash=f"{zlib.crc32(f"{lesion} {draw}".encode()):012x}", sites="conv4_3,conv5_1,conv5_2",
+                lesion_hash=f"{zlib.crc32(f'{lesion} {draw}'.encode()):012x}", sites="conv4_3,conv5_1,conv5_2",
                 dose=dose, draw=draw, seed=draw, stimulus=stimulus, task=task, metric=metric, value=value,
                 n=400, data="a1b2c3d4e5f6", study="default", chance=chance,
             )
