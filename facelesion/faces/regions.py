@@ -29,11 +29,11 @@ class Region:
 
     Attributes:
         name: what it is called, such as "eyes".
-        rings: its closed outlines as mesh point numbers (MediaPipe's 478); a point is inside when it is inside an odd
-            number of them, so that a region can have two parts or a hole.
+        rings: the closed outlines of its parts, as mesh point numbers (MediaPipe's 478).
         scale: the factors (width, height) by which its box is larger than the landmarks' own; for eyebrows, eyes,
             nose and mouth those of the notebook.
         points68: its points of the 68-point scheme (iBUG 300-W, Sagonas et al. 2013), where that has them.
+        holes: closed outlines of what is not part of it.
         slack: the box may be larger than the least rectangle by this fraction, if it then lies better along the eyes.
     """
 
@@ -41,11 +41,12 @@ class Region:
     rings: tuple[Ring, ...]
     scale: tuple[float, float] = (1.0, 1.0)
     points68: tuple[int, ...] = ()
+    holes: tuple[Ring, ...] = ()
     slack: float = 0.0
 
     @property
     def points(self) -> tuple[int, ...]:
-        """All mesh points of the outlines."""
+        """All mesh points of the parts' outlines, which the box goes around."""
         return tuple(point for ring in self.rings for point in ring)
 
 
@@ -53,15 +54,15 @@ _LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 _RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 _LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 _RIGHT_EYE = (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382)
-_NOSE = (168, 417, 412, 399, 456, 420, 360, 279, 358, 294, 327, 326)
+_NOSE: Ring = (168, 417, 412, 399, 456, 420, 360, 279, 358, 294, 327, 326)
 _NOSE += (2, 97, 98, 64, 129, 49, 131, 198, 236, 174, 188, 193)
 _MOUTH = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 _FOREHEAD = (54, 103, 67, 109, 10, 338, 297, 332, 284, 298, 333, 299, 337, 151, 108, 69, 104, 68)
 _LEFT_CHEEK = (116, 117, 118, 119, 100, 142, 203, 206, 207, 187, 147, 123)
 _RIGHT_CHEEK = (345, 346, 347, 348, 329, 371, 423, 426, 427, 411, 376, 352)
-_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
+_OVAL: Ring = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
 _OVAL += (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
-_INNER = (9, 336, 296, 334, 293, 300, 383, 372, 340, 280, 432, 422, 424, 418, 421)
+_INNER: Ring = (9, 336, 296, 334, 293, 300, 383, 372, 340, 280, 432, 422, 424, 418, 421)
 _INNER += (200, 201, 194, 204, 202, 212, 50, 111, 143, 156, 70, 63, 105, 66, 107)
 
 EYEBROW_SCALE = (1.2, 1.5)
@@ -80,16 +81,19 @@ _REGIONS = (
     Region("left_eye", (_LEFT_EYE,), EYE_SCALE, tuple(range(36, 42))),
     Region("right_eye", (_RIGHT_EYE,), EYE_SCALE, tuple(range(42, 48))),
     Region("eyes", (_LEFT_EYE, _RIGHT_EYE), EYE_SCALE, tuple(range(36, 48))),
-    Region("nose", (_NOSE,), NOSE_SCALE, tuple(range(27, 36)), _NOSE_SLACK),
+    Region("nose", (_NOSE,), NOSE_SCALE, tuple(range(27, 36)), slack=_NOSE_SLACK),
     Region("mouth", (_MOUTH,), MOUTH_SCALE, tuple(range(48, 68))),
     Region("forehead", (_FOREHEAD,)),
     Region("cheeks", (_LEFT_CHEEK, _RIGHT_CHEEK)),
-    Region("contour", (_OVAL, _INNER)),
+    Region("contour", (_OVAL,), holes=(_INNER,)),
     Region("inner_face", (_INNER,)),
     Region("face", (_OVAL,)),
 )
 REGIONS: dict[str, Region] = {region.name: region for region in _REGIONS}
 FEATURES = ("eyebrows", "eyes", "nose", "mouth")
+
+# How many numbers a step of the search for rectangles may hold: a few hundred megabytes.
+_MOST_NUMBERS = 2**26
 
 # The corners of the eyes, whose mean is an eye's place whatever way it looks.
 _EYE_CORNERS = ((33, 133), (362, 263))
@@ -215,7 +219,8 @@ def outlines(landmarks: Tensor, name: str) -> list[Tensor]:
     68 and 5 points are completed to the mesh first (`complete`).
     """
     mesh = complete(landmarks)
-    return [mesh[:, list(ring)] for ring in region(name).rings]
+    chosen = region(name)
+    return [mesh[:, list(ring)] for ring in (*chosen.rings, *chosen.holes)]
 
 
 def region_mask(
@@ -281,7 +286,7 @@ def polygon_mask(rings: Sequence[Tensor], height: int, width: int) -> Tensor:
 
 
 def _drawn(start: Tensor, end: Tensor, height: int, width: int) -> Tensor:
-    """The pixels on straight lines from `start` to `end` (N, E, 2), one per step along each: bool (N, height, width)."""
+    """The pixels on lines from `start` to `end` (N, E, 2), one per step along each: bool (N, height, width)."""
     steps = (end - start).abs().amax(-1, keepdim=True).ceil().clamp_min(1)
     # Beyond the picture's own diagonal nothing more can be drawn, however far away a landmark lies.
     most = int(steps.max().clamp_max(2 * (height + width))) if steps.numel() else 1
@@ -310,7 +315,7 @@ def least_rectangle(points: Tensor, axis: Tensor, slack: float = 0.0) -> Boxes:
     count = points.shape[1]
     first, second = torch.triu_indices(count, count, offset=1, device=points.device)
     # The memory for K points is K^3 / 2 numbers a face: more faces than this go in turns.
-    turn = max(1, 2**26 // (len(first) * count))
+    turn = max(1, _MOST_NUMBERS // (len(first) * count))
     if len(points) > turn:
         parts = [
             least_rectangle(some, its, slack)
@@ -408,7 +413,6 @@ def _own_points(landmarks: Tensor, chosen: Region) -> Tensor:
     check_landmarks(landmarks)
     if landmarks.shape[1] == 68 and chosen.points68:
         return landmarks[:, list(chosen.points68)]
-    # A box is that of the outer outline; holes lie within it and change nothing.
     return complete(landmarks)[:, list(chosen.points)]
 
 

@@ -96,7 +96,7 @@ class Stimulus:
             _check(*others, ids=None)
             if others[0].shape != images.shape:
                 raise FacelesionError(
-                    f"the second faces are {tuple(others[0].shape)} and the first {tuple(images.shape)}: make them alike"
+                    f"the second faces are {tuple(others[0].shape)}, the first {tuple(images.shape)}: make them alike"
                 )
         if ids is None:
             ids = torch.arange(len(images), device=images.device)
@@ -700,14 +700,14 @@ def _parse(text: str) -> Stimulus:
     total: Stimulus = Intact()
     for part in text.split("+"):
         words = part.strip()
-        if words in _KINDS and not issubclass(_KINDS[words], _OfRegion | Chain):
+        if words in _KINDS and not issubclass(_KINDS[words], (_OfRegion, Chain)):
             total = total + _KINDS[words]()
             continue
         first, _, rest = words.partition(" ")
         cls = _kind(first if rest and first in _KINDS else words)
         if not rest or cls is Chain:
             raise FacelesionError(f"stimulus {words!r} needs a region, such as '{words} eyes'")
-        made: Callable[[str], Stimulus] = cls  # type: ignore[assignment]
+        made: Callable[[str], Stimulus] = cls
         total = total + made(rest.strip())
     return total
 
