@@ -1,0 +1,314 @@
+"""Statistics are held to values that were published, and to what they must mean."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from facelesion.analysis import statistics
+from facelesion.errors import FacelesionError
+
+# The spatial test data of Efron & Tibshirani 1993 (An Introduction to the Bootstrap), table 14.1, column A.
+SPATIAL = [
+    48,
+    36,
+    20,
+    29,
+    42,
+    42,
+    20,
+    42,
+    22,
+    41,
+    45,
+    14,
+    6,
+    0,
+    33,
+    28,
+    34,
+    4,
+    32,
+    24,
+    47,
+    41,
+    24,
+    26,
+    30,
+    41,
+]
+
+
+class TestBootstrapInterval:
+    @pytest.mark.parametrize(
+        ("method", "low", "high"), [("percentile", 100.8, 233.9), ("bca", 115.8, 259.6)]
+    )  # Efron & Tibshirani 1993, table 14.2: 2,000 resamples, so their figures scatter by a few units
+    def test_the_variance_of_the_spatial_test_has_the_published_interval(self, method, low, high):
+        found = statistics.bootstrap_interval(SPATIAL, np.var, level=0.9, method=method, resamples=4000)
+        assert found.estimate == pytest.approx(171.5, abs=0.05)
+        assert found.low == pytest.approx(low, abs=6)
+        assert found.high == pytest.approx(high, abs=6)
+
+    def test_the_same_seed_gives_the_same_interval_and_another_seed_another(self):
+        values = np.random.default_rng(0).normal(size=12)
+        first = statistics.bootstrap_interval(values, seed=1)
+        assert first == statistics.bootstrap_interval(values, seed=1)
+        assert first != statistics.bootstrap_interval(values, seed=2)
+
+    def test_it_covers_the_true_mean_about_as_often_as_it_says(self):
+        random = np.random.default_rng(0)
+        hits = [
+            0.0 in statistics.bootstrap_interval(random.normal(size=40), resamples=300) for _ in range(200)
+        ]
+        assert 0.89 <= np.mean(hits) <= 0.99
+
+    def test_many_pictures_of_one_person_count_as_one_person(self):
+        people = np.repeat(np.random.default_rng(0).normal(size=10), 50)
+        labels = np.repeat([f"person {i}" for i in range(10)], 50)
+        alone = statistics.bootstrap_interval(people)
+        clustered = statistics.bootstrap_interval(people, clusters=labels)
+        width, wide = alone.high - alone.low, clustered.high - clustered.low
+        assert wide / width == pytest.approx(math.sqrt(50), rel=0.2)
+        assert clustered.estimate == alone.estimate
+
+    def test_clusters_of_one_are_no_clusters(self):
+        values = np.random.default_rng(0).normal(size=15)
+        plain = statistics.bootstrap_interval(values, resamples=3000)
+        single = statistics.bootstrap_interval(values, clusters=range(15), resamples=3000)
+        assert (single.low, single.high) == pytest.approx((plain.low, plain.high), abs=0.05)
+
+    def test_one_value_has_no_interval_and_equal_values_an_empty_one(self):
+        single = statistics.bootstrap_interval([0.7])
+        assert single.estimate == 0.7 and math.isnan(single.low) and math.isnan(single.high)
+        assert statistics.bootstrap_interval([1, 1, 1], method="bca") == statistics.Interval(1, 1, 1)
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (dict(values=[]), "none were given"),
+            (dict(values=[1, np.nan]), "finite"),
+            (dict(values=[1, 2], clusters=["a"]), "1 clusters do not match 2"),
+            (dict(values=[1, 2], level=95), "0.95"),
+        ],
+    )
+    def test_what_cannot_be_resampled_is_refused(self, arguments, complaint):
+        with pytest.raises(FacelesionError, match=complaint):
+            statistics.bootstrap_interval(**arguments)
+
+
+class TestEffectSizes:
+    def test_cohens_h_agrees_with_cohens_table(self):
+        # Cohen 1988, table 6.2.2: phi is 1.571 for .50, 1.047 for .25, 0.451 for .05, 2.691 for .95.
+        assert statistics.cohens_h(0.5, 0.25) == pytest.approx(1.571 - 1.047, abs=1e-3)
+        assert statistics.cohens_h(0.95, 0.05) == pytest.approx(2.691 - 0.451, abs=1e-3)
+
+    def test_hedges_g_is_cohens_d_made_smaller_by_the_usual_approximation(self):
+        random = np.random.default_rng(0)
+        a, b = random.normal(1, 1, 10), random.normal(0, 1, 10)
+        d = (a.mean() - b.mean()) / math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+        assert statistics.hedges_g(a, b) == pytest.approx(d * (1 - 3 / (4 * 18 - 1)), rel=1e-3)
+        assert statistics.hedges_g(b, a) == pytest.approx(-statistics.hedges_g(a, b))
+
+    def test_cliffs_delta_is_the_rescaled_rank_sum_statistic(self):
+        random = np.random.default_rng(0)
+        a, b = random.integers(0, 6, 15), random.integers(1, 8, 12)
+        u = stats.mannwhitneyu(a, b).statistic
+        assert statistics.cliffs_delta(a, b) == pytest.approx(2 * u / (15 * 12) - 1)
+
+    def test_share_kept_is_one_when_nothing_and_zero_when_everything_is_lost(self):
+        assert statistics.share_kept(0.94, intact=0.94, chance=0.025) == 1
+        assert statistics.share_kept(0.5, intact=0.97, chance=0.5) == 0
+        assert statistics.share_kept(0.4, intact=0.9, chance=0.5) < 0
+
+    def test_what_has_no_effect_size_is_refused(self):
+        with pytest.raises(FacelesionError, match="above chance"):
+            statistics.share_kept(0.5, intact=0.5, chance=0.5)
+        with pytest.raises(FacelesionError, match="no spread"):
+            statistics.hedges_g([1, 1], [2, 2])
+        with pytest.raises(FacelesionError, match="between 0 and 1"):
+            statistics.cohens_h(1.2, 0.5)
+
+
+class TestSingleCase:
+    """Values printed in the documentation of the R package singcar 0.1.5 (Rittmo & McIntosh 2021, JOSS 6:3887).
+
+    Patient DF (Hassan et al. 2020) against 28 controls in the visual and kinaesthetic size–weight illusion.
+    """
+
+    visual, kinaesthetic, discrepancy, controls = -1.754857, -0.7836956, -1.0647889, 28
+
+    def test_the_deficit_of_patient_df(self):
+        test = statistics.crawford_howell_from_summary(self.visual, mean=0, deviation=1, n=self.controls)
+        assert test.statistic == pytest.approx(-1.7243, abs=5e-5)
+        assert test.freedom == 27
+        assert test.p == pytest.approx(0.04804, abs=5e-6)
+        assert test.effect == self.visual
+        assert (test.low, test.high) == pytest.approx((-2.34, -1.15), abs=0.006)
+        assert test.below == pytest.approx(0.04804003, abs=1e-6)
+        # The interval of the share below, in percent: [0.95, 12.47].
+        assert stats.norm.cdf([test.low, test.high]) * 100 == pytest.approx([0.95, 12.47], abs=0.06)
+
+    def test_the_dissociation_of_patient_df(self):
+        correlation = 1 - ((self.visual - self.kinaesthetic) / self.discrepancy) ** 2 / 2
+        test = statistics.revised_standardised_difference_from_summary(
+            (self.visual, self.kinaesthetic), correlation, self.controls
+        )
+        assert test.statistic == pytest.approx(1.015, abs=5e-4)
+        assert test.freedom == 27
+        assert test.p == pytest.approx(0.3191, abs=5e-5)
+        assert test.effect == pytest.approx(self.discrepancy)
+
+    def test_a_case_two_deviations_low_and_high(self):
+        # singcar's own test of its TD function.
+        low = statistics.crawford_howell_from_summary(-2, mean=0, deviation=1, n=15)
+        high = statistics.crawford_howell_from_summary(2, mean=0, deviation=1, n=15, alternative="greater")
+        assert round(low.statistic, 3) == -1.936 and round(high.statistic, 3) == 1.936
+        assert low.p == pytest.approx(high.p)
+
+    def test_scores_and_their_summary_give_the_same_test(self):
+        controls = np.random.default_rng(0).normal(0.9, 0.03, 12)
+        raw = statistics.crawford_howell(0.8, controls)
+        assert raw == statistics.crawford_howell_from_summary(0.8, controls.mean(), controls.std(ddof=1), 12)
+
+    def test_the_difference_solves_the_equation_it_was_derived_from(self):
+        # Garthwaite & Crawford 2004: psi with c as its critical value equals c itself.
+        z, r, n = (-3.857, -1.875), 0.68, 20
+        c = statistics.revised_standardised_difference_from_summary(z, r, n).statistic
+        inner = (
+            (2 - 2 * r)
+            + 2 * (1 - r**2) / (n - 1)
+            + (5 + c**2) * (1 - r**2) / (2 * (n - 1) ** 2)
+            + r * (1 + c**2) * (1 - r**2) / (2 * (n - 1) ** 2)
+        )
+        assert abs(z[0] - z[1]) / math.sqrt((n + 1) / n * inner) == pytest.approx(c, rel=1e-12)
+
+    @pytest.mark.parametrize("correlation", [-0.6, 0.0, 0.5, 0.9])
+    def test_healthy_cases_are_called_different_at_the_rate_promised(self, correlation):
+        random = np.random.default_rng(7)
+        sample = random.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], (3000, 11))
+        called = [
+            statistics.revised_standardised_difference(tuple(case[0]), case[1:]).p < 0.05 for case in sample
+        ]
+        assert 0.035 < np.mean(called) < 0.068  # Crawford & Garthwaite 2005 found 0.05 to 0.058
+
+    def test_the_test_of_deficit_keeps_its_error_rate_with_five_controls(self):
+        sample = np.random.default_rng(3).normal(size=(4000, 6))
+        called = [statistics.crawford_howell(case[0], case[1:]).p < 0.05 for case in sample[:2000]]
+        assert 0.035 < np.mean(called) < 0.065
+
+    def test_an_absurdly_extreme_case_still_gets_its_p(self):
+        test = statistics.crawford_howell_from_summary(-900, mean=0, deviation=1, n=6)
+        assert 0 < test.p < 1e-9 and test.low < test.effect == -900 < test.high
+
+    def test_what_cannot_be_judged_is_refused(self):
+        with pytest.raises(FacelesionError, match="do not differ"):
+            statistics.crawford_howell(0.5, [0.9, 0.9, 0.9])
+        with pytest.raises(FacelesionError, match="2 or more"):
+            statistics.crawford_howell(0.5, [0.9])
+        with pytest.raises(FacelesionError, match=r"\(N, 2\)"):
+            statistics.revised_standardised_difference((1, 2), [[1, 2], [2, 3]])
+        with pytest.raises(FacelesionError, match="correlation"):
+            statistics.revised_standardised_difference_from_summary((1, 2), 1.0, 10)
+
+
+class TestDissociation:
+    controls = stats.zscore(
+        np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 20), ddof=1
+    )  # a case's scores are then its standard scores
+
+    @pytest.mark.parametrize(
+        ("case", "kind", "impaired", "worse"),
+        [
+            ((-6.0, 0.2), "classical", "a", "a"),
+            ((0.2, -6.0), "classical", "b", "b"),
+            ((-9.0, -3.0), "strong", "both", "a"),
+            ((-3.0, -3.2), "none", "both", "b"),
+            ((0.1, 0.0), "none", "neither", "b"),
+        ],
+    )
+    def test_cases_are_classified(self, case, kind, impaired, worse):
+        found = statistics.dissociation(case, self.controls)
+        assert (found.kind, found.impaired, found.worse) == (kind, impaired, worse)
+
+    def test_one_deficit_without_a_reliable_difference_is_no_dissociation(self):
+        found = statistics.dissociation((-2.2, -1.2), self.controls)
+        assert found.impaired == "a" and found.kind == "none" and found.difference.p > 0.05
+
+    def test_a_gain_on_the_other_task_is_no_dissociation_of_a_deficit(self):
+        found = statistics.dissociation((0.0, 6.0), self.controls)
+        assert found.difference.p < 0.05 and found.kind == "none"
+
+
+class TestManyTests:
+    # The 15 p values of Benjamini & Hochberg 1995, section 3.2: four are called at 0.05, Bonferroni calls three.
+    published = [
+        0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
+        0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000,
+    ]  # fmt: skip
+
+    def test_the_published_example_calls_four(self):
+        assert (statistics.false_discovery_rate(self.published) < 0.05).sum() == 4
+
+    def test_yekutieli_is_stricter_by_the_harmonic_sum(self):
+        harmonic = sum(1 / i for i in range(1, 16))
+        bh = statistics.false_discovery_rate(self.published)
+        by = statistics.false_discovery_rate(self.published, "benjamini-yekutieli")
+        assert by == pytest.approx(np.minimum(bh * harmonic, 1))
+
+    def test_adjusted_values_by_the_step_up_rule(self):
+        random = np.random.default_rng(0).random((4, 5)) ** 3
+        flat = random.ravel()
+        by_hand = [min(flat.size * q / (flat <= q).sum() for q in flat[flat >= p]) for p in flat]
+        assert statistics.false_discovery_rate(random) == pytest.approx(np.reshape(by_hand, (4, 5)))
+
+    @pytest.mark.parametrize("p", [[], [0.5, 1.5], [np.nan]])
+    def test_numbers_that_are_no_p_values_are_refused(self, p):
+        with pytest.raises(FacelesionError, match="between 0 and 1"):
+            statistics.false_discovery_rate(p)
+
+
+class TestNull:
+    def test_p_counts_the_lesion_itself_and_is_never_zero(self):
+        null = np.linspace(0.5, 0.9, 99)
+        assert statistics.null_test(0.1, null).p == 1 / 100
+        assert statistics.null_test(0.1, null, "two-sided").p == 2 / 100
+        assert statistics.null_test(0.95, null).p == 1
+        assert statistics.null_test(0.95, null, "greater").p == 1 / 100
+
+    def test_ties_count_against_the_effect(self):
+        assert statistics.null_test(0.5, [0.5] * 9).p == 1
+
+    def test_a_draw_of_the_null_is_called_as_often_as_promised(self):
+        random = np.random.default_rng(0)
+        called = [
+            statistics.null_test(random.normal(), random.normal(size=39)).p <= 0.05 for _ in range(3000)
+        ]
+        assert 0.04 < np.mean(called) < 0.06
+
+    def test_the_standard_score_is_in_deviations_of_the_null(self):
+        test = statistics.null_test(-2.0, [-1.0, 0.0, 1.0])
+        assert (test.z, test.below, test.n) == (-2.0, 0.0, 3)
+
+
+class TestReliability:
+    def test_spearman_brown_inverts_the_halving_of_a_test(self):
+        for whole in (0.2, 0.5, 0.9):
+            half = whole / (2 - whole)
+            assert statistics.spearman_brown(half) == pytest.approx(whole)
+
+    def test_it_finds_the_reliability_that_the_noise_leaves(self):
+        random = np.random.default_rng(0)
+        profile = random.normal(0, 1, 400)
+        scores = profile + random.normal(0, math.sqrt(40), (40, 400))  # mean of 40 items: noise variance 1
+        assert statistics.split_half_reliability(scores, splits=40).estimate == pytest.approx(0.5, abs=0.08)
+
+    def test_noise_alone_is_not_reliable(self):
+        scores = np.random.default_rng(0).normal(size=(40, 400))
+        assert abs(statistics.split_half_reliability(scores, splits=40).estimate) < 0.15
+
+    def test_a_flat_profile_and_too_few_items_are_refused(self):
+        with pytest.raises(FacelesionError, match="flat"):
+            statistics.split_half_reliability(np.ones((6, 4)))
+        with pytest.raises(FacelesionError, match="4 by 3"):
+            statistics.split_half_reliability(np.ones((3, 4)))
