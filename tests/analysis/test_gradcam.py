@@ -38,7 +38,7 @@ def network():
 
 @pytest.fixture
 def images():
-    return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    return 10 * torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_it_is_the_formula(network, images, readout, site, cut):
     score = class_score(readout, torch.tensor([0, 1, 2, 1]))
     heat = grad_cam(network, images, [site], score, normalise=False)[site]
     assert heat.max() > 0.01
-    assert torch.allclose(heat, by_hand(network, images, cut, score), atol=1e-6)
+    assert torch.allclose(heat, by_hand(network, images, cut, score), rtol=1e-4, atol=1e-5)
 
 
 def test_the_output_of_a_convolution_is_its_own_although_the_activation_works_in_place(
@@ -93,7 +93,7 @@ def test_the_output_of_a_convolution_is_its_own_although_the_activation_works_in
     score = class_score(readout, 0)
     heat = grad_cam(network, images, ["features.3"], score, normalise=False)["features.3"]
     expected = by_hand(network, images, 3, score)
-    assert torch.allclose(heat, expected, atol=1e-6)
+    assert torch.allclose(heat, expected, rtol=1e-4, atol=1e-5)
     assert all(part.inplace for part in network.features if isinstance(part, nn.ReLU))
 
 
@@ -104,7 +104,7 @@ def test_normalised_maps_fill_zero_to_one(network, images, readout):
     assert heat.shape == (4, 16, 16) and heat.dtype == torch.float32
     for shown, own in zip(heat, raw, strict=True):
         assert shown.max() == 1 if own.max() > 0 else not shown.any()
-        assert torch.allclose(shown * own.max(), own, atol=1e-6)
+        assert torch.allclose(shown * own.max(), own, rtol=1e-4, atol=1e-5)
 
 
 def test_under_a_lesion_it_is_the_damaged_networks_map(network, images, readout):
@@ -112,7 +112,7 @@ def test_under_a_lesion_it_is_the_damaged_networks_map(network, images, readout)
     lesion = lambda: damaged(network, "features.4", without_units)  # noqa: E731
     heat = grad_cam(network, images, ["conv2"], score, damage=lesion, normalise=False)["conv2"]
     expected = by_hand(network, images, 4, score, without_units)
-    assert torch.allclose(heat, expected, atol=1e-6)
+    assert torch.allclose(heat, expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(heat, by_hand(network, images, 4, score), atol=1e-3)
 
 
@@ -165,7 +165,9 @@ def test_likeness_is_the_cosine_with_the_persons_prototype():
     embedding = torch.randn(3, 8)
     who = torch.tensor([4, 0, 2])
     found = likeness_score(prototypes, who, identity=nn.Identity())(embedding)
-    assert torch.allclose(found, nn.functional.cosine_similarity(embedding, prototypes[who]), atol=1e-6)
+    assert torch.allclose(
+        found, nn.functional.cosine_similarity(embedding, prototypes[who]), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_site_that_does_not_exist_names_its_neighbours(network, images, readout):
@@ -189,4 +191,4 @@ def test_a_site_without_a_map_and_a_score_of_many_numbers_are_refused(network, i
     with pytest.raises(FacelesionError, match="dense has no map"):
         grad_cam(Vectors(), images, ["dense"], class_score(readout, 0))
     with pytest.raises(FacelesionError, match="preprocessed float"):
-        grad_cam(network, (images * 255).byte(), ["conv2"], class_score(readout, 0))
+        grad_cam(network, images.byte(), ["conv2"], class_score(readout, 0))
