@@ -1,0 +1,121 @@
+"""Where weights lie, and how they are written: safetensors with a note of what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facelesion.errors import FacelesionError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def weights_folders() -> tuple[Path, ...]:
+    """Folders searched for weights, in order: $FACELESION_WEIGHTS, what the package brings, the project's own."""
+    chosen = os.environ.get("FACELESION_WEIGHTS")
+    return (
+        *([Path(chosen)] if chosen else []),
+        _PACKAGE / "_weights",
+        _PACKAGE.parent / "weights",
+    )
+
+
+def weights_path(name: str) -> Path:
+    """The file of this name among the weights.
+
+    Raises:
+        FacelesionError: it is in none of the folders.
+    """
+    folders = weights_folders()
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise FacelesionError(
+        f"weights {name!r} are not in {' or '.join(map(str, folders))}: put the file there, "
+        "or name its folder in FACELESION_WEIGHTS"
+    )
+
+
+def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and a note (JSON values) to a safetensors file, all or nothing.
+
+    The note is one JSON text, so the file's bytes depend on the content alone.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            unfinished,
+            metadata={"about": json.dumps(dict(about), sort_keys=True)},
+        )
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a safetensors file: its tensors as float32 (whatever they are kept as) and its note.
+
+    Raises:
+        FacelesionError: no such file, or not a whole safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FacelesionError(f"{path}: no such weights file: check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise FacelesionError(f"{path}: not a whole safetensors file ({error}): get it again") from None
+    return tensors, about
+
+
+def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load tensors into a module, every one of its own and no other.
+
+    Raises:
+        FacelesionError: something is missing, left over, of another shape, or not a number; says the first of each.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - own.keys())
+    wrong = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    reasons = [
+        *([f"{len(missing)} missing ({missing[0]} ...)"] if missing else []),
+        *([f"{len(extra)} too many ({extra[0]} ...)"] if extra else []),
+        *wrong[:1],
+        *([f"{bad[0]} holds values that are no numbers"] if bad else []),
+    ]
+    if reasons:
+        raise FacelesionError(
+            f"{source}: weights do not fit: {'; '.join(reasons)}: take weights made for this network"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (12 hex digits) over names, shapes and float32 values, in the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().float().cpu().contiguous()
+        sha.update(f"{name}{tuple(value.shape)}".encode())
+        sha.update(value.numpy().tobytes())
+    return sha.hexdigest()[:12]

@@ -1,0 +1,158 @@
+"""A network under study: what goes in, what comes out, and how identity is read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from facelesion.errors import FacelesionError
+from facelesion.models import store
+from facelesion.models.vgg import VGGFace
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+BUILTIN_SIZE = 112
+BUILTIN_WIDTH = 0.25
+_EMBEDDING = 128
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pictures to what a network wants: resized to `size` pixels, less the mean, over the deviation.
+
+    Attributes:
+        size: side in pixels.
+        mean, std: per RGB channel, of values in [0, 1].
+
+    Call it with uint8 or float in [0, 1] (N, 3, H, W), RGB. It answers float32 (N, 3, size, size) in the network's
+    colour order.
+
+    Example:
+        >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
+        >>> Preprocessing(112)(grey).shape
+        torch.Size([1, 3, 112, 112])
+    """
+
+    size: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise FacelesionError(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
+        values = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        if values.shape[-2:] != (self.size, self.size):
+            values = nn.functional.interpolate(
+                values, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
+        mean, std = values.new_tensor(self.mean), values.new_tensor(self.std)
+        return (values - mean[:, None, None]) / std[:, None, None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network under study.
+
+    Attributes:
+        name: what it is called in tables.
+        module: preprocessed float32 (N, 3, size, size) -> representation (N, D); plain and traceable, in `eval` mode,
+            with `site_aliases` (names of the literature to module paths).
+        size: side of its pictures in pixels.
+        preprocess: uint8 or float in [0, 1] (N, 3, H, W), RGB -> what `module` wants.
+        identity: representation -> identity embedding (N, E), fixed.
+        weights: SHA-256 of the weights (12 hex digits), or how an untrained network was drawn.
+        about: what the weights' file says of itself.
+    """
+
+    name: str
+    module: nn.Module
+    size: int
+    preprocess: Callable[[torch.Tensor], torch.Tensor]
+    identity: nn.Module
+    weights: str
+    about: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def load(name: str = "builtin", seed: int = 0) -> Subject:
+    """Load a network by name, or from a file of weights.
+
+    Args:
+        name: `builtin` (the project's own small network), `untrained` (its twin with random weights), or a path that
+            ends in `.safetensors`, as training and conversion write it.
+        seed: of the untrained twin's weights.
+
+    Raises:
+        FacelesionError: no such name or file, or weights that do not fit; nothing is half-loaded.
+
+    Example:
+        >>> subject = load("untrained")
+        >>> pictures = torch.zeros(2, 3, 112, 112, dtype=torch.uint8)
+        >>> subject.identity(subject.module(subject.preprocess(pictures))).shape, subject.weights
+        (torch.Size([2, 128]), 'untrained-seed0')
+    """
+    if name == "untrained":
+        return _untrained(seed)
+    if name == "builtin":
+        return _from_file(store.weights_path("builtin.safetensors"), "builtin")
+    if name.endswith(".safetensors"):
+        return _from_file(Path(name), Path(name).stem)
+    raise FacelesionError(
+        f"no network is called {name!r}: take 'builtin', 'untrained' or the path of a .safetensors file"
+    )
+
+
+def _ready(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False)
+
+
+def _untrained(seed: int) -> Subject:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = VGGFace(BUILTIN_WIDTH, outputs=None)
+        identity = nn.Linear(network.features[-3].out_channels, _EMBEDDING)
+    return Subject(
+        "untrained", _ready(network), BUILTIN_SIZE, Preprocessing(BUILTIN_SIZE), _ready(identity),
+        f"untrained-seed{seed}", {"width": BUILTIN_WIDTH},
+    )  # fmt: skip
+
+
+def _from_file(path: Path, name: str) -> Subject:
+    tensors, about = store.read_weights(path)
+    if about.get("architecture") != "VGGFace":
+        raise FacelesionError(
+            f"{path}: the file does not say that it is a VGGFace network: convert or train the weights with facelesion"
+        )
+    network = VGGFace(float(about["width"]), outputs=None)
+    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "identity": {}}
+    for key, value in tensors.items():
+        part, _, rest = key.partition(".")
+        if part not in parts or not rest:
+            raise FacelesionError(
+                f"{path}: weights do not fit: {key} is unknown: take weights made for this network"
+            )
+        parts[part][key if part == "features" else rest] = value
+    store.fit(network, parts["features"], str(path))
+    identity: nn.Module = nn.Identity()
+    if parts["identity"]:
+        weight = parts["identity"].get("weight", torch.empty(0, 0))
+        identity = nn.Linear(weight.shape[-1], weight.shape[0])
+        store.fit(identity, parts["identity"], str(path))
+    preprocessing = Preprocessing(
+        int(about["size"]),
+        tuple(about.get("mean", IMAGENET_MEAN)),  # type: ignore[arg-type]
+        tuple(about.get("std", IMAGENET_STD)),  # type: ignore[arg-type]
+    )
+    return Subject(
+        name,
+        _ready(network),
+        preprocessing.size,
+        preprocessing,
+        _ready(identity),
+        store.digest(tensors),
+        about,
+    )

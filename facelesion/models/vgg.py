@@ -1,0 +1,104 @@
+"""VGG16 as a face network: thirteen convolutions, one average, one readout, with the names of the literature.
+
+The convolutional part is torchvision's VGG16 (Simonyan & Zisserman 2015; VGG-Face: Parkhi et al. 2015), module for
+module. A width factor makes narrower siblings of the same shape.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# Convolutions per block and channels at full width; a pool closes each block.
+BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+
+
+def channels(width: float = 1.0) -> tuple[int, ...]:
+    """Channels of the five blocks at this width, at least one each.
+
+    Example:
+        >>> channels(0.25)
+        (16, 32, 64, 128, 128)
+    """
+    return tuple(max(1, round(full * width)) for _, full in BLOCKS)
+
+
+def site_aliases() -> dict[str, str]:
+    """Names of the literature to module paths of `VGGFace`: a convolution's name means its output after the ReLU.
+
+    Example:
+        >>> aliases = site_aliases()
+        >>> len(aliases), aliases["conv4_3"], aliases["pool5"]
+        (18, 'features.22', 'features.30')
+    """
+    aliases, position = {}, 0
+    for block, (convolutions, _) in enumerate(BLOCKS, start=1):
+        for number in range(1, convolutions + 1):
+            aliases[f"conv{block}_{number}"] = f"features.{position + 1}"
+            position += 2
+        aliases[f"pool{block}"] = f"features.{position}"
+        position += 1
+    return aliases
+
+
+class VGGFace(nn.Module):
+    """VGG16's convolutions, global average pooling and a linear head.
+
+    Args:
+        width: factor on the number of channels; 1 is VGG16.
+        outputs: units of the head; None leaves the head out, and the pooled features are the answer.
+
+    Call it with float32 (N, 3, H, W), already preprocessed, H and W at least 32. It answers (N, outputs), or
+    (N, round(512 · width)) without a head.
+
+    Attributes:
+        site_aliases: `conv1_1` ... `conv5_3` (after the ReLU) and `pool1` ... `pool5` to module paths.
+
+    Example:
+        >>> network = VGGFace(width=0.25, outputs=None)
+        >>> network(torch.zeros(2, 3, 112, 112)).shape
+        torch.Size([2, 128])
+    """
+
+    def __init__(self, width: float = 1.0, outputs: int | None = 1) -> None:
+        super().__init__()
+        self.width = width
+        layers: list[nn.Module] = []
+        before = 3
+        for (convolutions, _), here in zip(BLOCKS, channels(width), strict=True):
+            for _ in range(convolutions):
+                # In place as in torchvision: half the memory, and lesions must cope with it in any case.
+                layers += [nn.Conv2d(before, here, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+                before = here
+            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head: nn.Module = nn.Identity() if outputs is None else nn.Linear(before, outputs)
+        self.site_aliases = site_aliases()
+        initialise(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.flatten(self.pool(self.features(images)), 1))
+
+
+def initialise(module: nn.Module) -> None:
+    """He et al. (2015) for convolutions (fan out, as torchvision does for VGG), small normal for linear layers."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.01)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def vgg_face(width: float = 1.0, outputs: int | None = 1) -> VGGFace:
+    """The network of the study; at full width with one output it has VGG-Face's 14,715,201 parameters.
+
+    Example:
+        >>> sum(p.numel() for p in vgg_face().parameters())
+        14715201
+    """
+    return VGGFace(width=width, outputs=outputs)
