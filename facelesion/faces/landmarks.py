@@ -1,0 +1,427 @@
+"""Find faces and their landmarks in photographs: one small interface, three backends.
+
+    backend = landmark_backend("mediapipe")
+    faces = backend.find(photograph)
+    face = choose(faces, *photograph.shape[:2])
+
+Whatever the backend, `face.mesh` has the 478 points that the regions, the alignment and the stimuli work with:
+MediaPipe finds them all, and dlib's 68 or MTCNN's five points are completed to them (`regions.complete`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import importlib.util
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from facelesion.errors import FacelesionError
+
+Picture = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+
+MODEL_NAME = "face_landmarker.task"
+MODEL_ADDRESS = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+
+_MOST_FACES = 10
+_DLIB_SIDE = 1200  # larger photographs are shrunk for dlib's detector, which else takes minutes
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face found in a photograph.
+
+    Attributes:
+        points: float32 (478, 2), (68, 2) or (5, 2): the backend's own landmarks in pixels of the photograph, x to the
+            right and y down, pixel centres at whole numbers.
+        yaw: degrees that the face is turned to the viewer's right; nan where the backend does not say.
+        pitch: degrees that the face is turned up; nan where the backend does not say.
+    """
+
+    points: Points
+    yaw: float = math.nan
+    pitch: float = math.nan
+
+    @cached_property
+    def mesh(self) -> Points:
+        """All 478 points (478, 2), in pixels of the photograph."""
+        import torch
+
+        from facelesion.faces.regions import complete
+
+        return complete(torch.from_numpy(self.points)[None])[0].numpy()
+
+    @cached_property
+    def eyes(self) -> Points:
+        """The middles of the left and the right eye (2, 2), in pixels."""
+        import torch
+
+        from facelesion.faces.regions import eye_centres
+
+        return torch.cat(eye_centres(torch.from_numpy(self.points)[None])).numpy()
+
+    @property
+    def size(self) -> float:
+        """The distance between the eyes' middles, in pixels; for a face in profile, its height by proportion."""
+        across = float(np.linalg.norm(self.eyes[1] - self.eyes[0]))
+        # On the mean face the eyes are as far apart as two fifths of the extent of the mesh's features.
+        return max(across, 0.25 * float(np.ptp(self.points, axis=0).max()))
+
+    @property
+    def roll(self) -> float:
+        """Degrees that the eye line is turned clockwise, as seen, from the horizontal."""
+        across = self.eyes[1] - self.eyes[0]
+        return math.degrees(math.atan2(across[1], across[0]))
+
+    @property
+    def centre(self) -> Points:
+        """The middle of the landmarks (2,), in pixels."""
+        return self.points.mean(0)
+
+
+class Backend(Protocol):
+    """What finds landmarks.
+
+    Attributes:
+        name: as in `BACKENDS`.
+        version: what the results depend on: the library's version and the model's hash.
+    """
+
+    name: str
+    version: str
+
+    def find(self, photograph: Picture) -> list[Face]:
+        """All faces in a photograph, uint8 (H, W, 3) RGB; none is an empty list."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the backend holds."""
+        ...
+
+
+def landmark_backend(name: str = "mediapipe", model: str | Path | None = None) -> Backend:
+    """Make a backend ready.
+
+    Args:
+        name: "mediapipe" (478 points), "dlib" (68 points, the extra `facelesion[dlib]`) or "mtcnn" (5 points).
+        model: the model's file, for mediapipe (`face_landmarker.task`) and dlib
+            (`shape_predictor_68_face_landmarks.dat`); looked for when left out.
+
+    Raises:
+        FacelesionError: an unknown name; a library or a model's file that is not there.
+    """
+    if name not in BACKENDS:
+        raise FacelesionError(f"no landmarks {name!r}: choose {', '.join(BACKENDS)}")
+    return BACKENDS[name](model)
+
+
+def choose(faces: Sequence[Face], height: int, width: int) -> Face | None:
+    """The face a photograph is of: the most central of the large ones; None when there is no face.
+
+    A face is large when it is at least half the size of the largest.
+
+    Args:
+        faces: what a backend found.
+        height, width: the photograph's size in pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> points = np.array([[0, 0], [10, 0], [5, 5], [0, 10], [10, 10]], np.float32)
+        >>> left, middle = Face(points), Face(points + 50)
+        >>> choose([left, middle], 110, 110) is middle
+        True
+    """
+    if not faces:
+        return None
+    largest = max(face.size for face in faces)
+    middle = np.array([width - 1, height - 1]) / 2
+    large = [face for face in faces if face.size >= largest / 2]
+    return min(large, key=lambda face: float(np.linalg.norm(face.centre - middle)))
+
+
+class MediaPipe:
+    """MediaPipe's face mesh: 478 points, yaw and pitch (Kartynnik et al. 2019; Grishchenko et al. 2020).
+
+    Its detector is made for faces that fill a good part of the picture and not all of it. So where it finds none in
+    the whole photograph, it is asked again about the photograph with a border, then about overlapping parts of it.
+    """
+
+    name = "mediapipe"
+
+    def __init__(self, model: str | Path | None = None) -> None:
+        import mediapipe
+        from mediapipe.tasks import python as tasks
+        from mediapipe.tasks.python import vision
+
+        path = mediapipe_model(model)
+        content = path.read_bytes()
+        self.version = f"mediapipe {mediapipe.__version__}, model {hashlib.sha256(content).hexdigest()[:12]}"
+        options = vision.FaceLandmarkerOptions(
+            base_options=tasks.BaseOptions(model_asset_buffer=content),
+            num_faces=_MOST_FACES,
+            min_face_detection_confidence=0.3,
+            min_face_presence_confidence=0.3,
+            output_facial_transformation_matrixes=True,
+        )
+        self._landmarker: Any = None
+        self._image = mediapipe.Image
+        self._format = mediapipe.ImageFormat.SRGB
+        try:
+            with _quiet():
+                self._landmarker = vision.FaceLandmarker.create_from_options(options)
+                self._detect(np.zeros((64, 64, 3), np.uint8))  # the first call announces what it runs on
+            _ignore_profiling_signal()
+            # Left open, it would complain at the very end of the program.
+            atexit.register(self.close)
+        except (RuntimeError, ValueError) as error:
+            raise FacelesionError(
+                f"{path} is no model for MediaPipe's face landmarker ({str(error).splitlines()[0]}): replace it"
+            ) from None
+
+    def find(self, photograph: Picture) -> list[Face]:
+        height, width = photograph.shape[:2]
+        for windows in _looks(height, width):
+            found: list[Face] = []
+            for top, left, bottom, right in windows:
+                part = _cut(photograph, top, left, bottom, right)
+                for face in self._detect(part):
+                    moved = Face(face.points + np.array([left, top], np.float32), face.yaw, face.pitch)
+                    if all(np.linalg.norm(moved.centre - other.centre) > 0.5 * other.size for other in found):
+                        found.append(moved)
+            if found:
+                return found
+        return []
+
+    def _detect(self, picture: Picture) -> list[Face]:
+        image = self._image(image_format=self._format, data=np.ascontiguousarray(picture))
+        result = self._landmarker.detect(image)
+        height, width = picture.shape[:2]
+        faces = []
+        for marks, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
+            # MediaPipe's 0 ... 1 spans the picture from edge to edge, and the first pixel's centre is at zero here.
+            points = np.array([(mark.x * width - 0.5, mark.y * height - 0.5) for mark in marks], np.float32)
+            yaw, pitch = _yaw_pitch(matrix)
+            faces.append(Face(points, yaw, pitch))
+        return faces
+
+    def close(self) -> None:
+        if self._landmarker is not None:
+            atexit.unregister(self.close)
+            self._landmarker.close()
+            self._landmarker = None
+
+
+class Dlib:
+    """dlib's frontal detector and 68 points (King 2009; Kazemi and Sullivan 2014), as the notebook used them."""
+
+    name = "dlib"
+
+    def __init__(self, model: str | Path | None = None) -> None:
+        try:
+            import dlib
+        except ImportError:
+            raise FacelesionError(
+                "dlib is not installed: pip install 'facelesion[dlib]', or use --landmarks mediapipe"
+            ) from None
+        path = _dlib_model(model)
+        version = getattr(dlib, "__version__", "?")
+        self.version = f"dlib {version}, model {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        self._rectangle = dlib.rectangle
+        self._detector = dlib.get_frontal_face_detector()
+        try:
+            self._predictor = dlib.shape_predictor(str(path))
+        except RuntimeError:
+            raise FacelesionError(f"{path} is no model of dlib's 68 points: replace it") from None
+
+    def find(self, photograph: Picture) -> list[Face]:
+        import cv2
+
+        height, width = photograph.shape[:2]
+        shrink = min(1.0, _DLIB_SIDE / max(height, width))
+        small = photograph
+        if shrink < 1:
+            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            small = np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), np.uint8)
+        # Once enlarged, as in the notebook, small faces are found too; large photographs show them large enough.
+        enlarge = 1 if max(small.shape) <= _DLIB_SIDE / 2 else 0
+        faces = []
+        for box in self._detector(np.ascontiguousarray(small), enlarge):
+            edges = (box.left(), box.top(), box.right(), box.bottom())
+            shape = self._predictor(photograph, self._rectangle(*(round(edge / shrink) for edge in edges)))
+            faces.append(Face(np.array([(part.x, part.y) for part in shape.parts()], np.float32)))
+        return faces
+
+    def close(self) -> None:
+        pass
+
+
+class MTCNN:
+    """MTCNN's five points (Zhang et al. 2016), from facenet-pytorch, whose package carries the weights.
+
+    Everything beyond the eyes, the nose's tip and the mouth's corners is the mean face's, bent to these five.
+    """
+
+    name = "mtcnn"
+
+    def __init__(self, model: str | Path | None = None) -> None:
+        from importlib.metadata import version
+
+        if model is not None:
+            raise FacelesionError("mtcnn carries its own weights: leave the model's file out")
+        from facenet_pytorch import MTCNN as Network
+
+        self.version = f"facenet-pytorch {version('facenet-pytorch')}"
+        self._network = Network(keep_all=True, device="cpu")
+
+    def find(self, photograph: Picture) -> list[Face]:
+        import torch
+
+        if min(photograph.shape[:2]) < 20:  # smaller than the smallest face it looks for
+            return []
+        with torch.no_grad():
+            _, chances, marks = self._network.detect(photograph, landmarks=True)
+        if marks is None:
+            return []
+        return [
+            Face(points.astype(np.float32))
+            for points, chance in zip(marks, chances, strict=True)
+            if chance >= 0.9
+        ]
+
+    def close(self) -> None:
+        pass
+
+
+BACKENDS: dict[str, Any] = {"mediapipe": MediaPipe, "dlib": Dlib, "mtcnn": MTCNN}
+
+
+def mediapipe_model(path: str | Path | None = None) -> Path:
+    """Find MediaPipe's model, or fetch it once.
+
+    Looked for: the given path (the file, or a folder that holds it); the folder that FACELESION_WEIGHTS names; the
+    user's cache folder. Where there is a network, it is then downloaded into the cache and its hash is checked.
+    """
+    if path is not None:
+        given = Path(path)
+        given = given / MODEL_NAME if given.is_dir() else given
+        if not given.is_file():
+            raise FacelesionError(f"no model at {given}: give the path of {MODEL_NAME}")
+        return given
+    import pooch
+
+    cache = Path(pooch.os_cache("facelesion"))
+    folders = [Path(os.environ["FACELESION_WEIGHTS"])] if os.environ.get("FACELESION_WEIGHTS") else []
+    for folder in (*folders, cache):
+        if (folder / MODEL_NAME).is_file():
+            return folder / MODEL_NAME
+    try:
+        logger = pooch.get_logger()
+        level = logger.level
+        logger.setLevel("ERROR")
+        try:
+            got = pooch.retrieve(MODEL_ADDRESS, f"sha256:{MODEL_SHA256}", fname=MODEL_NAME, path=cache)
+        finally:
+            logger.setLevel(level)
+        return Path(got)
+    except Exception as error:  # no network, a proxy's page, a changed file: each has an exception of its own
+        raise FacelesionError(
+            f"MediaPipe's model is neither here nor to be had ({type(error).__name__}): get {MODEL_ADDRESS} and "
+            f"put it at {cache / MODEL_NAME}, or name the file (--model)"
+        ) from None
+
+
+def _dlib_model(path: str | Path | None) -> Path:
+    """dlib's 68-point model: the given file, or the one in the package face_recognition_models.
+
+    That package cannot be imported where setuptools is new (it wants pkg_resources), so only its place is asked for.
+    """
+    name = "shape_predictor_68_face_landmarks.dat"
+    if path is not None:
+        if not Path(path).is_file():
+            raise FacelesionError(f"no model at {path}: give the path of {name}")
+        return Path(path)
+    spec = importlib.util.find_spec("face_recognition_models")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(folder) / "models" / name).is_file():
+            return Path(folder) / "models" / name
+    raise FacelesionError(
+        f"dlib's model {name} is not here: pip install 'facelesion[dlib]', or name the file (--model)"
+    )
+
+
+def _yaw_pitch(matrix: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Yaw and pitch in degrees from MediaPipe's pose matrix, whose third column points out of the face."""
+    out = np.asarray(matrix)[:3, 2]
+    out = out / max(float(np.linalg.norm(out)), 1e-9)
+    yaw = math.degrees(math.atan2(out[0], out[2]))
+    pitch = math.degrees(math.asin(float(np.clip(out[1], -1, 1))))
+    return yaw, pitch
+
+
+def _looks(height: int, width: int) -> Iterator[list[tuple[int, int, int, int]]]:
+    """Where to look, in turn, as lists of windows (top, left, bottom, right) that may reach beyond the photograph."""
+    yield [(0, 0, height, width)]
+    border = round(0.35 * max(height, width))
+    yield [(-border, -border, height + border, width + border)]
+    for share in (0.6, 0.35):
+        side = max(64, round(share * max(height, width)))
+        if side < max(height, width):
+            yield [(y, x, y + side, x + side) for y in _starts(height, side) for x in _starts(width, side)]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where windows of a side begin, so that they overlap by about half and cover the whole length."""
+    if length <= side:
+        return [(length - side) // 2]
+    count = math.ceil((length - side) / (side / 2)) + 1
+    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+
+
+def _cut(photograph: Picture, top: int, left: int, bottom: int, right: int) -> Picture:
+    """A window of the photograph, grey where it reaches beyond."""
+    height, width = photograph.shape[:2]
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        return photograph[top:bottom, left:right]
+    part = np.full((bottom - top, right - left, 3), 127, np.uint8)
+    y0, y1, x0, x1 = max(top, 0), min(bottom, height), max(left, 0), min(right, width)
+    part[y0 - top : y1 - top, x0 - left : x1 - left] = photograph[y0:y1, x0:x1]
+    return part
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing that a library writes to standard error from outside Python is shown."""
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+def _ignore_profiling_signal() -> None:
+    """Tell Python that the profiling signal is ignored, as MediaPipe has it: its library sends that signal.
+
+    Lightning restores the handlers that Python knows of after training. Python would still know of the default one,
+    which ends the program.
+    """
+    if not hasattr(signal, "SIGPROF") or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGPROF) == signal.SIG_DFL:
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
