@@ -1,0 +1,150 @@
+"""What is usual for a unit: its mean and standard deviation over reference images, so that doses can be relative."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import NoCalibration
+from .kinds import Lesion
+from .locate import Site, batch_axis, find, pick, unit_axis, unwrap
+from .watch import Watch
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Mean and standard deviation of every unit of some sites, over images and places.
+
+    Attributes:
+        means, deviations: site to float32 (units,).
+        images: how many images were seen.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> calibration = calibrate(network, torch.rand(8, 3, 16, 16), "1")
+        >>> calibration.deviations["1"].shape
+        torch.Size([4])
+        >>> Calibration.from_dict(calibration.to_dict()).images
+        8
+    """
+
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    deviations: Mapping[str, Tensor] = field(default_factory=dict)
+    images: int = 0
+
+    def __contains__(self, site: str) -> bool:
+        return site in self.means or f"{site}[0]" in self.means
+
+    def of(self, site: Site, call: int) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation at one call of a site.
+
+        Raises:
+            NoCalibration: this site was not measured.
+        """
+        name = _name(site)
+        for key in (f"{name}[{call}]", name):
+            if key in self.means:
+                return self.means[key], self.deviations[key]
+        raise NoCalibration(missing(name))
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """A flat dictionary of tensors, ready for safetensors or `torch.save`."""
+        flat = {f"mean/{site}": mean for site, mean in self.means.items()}
+        flat |= {f"std/{site}": deviation for site, deviation in self.deviations.items()}
+        return flat | {"images": torch.tensor(self.images)}
+
+    @staticmethod
+    def from_dict(flat: Mapping[str, Tensor]) -> Calibration:
+        """What `to_dict` wrote."""
+
+        def strip(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in flat.items() if name.startswith(prefix)}
+
+        return Calibration(strip("mean/"), strip("std/"), int(flat["images"]))
+
+
+def missing(name: str) -> str:
+    """The line for a site that was not measured."""
+    return f"{name!r} is not calibrated: pass calibration=calibrate(model, images, lesion) to lesioned"
+
+
+def _name(site: Site) -> str:
+    return str(Site(site.path, None, site.output, site.axis, site.heads))
+
+
+def calibrate(
+    model: nn.Module, batches: Tensor | Iterable[Any], sites: str | Lesion | Iterable[str | Lesion]
+) -> Calibration:
+    """Measures the units of some sites over reference images.
+
+    The network runs in evaluation mode without gradients, and is left in the mode it was in. Batches are seen one at
+    a time and merged exactly (Chan, Golub & LeVeque 1983), so their sizes do not matter.
+
+    Args:
+        model: any network.
+        batches: images (N, ...), or an iterable of such tensors; of a tuple or list the first element counts.
+        sites: patterns, or lesions whose sites are meant.
+    """
+    wanted = [sites] if isinstance(sites, str | Lesion) else list(sites)
+    patterns = [part.site for each in wanted if isinstance(each, Lesion) for part in each.parts]
+    patterns += [each for each in wanted if isinstance(each, str)]
+    places: dict[str, list[Site]] = {}
+    for pattern in patterns:
+        for site in find(model, pattern):
+            plain = Site(site.path, None, site.output, site.axis, site.heads)
+            if plain not in places.setdefault(site.path, []):
+                places[site.path].append(plain)
+
+    sums: dict[tuple[str, int], tuple[int, Tensor, Tensor]] = {}
+    images = seen = 0
+
+    def visit(path: str, call: int, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        for site in places[path]:
+            if site.heads:
+                from .attention import contexts
+
+                y, axis, batch = contexts(module, args, kwargs), 2, 0
+            else:
+                y, _ = pick(output, site.output, site)
+                axis, batch = unit_axis(module, y, site), batch_axis(module, site)
+            values = y.detach().movedim(axis, 0).flatten(1).double()
+            key = (_name(site), call)
+            sums[key] = _merged(sums.get(key), values)
+            nonlocal seen
+            seen = y.shape[batch]
+
+    was_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), Watch(model, places, visit):
+            for batch in [batches] if isinstance(batches, Tensor) else batches:
+                seen = 0
+                unwrap(model)(batch[0] if isinstance(batch, list | tuple) else batch)
+                images += seen
+    finally:
+        for module in was_training:
+            module.training = True
+    repeated = {name for name, call in sums if call > 0}
+    named = {f"{name}[{call}]" if name in repeated else name: value for (name, call), value in sums.items()}
+    return Calibration(
+        means={name: mean.float().cpu() for name, (_, mean, _) in named.items()},
+        deviations={
+            name: (square / count).sqrt().float().cpu() for name, (count, _, square) in named.items()
+        },
+        images=images,
+    )
+
+
+def _merged(before: tuple[int, Tensor, Tensor] | None, values: Tensor) -> tuple[int, Tensor, Tensor]:
+    """Count, mean and sum of squared deviations, with (units, values) added."""
+    count, mean = values.shape[1], values.mean(1)
+    square = (values - mean[:, None]).square().sum(1)
+    if before is None:
+        return count, mean, square
+    total, difference = before[0] + count, mean - before[1]
+    mean = before[1] + difference * (count / total)
+    return total, mean, before[2] + square + difference.square() * (before[0] * count / total)

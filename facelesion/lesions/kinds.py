@@ -1,0 +1,456 @@
+"""The kinds of lesion: immutable values that say what is damaged, where, and how much.
+
+They hold no tensors and know no network, so they can be compared, hashed, printed, written to YAML and read back.
+`context.lesioned` puts them into a network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from . import functional
+from .errors import LesionError
+
+SCHEMA_VERSION = 1
+
+
+class Material(Protocol):
+    """What a kind may ask for while it damages a part of an activation, shaped (rows' lesions, images, units, ...)."""
+
+    def number(self, name: str) -> Tensor: ...
+    def mean(self) -> Tensor: ...
+    def deviation(self) -> Tensor: ...
+    def normal(self) -> Tensor: ...
+    def uniform(self, per_unit: bool = False) -> Tensor: ...
+    def another_image(self, y: Tensor) -> Tensor: ...
+
+
+class Lesion:
+    """Any lesion. `a + b` is both, in that order at each site they share; it is a lesion too.
+
+    Example:
+        >>> lesion = Ablate("conv5_*", fraction=0.2, seed=3) + Noise("conv3_2", std=0.8, relative=True)
+        >>> print(lesion)
+        ablate 20% of conv5_* (seed 3) + noise std 0.8 relative at conv3_2
+        >>> Lesion.from_dict(lesion.to_dict()) == lesion
+        True
+    """
+
+    @property
+    def parts(self) -> tuple[SiteLesion, ...]:
+        """The simple lesions it is made of, in order."""
+        raise NotImplementedError
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name this lesion in tables; equal lesions have equal ones."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __add__(self, other: Lesion) -> Compound:
+        if not isinstance(other, Lesion):
+            return NotImplemented
+        return Compound(self.parts + other.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, for YAML or JSON; what stands at its default is left out.
+
+        Example:
+            >>> Noise("conv3_2", std=0.8).to_dict()
+            {'version': 1, 'kind': 'Noise', 'site': 'conv3_2', 'std': 0.8}
+        """
+        return {"version": SCHEMA_VERSION} | self._plain()
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Lesion:
+        """The lesion that `to_dict` wrote; a hand-written one may leave `version` out.
+
+        Raises:
+            LesionError: an unknown kind, an unknown or missing key, another version.
+
+        Example:
+            >>> Lesion.from_dict({"kind": "Ablate", "site": "conv5_3", "units": [21, 282]})
+            Ablate('conv5_3', units=(21, 282))
+        """
+        if not isinstance(values, Mapping):
+            raise LesionError(
+                f"a lesion is written as keys and values, with 'kind' and 'site'; got {values!r}"
+            )
+        values = dict(values)
+        version = values.pop("version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise LesionError(
+                f"this lesion has version {version!r}; this library reads version {SCHEMA_VERSION}"
+            )
+        kind = values.pop("kind", None)
+        if kind == "Compound":
+            return Compound(tuple(part for each in values["parts"] for part in Lesion.from_dict(each).parts))
+        if kind not in KINDS:
+            raise LesionError(f"no kind of lesion is called {kind!r}; there are {', '.join(KINDS)}")
+        cls = KINDS[kind]
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+                raise LesionError(f"{kind} has no key {key!r}: {hint}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise LesionError(f"{kind}: {error}") from error
+
+    def _plain(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
+class Compound(Lesion):
+    """Several lesions at once, in order: what `a + b` makes."""
+
+    members: tuple[SiteLesion, ...]
+
+    @property
+    def parts(self) -> tuple[SiteLesion, ...]:
+        return self.members
+
+    def _plain(self) -> dict[str, Any]:
+        return {"kind": "Compound", "parts": [part._plain() for part in self.members]}
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.members))
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.members))
+
+
+@dataclass(frozen=True, repr=False)
+class SiteLesion(Lesion):
+    """One kind of damage at the sites of one pattern (several may be joined by commas, or given as a list)."""
+
+    site: str
+
+    def __post_init__(self) -> None:
+        site = self.site if isinstance(self.site, str) else ", ".join(self.site)
+        if not site.strip():
+            raise LesionError(f"{type(self).__name__} needs a site: a module path, an alias or a pattern")
+        self._set(site=site)
+
+    @property
+    def parts(self) -> tuple[SiteLesion, ...]:
+        return (self,)
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _check(self, right: bool, message: str) -> None:
+        if not right:
+            raise LesionError(f"{type(self).__name__} at {self.site!r}: {message}")
+
+    def _changed(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "site"}
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    def _plain(self) -> dict[str, Any]:
+        def plain(value: Any) -> Any:
+            return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+        changed = {name: plain(value) for name, value in self._changed().items()}
+        return {"kind": type(self).__name__, "site": self.site} | changed
+
+    def __repr__(self) -> str:
+        changed = "".join(f", {name}={value!r}" for name, value in self._changed().items())
+        return f"{type(self).__name__}({self.site!r}{changed})"
+
+
+@dataclass(frozen=True, repr=False)
+class UnitLesion(SiteLesion):
+    """Damage to the output of some units of a site.
+
+    Args:
+        units: which units; None and no fraction means all of them.
+        fraction: this share of the units, drawn at random by `seed`; halves round up. Doses nest: the units of a
+            smaller fraction are among those of a larger one with the same seed.
+        seed: decides which units are drawn, and the lesion's own noise.
+        where: a mask over the map, (height, width) of any size: only places under it are damaged. It is brought to
+            the map's size, and a place is damaged where at least half of it lies under the mask. A tensor or nested
+            list, or one string of 0 and 1 a row, which is how it is kept.
+    """
+
+    units: tuple[int, ...] | None = field(default=None, kw_only=True)
+    fraction: float | None = field(default=None, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    where: tuple[str, ...] | None = field(default=None, kw_only=True)
+
+    # Fields that lesions of one kind may have different in one forward without being computed apart.
+    numeric: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(self.units is None or self.fraction is None, "give units or fraction, not both")
+        if self.units is not None:
+            units = tuple(sorted(set(_integers(self.units))))
+            self._check(all(unit >= 0 for unit in units), f"units count from 0, got {units[:1]}")
+            self._set(units=units)
+        if self.fraction is not None:
+            self._check(0 <= self.fraction <= 1, f"fraction must lie in 0 to 1, got {self.fraction}")
+        if self.where is not None:
+            mask = _mask(self.where)
+            self._check(mask.ndim == 2, f"where must be a mask (height, width), got {tuple(mask.shape)}")
+            self._check(bool(mask.any()), "where covers no place")
+            self._set(where=tuple("".join("01"[place] for place in row) for row in mask.tolist()))
+
+    def mask(self) -> Tensor:
+        """`where` as a bool tensor (height, width); one true place where there is none."""
+        return torch.ones(1, 1, dtype=torch.bool) if self.where is None else _mask(self.where)
+
+    def mode(self) -> tuple[object, ...]:
+        """What must agree for lesions to be computed together."""
+        apart = set(self.numeric) | {"site", "units", "fraction", "seed", "where"}
+        names = [f.name for f in dataclasses.fields(self) if f.name not in apart]
+        return (type(self), *(getattr(self, name) for name in names))
+
+    def numbers(self) -> dict[str, float]:
+        """The doses, by name."""
+        return {name: float(getattr(self, name)) for name in self.numeric}
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        """The damaged values of y, which holds the chosen units only: (lesions, images, units, places ...)."""
+        raise NotImplementedError
+
+    def _told(self, what: str, at: str = " at ") -> str:
+        which = ""
+        if self.fraction is not None:
+            which = f"{self.fraction * 100:g}% of "
+        elif self.units is not None:
+            which = f"units {','.join(map(str, self.units[:6]))}{',…' if len(self.units) > 6 else ''} of "
+        seed = f" (seed {self.seed})" if self.seed or self.fraction is not None else ""
+        return f"{what}{at}{which}{self.site}{seed}" + (" under a mask" if self.where else "")
+
+
+def _mask(where: Any) -> Tensor:
+    if not isinstance(where, Tensor):
+        where = torch.tensor([[float(place) for place in row] for row in where])
+    return where > 0
+
+
+def _integers(units: int | Iterable[int] | Tensor) -> list[int]:
+    values = torch.as_tensor(list(units) if isinstance(units, Iterable) else [units])
+    if values.numel() and (values.is_floating_point() or values.dtype == torch.bool):
+        raise LesionError(f"units are whole numbers, got {values.tolist()[:3]}")
+    return [int(value) for value in values.flatten().tolist()]
+
+
+@dataclass(frozen=True, repr=False)
+class Ablate(UnitLesion):
+    """Removes units: their output is zero, their calibrated mean, or the output they have for another image.
+
+    Args:
+        to: "zero"; "mean" (needs a calibration); "resample": the same units' output for another image of the batch,
+            drawn by image number.
+
+    The field's words: lesion, ablation, silencing; mean ablation; resampling ablation.
+
+    Example:
+        >>> Ablate("conv5_3", units=[21, 282])
+        Ablate('conv5_3', units=(21, 282))
+    """
+
+    units: tuple[int, ...] | None = None
+    fraction: float | None = None
+    seed: int = 0
+    to: str = "zero"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(self.to in ("zero", "mean", "resample"), f"to is zero, mean or resample, not {self.to!r}")
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        if self.to == "mean":
+            return material.mean().expand_as(y)
+        return material.another_image(y) if self.to == "resample" else torch.zeros_like(y)
+
+    def __str__(self) -> str:
+        return self._told("ablate" if self.to == "zero" else f"{self.to}-ablate", at=" ")
+
+
+@dataclass(frozen=True, repr=False)
+class Keep(Ablate):
+    """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020)."""
+
+    def __str__(self) -> str:
+        return self._told("keep only" if self.to == "zero" else f"{self.to}-ablate all but", at=" ")
+
+
+@dataclass(frozen=True, repr=False)
+class Noise(UnitLesion):
+    """Gaussian noise on activations: `y + std·ε`, or multiplicative `y·(1 + std·ε)`.
+
+    Args:
+        std: the standard deviation.
+        relative: std counts in each unit's own calibrated standard deviation (needs a calibration).
+        multiplicative: noise in proportion to the activation; cannot be relative as well.
+    """
+
+    std: float
+    relative: bool = False
+    multiplicative: bool = False
+    numeric: ClassVar[tuple[str, ...]] = ("std",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(0 <= self.std < math.inf, f"std must be 0 or more, got {self.std}")
+        self._check(
+            not (self.relative and self.multiplicative), "noise is relative or multiplicative, not both"
+        )
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        std = material.number("std")
+        if self.relative:
+            std = std * material.deviation()
+        return functional.noise(y, std, material.normal(), self.multiplicative)
+
+    def __str__(self) -> str:
+        sort = " relative" if self.relative else " multiplicative" if self.multiplicative else ""
+        return self._told(f"noise std {self.std:g}{sort}")
+
+
+@dataclass(frozen=True, repr=False)
+class Dropout(UnitLesion):
+    """Drops activations with probability p, at inference too.
+
+    Args:
+        p: probability of being dropped, 0 to 1.
+        per: "activation", each on its own; "channel", a whole unit at a time, anew for each image.
+        rescale: survivors times 1/(1 − p), as Keras and PyTorch do (Srivastava et al. 2014).
+    """
+
+    p: float
+    per: str = "activation"
+    rescale: bool = True
+    numeric: ClassVar[tuple[str, ...]] = ("p",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(0 <= self.p <= 1, f"p must lie in 0 to 1, got {self.p}")
+        self._check(self.per in ("activation", "channel"), f"per is activation or channel, not {self.per!r}")
+        self._check(
+            not (self.rescale and self.p == 1), "p=1 leaves nothing to rescale: use rescale=False or Ablate"
+        )
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        draws = material.uniform(per_unit=self.per == "channel")
+        return functional.dropout(y, material.number("p"), draws, self.rescale)
+
+    def __str__(self) -> str:
+        return self._told(f"dropout p {self.p:g}" + (" per channel" if self.per == "channel" else ""))
+
+
+@dataclass(frozen=True, repr=False)
+class Clamp(UnitLesion):
+    """Holds units at a value, or within bounds."""
+
+    value: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bounds = (self.min, self.max)
+        self._check((self.value is None) == any(b is not None for b in bounds), "give value, or min and max")
+        if self.min is not None and self.max is not None:
+            self._check(self.min <= self.max, f"min {self.min} is above max {self.max}")
+
+    def mode(self) -> tuple[object, ...]:
+        return (Clamp, self.value is None)
+
+    def numbers(self) -> dict[str, float]:
+        if self.value is not None:
+            return {"value": float(self.value)}
+        low = -math.inf if self.min is None else float(self.min)
+        return {"min": low, "max": math.inf if self.max is None else float(self.max)}
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        if self.value is not None:
+            return material.number("value").expand_as(y)
+        return functional.clamp(y, material.number("min"), material.number("max"))
+
+    def __str__(self) -> str:
+        bounds = {"": self.value, "min ": self.min, "max ": self.max}
+        told = " ".join(f"{name}{bound:g}" for name, bound in bounds.items() if bound is not None)
+        return self._told(f"clamp {told}")
+
+
+@dataclass(frozen=True, repr=False)
+class Shift(UnitLesion):
+    """Adds a constant to units: positive excites them, negative inhibits them.
+
+    Args:
+        by: the constant.
+        relative: it counts in each unit's own calibrated standard deviation (needs a calibration).
+    """
+
+    by: float
+    relative: bool = False
+    numeric: ClassVar[tuple[str, ...]] = ("by",)
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        by = material.number("by")
+        return functional.shift(y, by * material.deviation() if self.relative else by)
+
+    def __str__(self) -> str:
+        return self._told(f"shift {self.by:+g}" + (" relative" if self.relative else ""))
+
+
+@dataclass(frozen=True, repr=False)
+class Scale(UnitLesion):
+    """Multiplies units by a gain: below 1 weakens, above 1 strengthens."""
+
+    by: float
+    numeric: ClassVar[tuple[str, ...]] = ("by",)
+
+    def damage(self, y: Tensor, material: Material) -> Tensor:
+        return functional.scale(y, material.number("by"))
+
+    def __str__(self) -> str:
+        return self._told(f"scale ×{self.by:g}")
+
+
+@dataclass(frozen=True, repr=False)
+class Prune(SiteLesion):
+    """A synaptic lesion: a fraction of the site's incoming weights counts as zero. No parameter is edited.
+
+    At a site without weights of its own (an alias, a ReLU) the incoming weights are those of the convolution or linear
+    layer before it in the same `nn.Sequential`. Weights act before the output does, so in `a + b` all pruning of
+    a module comes before its other damage. Doses nest, as for units.
+
+    Example:
+        >>> print(Prune("conv4_3", fraction=0.5))
+        prune 50% of the weights into conv4_3 (seed 0)
+    """
+
+    fraction: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(0 <= self.fraction <= 1, f"fraction must lie in 0 to 1, got {self.fraction}")
+
+    def __str__(self) -> str:
+        return f"prune {self.fraction * 100:g}% of the weights into {self.site} (seed {self.seed})"
+
+
+KINDS: dict[str, type[SiteLesion]] = {
+    kind.__name__: kind for kind in (Ablate, Keep, Noise, Dropout, Clamp, Shift, Scale, Prune)
+}

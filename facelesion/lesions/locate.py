@@ -1,0 +1,283 @@
+"""Where a lesion sits: from patterns to modules, from a module's output to the tensor and the axis of its units.
+
+A pattern is one or more names, with commas between:
+
+    features.22            a module path              conv4_3        an alias
+    conv5_*                `*` and `?` within one name; `**` crosses dots
+    re:features\\.(21|23)   a regular expression for the whole name; it stands alone
+    .                      the network itself
+
+and each may say more precisely what it means:
+
+    relu[2]                the third call of a module that is called more than once (all calls by default)
+    lstm->1.0              which output, of a tuple or dict (the first tensor by default)
+    mlp.1@-1               which axis holds the units
+    attention.heads        the heads of an `nn.MultiheadAttention` as units, before they are mixed
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .errors import LesionError, NoSuchSite
+
+_PATTERN = re.compile(r"^(?P<name>.+?)(\[(?P<call>\d+)\])?(->(?P<output>[\w.]+))?(@(?P<axis>-?\d+))?$")
+_REGEX = re.compile(r"^re:(?P<name>.+?)(->(?P<output>[\w.]+))?(@(?P<axis>-?\d+))?$")
+_HEADS = ".heads"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One found place: the module's own path, and which call, output and axis of it."""
+
+    path: str
+    call: int | None = None
+    output: tuple[str, ...] = ()
+    axis: int | None = None
+    heads: bool = False
+
+    def __str__(self) -> str:
+        call = "" if self.call is None else f"[{self.call}]"
+        output = "->" + ".".join(self.output) if self.output else ""
+        return self.path + (_HEADS if self.heads else "") + call + output
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The network itself, out of (Distributed)DataParallel: its own names are used."""
+    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
+    return model
+
+
+def aliases(model: nn.Module) -> dict[str, str]:
+    """Names from the literature to module paths.
+
+    They come from a `site_aliases` attribute (of the network or of a part of it), and from any VGG-like `features`:
+    there `conv4_3` is the third convolution of the fourth block, after its activation, and `pool4` closes the block.
+
+    Example:
+        >>> from torchvision.models import vgg16
+        >>> aliases(vgg16())["conv4_3"]
+        'features.22'
+    """
+    found: dict[str, str] = {}
+    for path, module in unwrap(model).named_modules():
+        prefix = f"{path}." if path else ""
+        own = getattr(module, "site_aliases", None)
+        if not isinstance(own, Mapping):
+            own = _vgg_aliases(getattr(module, "features", None))
+        found.update({prefix + alias: prefix + target for alias, target in own.items()})
+    return found
+
+
+def _vgg_aliases(features: object) -> dict[str, str]:
+    if not isinstance(features, nn.Sequential):
+        return {}
+    layers = list(features.named_children())
+    kinds = {type(layer) for _, layer in layers}
+    if not {nn.Conv2d, nn.ReLU, nn.MaxPool2d} <= kinds <= {nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d}:
+        return {}
+    found: dict[str, str] = {}
+    block, number = 1, 0
+    for name, layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            number += 1
+        elif isinstance(layer, nn.ReLU):
+            found[f"conv{block}_{number}"] = f"features.{name}"
+        elif isinstance(layer, nn.MaxPool2d):
+            found[f"pool{block}"] = f"features.{name}"
+            block, number = block + 1, 0
+    return found
+
+
+def _names(model: nn.Module) -> dict[str, str]:
+    """Every name a pattern can match, to the name it stands for; one module has one such name."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if path:
+            names[path] = first.setdefault(id(module), path)
+            if isinstance(module, nn.MultiheadAttention):
+                names[path + _HEADS] = first[id(module)] + _HEADS
+    for alias, path in aliases(model).items():
+        # A part of a network (a cut graph) keeps the aliases of the whole.
+        if path in names:
+            names.setdefault(alias, names[path])
+    return names
+
+
+def sites(model: nn.Module, pattern: str = "**") -> tuple[str, ...]:
+    """The module paths a pattern stands for; all of them when no pattern is given.
+
+    Raises:
+        NoSuchSite: nothing matches; the message has the nearest names.
+
+    Example:
+        >>> from torchvision.models import vgg16
+        >>> sites(vgg16(), "conv5_*")
+        ('features.25', 'features.27', 'features.29')
+    """
+    return tuple(str(site) for site in find(model, pattern))
+
+
+def find(model: nn.Module, pattern: str) -> tuple[Site, ...]:
+    """The sites a pattern stands for, in the network's order for each name in it, none twice."""
+    model = unwrap(model)
+    names = _names(model)
+    found: dict[Site, None] = {}
+    for one in [pattern] if pattern.startswith("re:") else pattern.split(","):
+        found.update(dict.fromkeys(_find_one(model, names, one.strip())))
+    return tuple(found)
+
+
+def _find_one(model: nn.Module, names: dict[str, str], pattern: str) -> list[Site]:
+    is_regex = pattern.startswith("re:")
+    parsed = (_REGEX if is_regex else _PATTERN).match(pattern)
+    if parsed is None:
+        raise NoSuchSite(f"{pattern!r} is no site: give a module path, an alias, a pattern or re:...")
+    said = parsed.groupdict()
+    name, call, output, axis = (said.get(part) for part in ("name", "call", "output", "axis"))
+    assert name is not None
+    if name == ".":
+        paths = [""]
+    elif is_regex or "*" in name or "?" in name:
+        try:
+            expression = re.compile(name if is_regex else _glob(name))
+        except re.error as error:
+            raise NoSuchSite(f"{pattern!r} is not a regular expression: {error}") from error
+        paths = [path for known, path in names.items() if expression.fullmatch(known)]
+    else:
+        paths = [names[name]] if name in names else []
+    if not paths:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"nearest are {', '.join(near)}" if near else "facelesion.lesions.sites(model) lists all"
+        raise NoSuchSite(f"no site {pattern!r} in {type(model).__name__}: {hint}")
+    return [
+        Site(
+            path=path.removesuffix(_HEADS) if _is_heads(model, path) else path,
+            call=None if call is None else int(call),
+            output=tuple(output.split(".")) if output else (),
+            axis=None if axis is None else int(axis),
+            heads=_is_heads(model, path),
+        )
+        for path in dict.fromkeys(paths)
+    ]
+
+
+def _is_heads(model: nn.Module, path: str) -> bool:
+    # ViT calls its classifier `heads`: what counts is whose child the name is.
+    return path.endswith(_HEADS) and isinstance(
+        model.get_submodule(path.removesuffix(_HEADS)), nn.MultiheadAttention
+    )
+
+
+def _glob(pattern: str) -> str:
+    pieces = re.split(r"(\*\*|\*|\?)", pattern)
+    wild = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    return "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
+
+
+def has_weights(module: nn.Module) -> bool:
+    """Whether it has one weight with an axis of inputs: convolutions, linear layers, embeddings."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim >= 2
+
+
+def incoming(model: nn.Module, path: str) -> str:
+    """The module whose weights lead into a site: itself, or the nearest one before it in its `nn.Sequential`."""
+    model = unwrap(model)
+    if has_weights(model.get_submodule(path)):
+        return path
+    parent, _, name = path.rpartition(".")
+    siblings = [each for each, _ in model.get_submodule(parent).named_children()]
+    if all(each.isdigit() for each in siblings):
+        before = sorted((each for each in siblings if int(each) < int(name)), key=int, reverse=True)
+        for each in before:
+            candidate = f"{parent}.{each}" if parent else each
+            if has_weights(model.get_submodule(candidate)):
+                return candidate
+    raise LesionError(
+        f"Prune: {path!r} has no incoming weights of its own: name the convolution or linear layer"
+    )
+
+
+def unit_axis(module: nn.Module, y: Tensor, site: Site) -> int:
+    """Which axis of this module's output holds the units.
+
+    Convolutions, their norms and pools: axis 1. Linear and embedding layers, attention, recurrent layers: the last.
+    Layer norms: the one they were made for. What has no kind of its own goes by its shape: axis 1 of a map with
+    four or more axes, the last axis of tokens (N, T, D) and vectors (N, D).
+    """
+    if y.ndim < 2:
+        raise LesionError(f"{site}: an output of shape {tuple(y.shape)} has no axis of units")
+    if site.axis is not None:
+        if not -y.ndim <= site.axis < y.ndim:
+            raise LesionError(f"{site}: no axis {site.axis} in an output of shape {tuple(y.shape)}")
+        return site.axis % y.ndim
+    if isinstance(module, nn.LayerNorm) and y.shape[-1] != module.normalized_shape[-1]:
+        return 1
+    if isinstance(module, nn.Linear | nn.LayerNorm | nn.Embedding | nn.MultiheadAttention | nn.RNNBase):
+        return y.ndim - 1
+    kind = type(module).__name__
+    if re.search(r"(Conv|BatchNorm|InstanceNorm|Pool|Dropout)\w*[123]d|GroupNorm", kind):
+        return 1
+    return 1 if y.ndim >= 4 else y.ndim - 1
+
+
+def batch_axis(module: nn.Module, site: Site) -> int:
+    """Which axis counts images: the first, unless a recurrent or attention layer says otherwise."""
+    if isinstance(module, nn.RNNBase) and site.output[:1] == ("1",):
+        return 1
+    first = getattr(module, "batch_first", True)
+    return 0 if first or not isinstance(module, nn.RNNBase | nn.MultiheadAttention) else 1
+
+
+def pick(output: Any, keys: tuple[str, ...], site: Site) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    """A tensor out of a module's output, and how to put another in its place (in a copy)."""
+    if isinstance(output, Tensor):
+        if keys:
+            raise LesionError(f"{site}: there is no output {keys[0]!r} in a plain tensor")
+        if not output.is_floating_point():
+            raise LesionError(f"{site}: only floating point outputs can be damaged, this is {output.dtype}")
+        return output, lambda new: new
+    if isinstance(output, PackedSequence):
+        raise LesionError(f"{site}: packed sequences mix images in a row; pad them instead")
+    inside: dict[str, Any] = {}
+    if isinstance(output, Mapping):
+        inside = {str(key): key for key in output}
+    elif isinstance(output, list | tuple):
+        inside = {str(place): place for place in range(len(output))}
+    tensors = [
+        name for name, key in inside.items() if keys[:1] == (name,) or (not keys and _has_tensor(output[key]))
+    ]
+    if tensors:
+        key = inside[tensors[0]]
+        tensor, rebuild = pick(output[key], keys[1:], site)
+        return tensor, lambda new: _replaced(output, key, rebuild(new))
+    has = ", ".join(inside) or type(output).__name__
+    raise LesionError(f"{site}: no tensor {'.'.join(keys) or 'anywhere'} in its output, which has {has}")
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_tensor, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_tensor, value))
+    return isinstance(value, Tensor)
+
+
+def _replaced(output: Any, key: Any, new: Any) -> Any:
+    if isinstance(output, tuple):
+        values = [new if place == key else value for place, value in enumerate(output)]
+        return type(output)(*values) if hasattr(output, "_fields") else tuple(values)
+    changed = copy.copy(output)
+    changed[key] = new
+    return changed
