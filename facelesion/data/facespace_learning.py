@@ -62,7 +62,7 @@ def learn_face_space(
     between, within = covariance_factors(np.concatenate([texture_scores, shape_scores], 1), people)
     return FaceSpace(
         texture_mean=texture_mean,
-        texture_components=components / weight,
+        texture_components=(components / weight).astype(np.float32),
         shape_mean=shape_mean,
         shape_components=shape_components.reshape(shape_count, -1, 2),
         between=between,

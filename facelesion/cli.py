@@ -1,0 +1,202 @@
+"""The command line: `facelesion study configs/default.yaml`, `facelesion prepare …`, and so on.
+
+Every command is a function with typed arguments or a frozen dataclass; the command line and YAML files are read into
+the same values by jsonargparse. A mistake is one line on standard error and exit status 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from facelesion.errors import FacelesionError
+
+USAGE = """\
+facelesion: damage a face network on purpose, and measure what it can no longer do.
+
+  facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
+  facelesion report RUN_FOLDER                     write a finished run's report again
+  facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
+  facelesion faces [--people 6 --out faces.png]    draw faces of the built-in face space
+  facelesion sites [MODEL]                         names of the places in a network that can be damaged
+  python -m facelesion.train --config FILE.yaml    train a network
+
+`facelesion COMMAND --help` lists a command's settings.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; the exit status: 0 done, 2 a mistake that its one line explains, 130 interrupted."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from facelesion import __version__
+
+        print(f"facelesion {__version__}")
+        return 0
+    command = COMMANDS.get(argv[0])
+    return guarded(lambda: command(argv[1:]) if command else _unknown(argv[0]))
+
+
+def guarded(work: Callable[[], Any]) -> int:
+    """Do `work`; turn the errors that are the user's to mend into one line, and the rest into a traceback."""
+    from facelesion.lesions import LesionError
+
+    try:
+        work()
+    except (FacelesionError, LesionError) as error:
+        print(f"facelesion: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("facelesion: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        import errno
+
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise
+        print(f"facelesion: error: {error}: free some space or choose another folder", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_arguments(
+    target: Callable[..., Any], argv: Sequence[str], prog: str, config: bool = False
+) -> dict[str, Any]:
+    """Arguments of a function or dataclass from the command line, and from YAML files where `config` says so.
+
+    With `config`, the first plain word is a YAML file; what follows on the command line goes over it.
+
+    Raises:
+        FacelesionError: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(prog=prog, exit_on_error=False, description=(target.__doc__ or "").split("\n")[0])
+    words = list(argv)
+    if config:
+        parser.add_argument("--config", action="config", help="a YAML file with any of these settings")
+        if words and not words[0].startswith("-"):
+            if not Path(words[0]).is_file():
+                raise FacelesionError(
+                    f"no config file at {words[0]}: give a YAML file such as configs/default.yaml"
+                )
+            words = ["--config", *words]
+    add = parser.add_class_arguments if isinstance(target, type) else parser.add_function_arguments
+    add(target, as_group=False)
+    try:
+        parsed = parser.instantiate_classes(parser.parse_args(words))
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise FacelesionError(_one_line(error)) from None
+    values = dict(vars(parsed))
+    values.pop("config", None)
+    return values
+
+
+def config_path(word: str) -> Path:
+    """The YAML file a word on the command line means: a path, or the name of a config that the project carries."""
+    if Path(word).is_file():
+        return Path(word)
+    package = Path(__file__).resolve().parent
+    carried = [folder / f"{Path(word).stem}.yaml" for folder in (package / "_configs", package.parent / "configs")]
+    found = [path for path in carried if path.is_file() and Path(word).name == word]
+    if not found:
+        raise FacelesionError(f"no config file at {word}: give a YAML file, or a name such as default or lfw")
+    return found[0]
+
+
+def _one_line(error: Exception) -> str:
+    """What matters of a parser's message: it nests the cause at the end."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
+    return " ".join(lines)
+
+
+def _study(argv: list[str]) -> None:
+    from facelesion.study import StudyConfig, run_study
+
+    values = read_arguments(StudyConfig, argv, "facelesion study", config=True)
+    page = run_study(StudyConfig(**values), command=" ".join(["facelesion study", *argv]))
+    print(page)
+
+
+def _report(argv: list[str]) -> None:
+    from facelesion.report import write_report
+
+    def report(run_folder: str) -> None:
+        """Write the report of a finished run again, from its table alone.
+
+        Args:
+            run_folder: a folder such as runs/default.
+        """
+        print(write_report(run_folder))
+
+    report(**read_arguments(report, argv, "facelesion report"))
+
+
+def _prepare(argv: list[str]) -> None:
+    from facelesion.faces.prepare import prepare
+
+    prepare(**read_arguments(prepare, argv, "facelesion prepare"))
+
+
+def _faces(argv: list[str]) -> None:
+    def faces(
+        people: int = 6, pictures: int = 6, seed: int = 0, variability: float = 0.6, out: str = "faces.png"
+    ) -> None:
+        """Draw people of the built-in face space: a row per person.
+
+        Args:
+            people: rows.
+            pictures: pictures of each person.
+            seed: another seed, other people.
+            variability: how much the pictures of one person differ; 1 is as much as news photographs do.
+            out: where to write the PNG.
+        """
+        from PIL import Image
+
+        from facelesion.data.facespace import FaceSpace
+
+        drawn = FaceSpace.load().draw(people, pictures, seed, variability).images
+        side = drawn.shape[-1]
+        sheet = drawn.reshape(people, pictures, 3, side, side).permute(0, 3, 1, 4, 2)
+        Image.fromarray(sheet.reshape(people * side, pictures * side, 3).numpy()).save(out)
+        print(out)
+
+    faces(**read_arguments(faces, argv, "facelesion faces"))
+
+
+def _sites(argv: list[str]) -> None:
+    def sites(model: str = "builtin") -> None:
+        """Name the places in a network that can be damaged, and how many units each has.
+
+        Args:
+            model: a model's name, or a file of weights.
+        """
+        from facelesion.lesions import sites as list_sites
+        from facelesion.models import load
+
+        for site in list_sites(load(model).module):
+            print(site)
+
+    sites(**read_arguments(sites, argv, "facelesion sites"))
+
+
+def _unknown(name: str) -> None:
+    raise FacelesionError(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "study": _study,
+    "report": _report,
+    "prepare": _prepare,
+    "faces": _faces,
+    "sites": _sites,
+}

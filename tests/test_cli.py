@@ -1,0 +1,102 @@
+"""The command line: what it says when all is well, and one clear line when it is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from facelesion.cli import COMMANDS, run
+
+STUDY = """
+name: tiny
+model: untrained
+stimuli: [intact]
+data: {training_people: 4, training_pictures: 2, enrolled_people: 3}
+approaches:
+  ablation:
+    - {damage: ablate, sites: [conv5_3], doses: [0.5]}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def refused(capsys, *words: str) -> str:
+    """The one line of an error, after checking that it is one, and that the exit status is 2."""
+    assert run(list(words)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("facelesion: error: ")
+    assert "Traceback" not in "".join(lines)
+    return lines[-1]
+
+
+def test_help_names_every_command(capsys):
+    assert run(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"facelesion {name}" in said for name in COMMANDS)
+
+
+def test_an_unknown_command_is_named(capsys):
+    assert "no command 'lesion'" in refused(capsys, "lesion")
+
+
+def test_a_config_that_is_not_there(capsys, tmp_path):
+    assert "no config file at" in refused(capsys, "study", str(tmp_path / "absent.yaml"))
+
+
+def test_a_config_with_a_wrong_key_names_the_key(capsys, config):
+    config.write_text(STUDY + "drawz: 3\n")
+    assert "drawz" in refused(capsys, "study", str(config))
+    config.write_text(STUDY.replace("training_people", "training_poeple"))
+    assert "training_poeple" in refused(capsys, "study", str(config))
+
+
+def test_a_value_of_the_wrong_kind_names_its_key(capsys, config):
+    assert "draws" in refused(capsys, "study", str(config), "--draws", "many")
+
+
+def test_a_site_that_does_not_exist_is_found_before_any_work(capsys, config):
+    config.write_text(STUDY.replace("conv5_3", "conv5_4"))
+    assert "conv5_3" in refused(capsys, "study", str(config))
+    assert not (config.parent / "runs").exists()
+
+
+def test_an_unknown_stimulus_is_named(capsys, config):
+    config.write_text(STUDY.replace("[intact]", "[intact, mask ears]"))
+    assert "ears" in refused(capsys, "study", str(config))
+
+
+def test_a_network_that_does_not_exist(capsys, config):
+    assert "nobody.safetensors" in refused(capsys, "study", str(config), "--model", "nobody.safetensors")
+
+
+def test_a_folder_of_photographs_that_does_not_exist(capsys, config, tmp_path):
+    said = refused(capsys, "study", str(config), "--data.source", "lfw", "--data.root", str(tmp_path / "lfw"))
+    assert "lfw" in said
+
+
+def test_the_faces_of_the_face_space_are_drawn(capsys, config):
+    assert run(["faces", "--people", "2", "--pictures", "3", "--out", "sheet.png"]) == 0
+    from PIL import Image
+
+    with Image.open(config.parent / "sheet.png") as sheet:
+        assert sheet.size == (3 * 112, 2 * 112)
+
+
+def test_sites_are_listed(capsys):
+    assert run(["sites", "untrained"]) == 0
+    assert "conv5_3" in capsys.readouterr().out
+
+
+def test_importing_facelesion_is_quick():
+    """Nothing heavy is imported with the package: not even torch."""
+    code = "import sys, facelesion; print([m for m in ('torch', 'mediapipe', 'cv2', 'pandas') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
