@@ -1,5 +1,6 @@
 """Figures and the report of a study, made from its run folder alone."""
 
+from facelesion.report.html import write_report
 from facelesion.report.run_folder import (
     COLUMNS,
     Confusion,
@@ -31,6 +32,7 @@ __all__ = [
     "write_confusions",
     "write_gradcam",
     "write_manifest",
+    "write_report",
     "write_stimuli",
     "write_table",
     "write_training_log",

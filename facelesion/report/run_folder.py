@@ -162,7 +162,7 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
     import yaml
 
     text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=100)
-    return _write(Path(folder) / CONFIG, lambda file: file.write(text.encode()))
+    return replace_file(Path(folder) / CONFIG, text.encode())
 
 
 def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
@@ -178,7 +178,7 @@ def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
     """Write the manifest as JSON."""
     text = json.dumps(_plain(asdict(manifest)), indent=2, ensure_ascii=False) + "\n"
-    return _write(Path(folder) / MANIFEST, lambda file: file.write(text.encode()))
+    return replace_file(Path(folder) / MANIFEST, text.encode())
 
 
 def write_stimuli(folder: str | Path, names: Sequence[str], images: np.ndarray) -> Path:
@@ -218,7 +218,7 @@ def write_gradcam(folder: str | Path, maps: GradCamMaps) -> Path:
 def write_training_log(folder: str | Path, csv: str | Path) -> Path:
     """Copy the CSV log of the training of the network under study into the run folder."""
     data = Path(csv).read_bytes()
-    return _write(Path(folder) / TRAINING, lambda file: file.write(data))
+    return replace_file(Path(folder) / TRAINING, data)
 
 
 def read_run(folder: str | Path) -> Run:
@@ -308,6 +308,11 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
             f"{row['task']} {row['metric']}, draw {row['draw']}; write each condition once"
         )
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]].reset_index(drop=True)
+
+
+def replace_file(path: str | Path, data: bytes) -> Path:
+    """Put a file in its place whole: a reader sees the old one or the new one, never a part."""
+    return _write(Path(path), lambda file: file.write(data))
 
 
 def _write(path: Path, write: Callable[[BinaryIO], Any]) -> Path:

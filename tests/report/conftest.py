@@ -22,6 +22,7 @@ TASKS = {
     "verification": ("auc", 0.5, 0.97, 0.55),
     "objects": ("accuracy", 0.125, 0.91, 0.35),
 }
+SPEED = {"none": 0.0, "ablation": 1.0, "noise": 0.6, "dropout": 1.5, "combined": 2.0}
 REGIONS = ("eyebrows", "eyes", "nose", "mouth")
 STIMULI = ("intact", *(f"{kind} {region}" for kind in ("mask", "blur", "isolate") for region in REGIONS))
 LOSS = {"intact": 0.0, "mask": 0.15, "blur": 0.08, "isolate": 0.6}
@@ -36,7 +37,7 @@ def build_table(draws: int = 5, seed: int = 0, **changes: object) -> pd.DataFram
     def row(approach, lesion, dose, rank, draw, stimulus, task):
         metric, chance, intact, speed = TASKS[task]
         kind, _, region = stimulus.partition(" ")
-        kept = np.exp(-speed * rank) * (1 - LOSS[kind] * REGION_WEIGHT.get(region, 0)) * (
+        kept = np.exp(-speed * SPEED[approach] * rank / 2) * (1 - LOSS[kind] * REGION_WEIGHT.get(region, 0)) * (
             1 + (random.normal(0, 0.05) if rank else 0)
         )  # fmt: skip
         value = float(np.clip(chance + (intact - chance) * kept, 0, 1))
@@ -54,7 +55,7 @@ def build_table(draws: int = 5, seed: int = 0, **changes: object) -> pd.DataFram
     }
     for task in TASKS:
         for stimulus in stimuli_of[task]:
-            row("none", "intact", 0.0, 0, 0, stimulus, task)
+            row("none", "none", 0.0, 0, 0, stimulus, task)
             for (approach, doses), draw in itertools.product(DOSES.items(), range(draws)):
                 for rank, dose in enumerate(doses, start=1):
                     row(

@@ -1,0 +1,302 @@
+"""The report: one HTML file that needs nothing beside it, made from a run folder."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from facelesion.analysis.statistics import Interval
+from facelesion.report import figures, summary
+from facelesion.report.findings import TASK_QUESTIONS, findings, percent
+from facelesion.report.run_folder import Run, read_run, replace_file
+from facelesion.report.style import embed, look
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORT, FIGURES = "report.html", "figures"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the report.
+
+    Attributes:
+        name: of its file in the run folder.
+        title: what it is about.
+        shows: what is to be seen.
+        cannot: what it does not show.
+        source: data URI.
+        wide: too detailed to shrink: on a narrow screen it scrolls.
+    """
+
+    name: str
+    title: str
+    shows: str
+    cannot: str
+    source: str
+    wide: bool = True
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that the report says of one network under study."""
+
+    name: str
+    weights: str
+    findings: list[str]
+    headline: list[summary.HeadlineRow]
+    halfway: list[summary.HalfwayRow]
+    pictures: list[Picture]
+    tables: list[dict[str, Any]]
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Write `report.html` and the single figures (`figures/`) into a run folder, from what lies there.
+
+    Returns:
+        The path of the report.
+
+    Errors:
+        FacelesionError: the folder is no finished run.
+    """
+    run = read_run(run_folder)
+    networks = [
+        _network(str(key[0]), str(key[1]), part.reset_index(drop=True), run.config)
+        for key, part in run.table.groupby(["model", "weights"], sort=False)
+    ]
+    extras = _extra_pictures(run)
+    page = _template().render(**_context(run, networks, extras))
+    shown = [picture for network in networks for picture in network.pictures] + extras
+    _write_figures(run.folder / FIGURES, shown, many=len(networks) > 1)
+    return replace_file(run.folder / REPORT, page.encode())
+
+
+def _network(name: str, weights: str, table: pd.DataFrame, config: Mapping[str, Any]) -> Network:
+    rows = summary.halfway(table)
+    pictures = [
+        _picture(
+            "dose_response", "Performance by dose", figures.dose_response_figure(table),
+            shows="Mean over draws of the lesion, with the 95 % bootstrap interval over draws as a band. Dotted: the "
+            "intact network. Dashed: chance. Steps run from the smallest dose to the largest; the doses themselves "
+            "stand below, in each kind's own unit. Images are unchanged.",
+            cannot="Equal steps are not equal damage, so lines may be compared in shape but not step by step. The band "
+            "says how much depends on which units or noise were drawn; it does not say what other images, people or "
+            "networks would give.",
+        )
+    ]  # fmt: skip
+    kept = figures.kept_figure(table)
+    if kept is not None:
+        pictures.append(
+            _picture(
+                "kept", "Which task falls first", kept,
+                shows="Share of the performance above chance that is left: identification against each other task. "
+                "Faint points are single draws, lines run through the means from the intact network (100, 100) to the "
+                "largest dose. On the dashed line both tasks lose alike.",
+                cannot="A line off the diagonal is not proof of separate machinery: tasks differ in difficulty, and a "
+                "harder task may fall first under any damage (Plaut 1995). Compare with matched random lesions.",
+            )
+        )  # fmt: skip
+    for task in summary.tasks_of(table):
+        part = table[table["task"] == task]
+        if part["stimulus"].nunique() < 2:
+            continue
+        metric = summary.metric_of(table, task)
+        unit = "percentage points" if metric in summary.SHARES else "hundredths"
+        reference = summary.show(summary.intact_value(table, task, metric), metric)
+        pictures.append(
+            _picture(
+                f"heat_map_{task}", f"{task.capitalize()}: stimulus × lesion", figures.heat_map_figure(table, task),
+                shows=f"Change of {summary.metric_name(metric)} in {unit} against the intact network on unchanged "
+                f"images ({reference}); mean over draws. The first column is what the change of the image costs by itself; "
+                "subtract it from another to get what the lesion adds.",
+                cannot="Near chance nothing is left to lose, so rows that start low cannot fall far: an equal number "
+                "is not an equal effect. Intervals stand in the tables below.",
+            )
+        )  # fmt: skip
+    tables = [_task_table(table, task) for task in summary.tasks_of(table)]
+    return Network(name, weights, findings(table, rows), summary.headline(table), rows, pictures, tables)
+
+
+def _extra_pictures(run: Run) -> list[Picture]:
+    pictures = []
+    for task in dict.fromkeys(confusion.task for confusion in run.confusions):
+        group = [confusion for confusion in run.confusions if confusion.task == task]
+        pictures.append(
+            _picture(
+                f"confusion_{task}", f"Confusions in {task}", figures.confusion_figure(group),
+                shows="Rows are what was shown, columns what was answered, in percent of what was shown. The colour "
+                "scale is stretched at its low end so that single errors can be seen.",
+                cannot="One lesion and one draw, on unchanged images: an example, not an average.",
+            )
+        )  # fmt: skip
+    if run.stimuli is not None:
+        pictures.append(
+            _picture(
+                "stimuli", "What the network is shown", figures.stimuli_figure(run.stimuli),
+                shows="One face under every stimulus of the study.",
+                cannot="Masks of different features cover different areas; without masks of equal area elsewhere on "
+                "the face, area and feature cannot be told apart.",
+                kind="png", wide=False,
+            )
+        )  # fmt: skip
+    if run.gradcam is not None:
+        pictures.append(
+            _picture(
+                "gradcam", "Where the evidence comes from", figures.gradcam_figure(run.gradcam),
+                shows=f"Grad-CAM (Selvaraju et al. 2017) of {run.gradcam.score} for one face, from early to late "
+                "layers, intact and damaged. Bright: positions whose activation raises the score.",
+                cannot="Each map is scaled by its own largest value: it shows where, not how much. One face is one "
+                "example, and a map is not an explanation of an answer.",
+                kind="png",
+            )
+        )  # fmt: skip
+    training = figures.training_figure(run.training) if run.training is not None else None
+    if training is not None:
+        pictures.append(
+            _picture(
+                "training", "How the network was trained", training,
+                shows="Mean over each epoch, on training images and on images kept out.",
+                cannot="This was before any damage; it says nothing of the lesions.",
+            )
+        )  # fmt: skip
+    return pictures
+
+
+def _task_table(table: pd.DataFrame, task: str) -> dict[str, Any]:
+    """Every metric of a task by approach and dose, on unchanged images."""
+    part = table[table["task"] == task]
+    metrics = list(dict.fromkeys(part["metric"]))
+    first = summary.metric_of(table, task)
+    metrics.sort(key=lambda metric: metric != first)
+    curves = {metric: summary.dose_response(part, task, metric) for metric in metrics}
+    lines = [
+        {
+            "approach": row["approach"],
+            "dose": row["dose"],
+            "draws": row["draws"],
+            "cells": [_cell(curves[metric], row["approach"], row["dose"], metric) for metric in metrics],
+        }
+        for _, row in curves[first].iterrows()
+    ]
+    return {
+        "task": task,
+        "metrics": [summary.metric_name(metric) for metric in metrics],
+        "chance": [summary.show(float(curves[metric]["chance"].iloc[0]), metric) for metric in metrics],
+        "n": int(part["n"].max()),
+        "lines": lines,
+    }
+
+
+def _cell(curve: pd.DataFrame, approach: str, dose: float, metric: str) -> dict[str, str]:
+    row = curve[(curve["approach"] == approach) & (curve["dose"] == dose)]
+    if row.empty:
+        return {"mean": "–", "interval": ""}
+    mean, low, high = (float(row[name].iloc[0]) for name in ("mean", "low", "high"))
+    alone = approach == summary.NONE or low != low
+    return {
+        "mean": summary.show(mean, metric),
+        "interval": "" if alone else summary.show_interval(Interval(mean, low, high), metric),
+    }
+
+
+def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[str, Any]:
+    table, manifest = run.table, run.manifest
+    approaches = summary.approaches_of(table)
+    reasons: dict[str, list[str]] = {}
+    for item in manifest.left_out:
+        reasons.setdefault(item.reason, []).append(item.name)
+    damages = []
+    for name in approaches:
+        part = table[table["approach"] == name]
+        damages.append(
+            {
+                "name": name,
+                "meaning": summary.dose_meaning(name, run.config),
+                "doses": ", ".join(f"{dose:g}" for dose in sorted(set(part["dose"]))),
+                "sites": ", ".join(
+                    dict.fromkeys(site for sites in part["sites"] for site in sites.split(","))
+                ),
+                "draws": part["draw"].nunique(),
+                "example": part["lesion"].iloc[0],
+            }
+        )
+    tasks = [
+        {
+            "name": task,
+            "asks": TASK_QUESTIONS.get(task, ""),
+            "n": int(table.loc[table["task"] == task, "n"].max()),
+        }
+        for task in summary.tasks_of(table)
+    ]
+    return {
+        "run": run,
+        "manifest": manifest,
+        "networks": networks,
+        "extras": extras,
+        "tasks": tasks,
+        "damages": damages,
+        "stimuli": list(dict.fromkeys(table["stimulus"])),
+        "data": ", ".join(dict.fromkeys(table["data"])),
+        "conditions": len(table.drop_duplicates(["model", "weights", "approach", "dose", "draw", "stimulus", "task"])),
+        "rows": len(table),
+        "left_out": reasons,
+        "minutes": sum(manifest.seconds.values()) / 60,
+        "config": _yaml(run.config),
+        "colour": {name: look(name, approaches)[0] for name in [summary.NONE, *approaches]},
+        "show": summary.show,
+        "interval": summary.show_interval,
+        "shares": summary.SHARES,
+        "percent": percent,
+        "cite": f"facelesion {manifest.versions.get('facelesion', '')}".strip(),
+    }  # fmt: skip
+
+
+def _picture(
+    name: str,
+    title: str,
+    figure: Any,
+    *,
+    shows: str,
+    cannot: str,
+    kind: Literal["svg", "png"] = "svg",
+    wide: bool = True,
+) -> Picture:
+    return Picture(name, title, shows, cannot, embed(figure, kind), wide)
+
+
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88)).strip()
+
+
+def _write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> None:
+    """The figures as single files, for slides and papers; those of an earlier report go."""
+    wanted = set()
+    for number, picture in enumerate(pictures, start=1):
+        head, data = picture.source.split(",", 1)
+        ending = "svg" if "svg" in head else "png"
+        path = folder / (f"{number:02d}_{picture.name}.{ending}" if many else f"{picture.name}.{ending}")
+        replace_file(path, base64.b64decode(data))
+        wanted.add(path)
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.suffix in (".svg", ".png") and path not in wanted:
+                path.unlink()

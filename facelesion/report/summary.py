@@ -1,0 +1,333 @@
+"""Numbers that the report shows, from the result table alone. Pure functions from table to table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facelesion.analysis.statistics import Interval, bootstrap_interval, cohens_h
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTACT, NONE = "intact", "none"
+#: The order in which tasks are shown, and the metric that speaks for each.
+TASKS = ("detection", "identification", "verification", "objects")
+MAIN_METRIC = {"verification": "auc"}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "auc": "area under the ROC curve",
+    "balanced_accuracy": "balanced accuracy",
+    "top5_accuracy": "accuracy in five guesses",
+    "hit_rate": "hit rate",
+    "false_alarm_rate": "false alarm rate",
+    "d_prime": "d′",
+}
+#: Metrics whose values are shares, shown in percent.
+SHARES = frozenset({"accuracy", "balanced_accuracy", "top5_accuracy", "hit_rate", "false_alarm_rate"})
+#: Metrics between 0 and 1, for which Cohen's h is defined.
+PROPORTIONS = SHARES | {"auc"}
+DOSE_MEANINGS = {
+    "ablate": "share of units",
+    "noise": "noise, in each unit's standard deviations",
+    "dropout": "probability of dropping an activation",
+    "prune": "share of synapses",
+}
+_APPROACH_DAMAGE = {"ablation": "ablate", "noise": "noise", "dropout": "dropout", "pruning": "prune"}
+
+
+def tasks_of(table: pd.DataFrame) -> list[str]:
+    """Tasks in the table, the known ones first and in their order."""
+    found = list(dict.fromkeys(table["task"]))
+    return [task for task in TASKS if task in found] + [task for task in found if task not in TASKS]
+
+
+def approaches_of(table: pd.DataFrame) -> list[str]:
+    """Approaches in the table, in its order, without the intact network."""
+    return [name for name in dict.fromkeys(table["approach"]) if name != NONE]
+
+
+def metric_of(table: pd.DataFrame, task: str) -> str:
+    """The metric that speaks for a task: its own choice, else accuracy, else the first in the table."""
+    metrics = list(dict.fromkeys(table.loc[table["task"] == task, "metric"]))
+    wanted = MAIN_METRIC.get(task, "accuracy")
+    return wanted if wanted in metrics else "accuracy" if "accuracy" in metrics else metrics[0]
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def show(value: float, metric: str, signed: bool = False) -> str:
+    """A value as people read it: percent for shares, else two or three decimals.
+
+    Example:
+        >>> show(0.9431, "accuracy"), show(0.9431, "auc"), show(-0.052, "accuracy", signed=True)
+        ('94.3 %', '0.943', '−5.2 %')
+    """
+    if np.isnan(value):
+        return "–"
+    if metric in SHARES:
+        text = f"{100 * value:+.1f} %" if signed else f"{100 * value:.1f} %"
+    else:
+        digits = 3 if metric == "auc" else 2
+        text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def show_interval(interval: Interval, metric: str) -> str:
+    """The bounds of an interval, without repeating the unit.
+
+    Example:
+        >>> show_interval(Interval(0.5, 0.25, 0.75), "accuracy")
+        '[25.0, 75.0]'
+    """
+    if np.isnan(interval.low):
+        return "one draw"
+    low, high = (show(bound, metric).removesuffix(" %") for bound in (interval.low, interval.high))
+    return f"[{low}, {high}]"
+
+
+def dose_meaning(approach: str, config: Mapping[str, Any]) -> str:
+    """What an approach's dose is a dose of, from the settings, else from its name."""
+    damages = (config.get("approaches") or {}).get(approach) if isinstance(config, Mapping) else None
+    kinds = [d["damage"] for d in damages or () if isinstance(d, Mapping) and "damage" in d]
+    kind = kinds[0] if kinds else _APPROACH_DAMAGE.get(approach, "")
+    meaning = DOSE_MEANINGS.get(kind, "dose")
+    return f"{meaning}; the others grow with it" if len(kinds) > 1 else meaning
+
+
+def dose_response(table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT) -> pd.DataFrame:
+    """A task's performance by approach and dose, over draws.
+
+    Returns:
+        One row per approach and dose, the intact network (approach 'none', step 0) first: columns approach, step
+        (1 is the smallest dose), dose, mean, low, high (95 % bootstrap interval over draws; not a number for one
+        draw), draws, n, chance.
+    """
+    import pandas as pd
+
+    chosen = table[(table["task"] == task) & (table["metric"] == metric) & (table["stimulus"] == stimulus)]
+    rows = []
+    for approach in [NONE, *approaches_of(chosen)]:
+        part = chosen[chosen["approach"] == approach]
+        for step, dose in enumerate(sorted(set(part["dose"])), start=0 if approach == NONE else 1):
+            draws = part[part["dose"] == dose]
+            interval = bootstrap_interval(draws["value"].to_numpy())
+            rows.append(
+                {
+                    "approach": approach,
+                    "step": step,
+                    "dose": float(dose),
+                    "mean": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "draws": len(draws),
+                    "n": int(draws["n"].max()),
+                    "chance": float(draws["chance"].iloc[0]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def intact_value(table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT) -> float:
+    """What the intact network reaches; not a number if the table does not have it."""
+    chosen = table[
+        (table["approach"] == NONE)
+        & (table["task"] == task)
+        & (table["metric"] == metric)
+        & (table["stimulus"] == stimulus)
+    ]
+    return float(chosen["value"].mean()) if len(chosen) else float("nan")
+
+
+@dataclass(frozen=True)
+class HeadlineRow:
+    """One approach's largest dose in one task, on unchanged images.
+
+    Attributes:
+        intact, damaged: the metric, the latter over draws.
+        change: damaged less intact.
+        kept: share of the performance above chance that is left; not a number if there was none to lose.
+        effect: Cohen's h of intact against damaged; not a number for other metrics than proportions.
+    """
+
+    task: str
+    metric: str
+    approach: str
+    dose: float
+    chance: float
+    intact: float
+    damaged: Interval
+    change: Interval
+    kept: Interval
+    effect: float
+    draws: int
+
+
+def headline(table: pd.DataFrame) -> list[HeadlineRow]:
+    """Intact against the largest dose, per task and approach, on unchanged images."""
+    rows = []
+    for task in tasks_of(table):
+        metric = metric_of(table, task)
+        curve = dose_response(table, task, metric)
+        intact = intact_value(table, task, metric)
+        for approach in approaches_of(table):
+            part = curve[curve["approach"] == approach]
+            if part.empty:
+                continue
+            last = part.iloc[-1]
+            damaged = Interval(last["mean"], last["low"], last["high"])
+            effect = (
+                cohens_h(intact, damaged.estimate)
+                if metric in PROPORTIONS and not np.isnan(intact)
+                else float("nan")
+            )
+            rows.append(
+                HeadlineRow(
+                    task,
+                    metric,
+                    approach,
+                    float(last["dose"]),
+                    float(last["chance"]),
+                    intact,
+                    damaged,
+                    _line(damaged, intact, 1.0),
+                    _line(damaged, float(last["chance"]), intact - float(last["chance"])),
+                    effect,
+                    int(last["draws"]),
+                )
+            )
+    return rows
+
+
+def kept_shares(table: pd.DataFrame, stimulus: str = INTACT) -> pd.DataFrame:
+    """Share of the performance above chance that is left, of every lesion and task's main metric.
+
+    Returns:
+        Columns approach, dose, step, draw, task, kept. Tasks in which the intact network is not above chance
+        have nothing to lose and are left out.
+    """
+    import pandas as pd
+
+    parts = []
+    for task in tasks_of(table):
+        metric = metric_of(table, task)
+        intact = intact_value(table, task, metric, stimulus)
+        part = table[
+            (table["task"] == task)
+            & (table["metric"] == metric)
+            & (table["stimulus"] == stimulus)
+            & (table["approach"] != NONE)
+        ]
+        if part.empty or not intact > part["chance"].iloc[0]:
+            continue
+        part = part.assign(kept=(part["value"] - part["chance"]) / (intact - part["chance"]))
+        part = part.assign(step=part.groupby("approach")["dose"].rank(method="dense").astype(int))
+        parts.append(part[["approach", "dose", "step", "draw", "task", "kept"]])
+    if not parts:
+        return pd.DataFrame(columns=["approach", "dose", "step", "draw", "task", "kept"])
+    return pd.concat(parts, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class HalfwayRow:
+    """An approach at the tested dose that leaves nearest to half of one task.
+
+    Attributes:
+        kept: by task, the share above chance that is left, over draws.
+        ahead: by other task, how much more of it is left than of the reference task: paired over draws.
+    """
+
+    approach: str
+    dose: float
+    kept: Mapping[str, Interval]
+    ahead: Mapping[str, Interval]
+
+
+def halfway(table: pd.DataFrame, reference: str = "identification") -> list[HalfwayRow]:
+    """What is left of the other tasks when about half of `reference` is lost.
+
+    At the largest dose every task may be at the floor and at the smallest none has moved: a dissociation shows in
+    between. Draws are paired, for one draw is one lesion measured in all tasks.
+    """
+    shares = kept_shares(table)
+    if shares.empty or reference not in set(shares["task"]):
+        return []
+    rows = []
+    for approach in dict.fromkeys(shares["approach"]):
+        wide = shares[shares["approach"] == approach].pivot(
+            index=["dose", "draw"], columns="task", values="kept"
+        )
+        if reference not in wide:
+            continue
+        means = wide[reference].groupby(level="dose").mean()
+        dose = float((means - 0.5).abs().idxmin())
+        here = wide.xs(dose, level="dose").dropna(axis=1)
+        tasks = [task for task in tasks_of(table) if task in here]
+        rows.append(
+            HalfwayRow(
+                approach,
+                dose,
+                {task: bootstrap_interval(here[task].to_numpy()) for task in tasks},
+                {
+                    task: bootstrap_interval((here[task] - here[reference]).to_numpy())
+                    for task in tasks
+                    if task != reference
+                },
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Change against the intact network on unchanged images, by stimulus and lesion.
+
+    Attributes:
+        stimuli: names of the rows.
+        columns: (approach, dose) of the columns; ('none', 0.0) is the intact network.
+        change: (rows, columns), mean over draws, in the metric's own unit; not a number where nothing was measured.
+        reference: what the intact network reaches on unchanged images.
+    """
+
+    task: str
+    metric: str
+    stimuli: tuple[str, ...]
+    columns: tuple[tuple[str, float], ...]
+    change: np.ndarray
+    reference: float
+
+
+def heat_map(table: pd.DataFrame, task: str) -> HeatMap:
+    """The heat map of a task's main metric."""
+    metric = metric_of(table, task)
+    chosen = table[(table["task"] == task) & (table["metric"] == metric)]
+    stimuli = tuple(dict.fromkeys(chosen["stimulus"]))
+    columns = tuple(
+        (approach, float(dose))
+        for approach in [NONE, *approaches_of(chosen)]
+        for dose in sorted(set(chosen.loc[chosen["approach"] == approach, "dose"]))
+    )
+    reference = intact_value(table, task, metric)
+    mean = chosen.groupby(["stimulus", "approach", "dose"])["value"].mean()
+    change = np.array(
+        [[mean.get((stimulus, *column), np.nan) - reference for column in columns] for stimulus in stimuli]
+    )
+    return HeatMap(task, metric, stimuli, columns, change, reference)
+
+
+def _line(interval: Interval, zero: float, unit: float) -> Interval:
+    """The interval on another scale: `zero` becomes 0 and one `unit` above it 1."""
+    if not unit > 0:
+        return Interval(float("nan"), float("nan"), float("nan"), interval.level)
+    return Interval(
+        (interval.estimate - zero) / unit,
+        (interval.low - zero) / unit,
+        (interval.high - zero) / unit,
+        interval.level,
+    )
