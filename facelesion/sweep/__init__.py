@@ -1,0 +1,7 @@
+"""Many lesions of many images, each computed from the first damaged step on only; equal to naive hooks to rounding."""
+
+from .engine import Options, Part, Reducer, make_plan, stream, sweep
+from .errors import SweepError
+from .planner import Plan
+
+__all__ = ["Options", "Part", "Plan", "Reducer", "SweepError", "make_plan", "stream", "sweep"]

@@ -1,0 +1,380 @@
+"""Runs a plan: images outside, lesions inside, so that one batch's healthy activations are all that is ever held."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from facelesion.lesions import Calibration, Lesion, Prune, lesioned
+from facelesion.lesions.locate import find, incoming
+from facelesion.sweep import memory
+from facelesion.sweep.errors import SweepError
+from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, plan_walk, steps_of
+from facelesion.sweep.tracing import CannotTrace, State, Trace, Whole
+
+Batches = torch.Tensor | Iterable[torch.Tensor]
+# Lesions that are one and the same, images, and the outputs.
+Found = tuple[tuple[str, ...], range, torch.Tensor]
+# Images walked through the healthy network at once.
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some lesions' outputs for some images, as a sweep streams them.
+
+    Attributes:
+        names: the lesions; those that are one and the same share a place.
+        rows: which images, counted over the whole sweep.
+        outputs: (len(rows), ...) the network's outputs for these images, on the network's device.
+    """
+
+    names: tuple[str, ...]
+    rows: range
+    outputs: torch.Tensor
+
+
+class Reducer(Protocol):
+    """What takes in outputs as they come and keeps something small, such as a metric."""
+
+    def update(self, outputs: torch.Tensor, rows: range) -> None: ...
+    def compute(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep runs; none of it changes what it computes, but for `autocast`.
+
+    Attributes:
+        batch_size: images at a time, where one tensor holds them all.
+        rows: rows of a batch run at once after a cut; None: as many as fit the budget and still gain.
+        budget: bytes for activations; None: half of what is free, measured when the sweep starts.
+        channels_last: lay feature maps out channels last (faster on most processors, same arithmetic, other rounding).
+        autocast: a lower precision for convolutions and products, such as torch.bfloat16; about 1e-2 relative.
+        trace: cut the network; False runs it whole for every lesion.
+    """
+
+    batch_size: int = BATCH_SIZE
+    rows: int | None = None
+    budget: int | None = None
+    channels_last: bool = False
+    autocast: torch.dtype | None = None
+    trace: bool = True
+
+
+def sweep(
+    model: nn.Module,
+    lesions: Mapping[str, Lesion | None],
+    batches: Batches,
+    *,
+    seed: int = 0,
+    calibration: Calibration | None = None,
+    ids: Sequence[int] | torch.Tensor | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = False,
+    reduce: Callable[[str], Reducer] | None = None,
+    readout: Callable[[Any], torch.Tensor] | None = None,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """The network's outputs under many lesions, each computed from the first damaged step on only.
+
+    Equal, to rounding, to `with lesioned(model, lesion, ...): model(batch)` for each lesion and batch.
+
+    Args:
+        model: any module in evaluation mode that takes one batch; it is left exactly as it was.
+        lesions: names to lesions; None is the healthy network.
+        batches: preprocessed images (N, ...), or an iterable of such tensors; they are moved to the model's device.
+        seed: seed of the random lesions, as in `lesioned`.
+        calibration: for lesions that are relative to a site's activations.
+        ids: image numbers that key the lesions' randomness; None counts the images from 0.
+        batch_size: images at a time where `batches` is one tensor.
+        progress: a bar with lesions × images per second and time left; only where a person looks at it.
+        reduce: from a lesion's name to what takes its outputs in as they come (a metric); its `compute()` is then
+            the result for that lesion, and no output is kept.
+        readout: from the network's output to the tensor wanted, where that is not the output itself.
+        options: budget, precision, layout; see `Options`.
+
+    Returns:
+        Name to outputs (N, ...) in main memory, rows in the images' order (or to what `reduce` computed), in the order
+        of `lesions`.
+
+    Raises:
+        SweepError: the network is in training mode and would answer at random, or memory does not even hold one lesion.
+        LesionError: a lesion does not fit the network.
+
+    Example:
+        >>> from facelesion.lesions import Ablate
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)).eval()
+        >>> images = torch.rand(5, 3, 8, 8)
+        >>> healthy = network(images)
+        >>> outputs = sweep(network, {"none": None, "unit 2": Ablate("1", units=[2])}, images)
+        >>> {name: tuple(output.shape) for name, output in outputs.items()}
+        {'none': (5, 2), 'unit 2': (5, 2)}
+        >>> torch.allclose(outputs["none"], healthy, atol=1e-6)
+        True
+    """
+    options = replace(options or Options(), batch_size=(options or Options(batch_size=batch_size)).batch_size)
+    if reduce is not None:
+        reducers = {name: reduce(name) for name in lesions}
+        for part in stream(
+            model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress,
+            readout=readout, options=options,
+        ):  # fmt: skip
+            for name in part.names:
+                reducers[name].update(part.outputs, part.rows)
+        return {name: reducer.compute() for name, reducer in reducers.items()}
+    found: dict[str, list[tuple[int, torch.Tensor]]] = {name: [] for name in lesions}
+    for part in stream(
+        model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress,
+        readout=readout, options=options,
+    ):  # fmt: skip
+        for name in part.names:
+            found[name].append((part.rows.start, part.outputs.cpu()))
+    return {
+        name: torch.cat([o for _, o in sorted(parts, key=lambda p: p[0])]) for name, parts in found.items()
+    }
+
+
+def stream(
+    model: nn.Module,
+    lesions: Mapping[str, Lesion | None],
+    batches: Batches,
+    *,
+    seed: int = 0,
+    calibration: Calibration | None = None,
+    ids: Sequence[int] | torch.Tensor | None = None,
+    progress: bool = False,
+    readout: Callable[[Any], torch.Tensor] | None = None,
+    options: Options | None = None,
+) -> Iterator[Part]:
+    """As `sweep`, handing outputs out as they come: nothing is kept. Arguments as there."""
+    options = options or Options()
+    device = device_of(model)
+    iterator = iter(split(batches, options.batch_size))
+    first = next(iterator, None)
+    if first is None or not lesions:
+        raise SweepError("nothing to sweep: give at least one image and one lesion")
+    check_mode(model)
+    trace = record(model, first, lesions, options)
+    plan = _plan(model, trace, lesions, options)
+    begin = 0
+    numbers = None if ids is None else torch.as_tensor(ids)
+    bar = bar_of(progress, len(lesions))
+    with bar:
+        for batch in itertools.chain([first], iterator):
+            count = len(batch)
+            here = torch.arange(begin, begin + count) if numbers is None else numbers[begin : begin + count]
+            if len(here) != count:
+                raise SweepError(
+                    f"ids names {len(numbers if numbers is not None else here)} images; there are more"
+                )
+            job = _Job(trace, lesions, plan.rows, here, seed, calibration, readout or _itself, options)
+            # A copy: an in-place first step must not write into the caller's images.
+            start = trace.repeated(trace.start(placed(batch, device, options)), 1)
+            with torch.no_grad(), precision(device, options.autocast):
+                for names, rows, outputs in job.walk(plan.walk, start, 0):
+                    yield Part(names, range(begin + rows.start, begin + rows.stop), outputs)
+                    bar.update(len(names) * len(rows))
+            begin += count
+
+
+def make_plan(
+    model: nn.Module,
+    lesions: Mapping[str, Lesion | None],
+    example: torch.Tensor,
+    options: Options | None = None,
+) -> Plan:
+    """What `sweep` would run for batches like `example`: print its `explain()`."""
+    options = options or Options()
+    return _plan(model, record(model, example, lesions, options), lesions, options)
+
+
+def _plan(
+    model: nn.Module, trace: Trace | Whole, lesions: Mapping[str, Lesion | None], options: Options
+) -> Plan:
+    walk = plan_walk(trace, lesions)
+    device = device_of(model)
+    cuts = [stop.position for stop in _all_stops(walk)]
+    peak = trace.peak_bytes(min(cuts, default=0), trace.length)
+    budget = options.budget if options.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
+    rows = options.rows or memory.rows_that_fit(peak, budget, device)
+    costs = tuple(fact.multiply_adds for fact in trace.facts)
+    return Plan(walk, tuple(lesions), steps_of(model, trace), costs, trace.why_whole, rows, peak)
+
+
+def _all_stops(walk: Walk) -> Iterator[Stop]:
+    for stop in walk.stops:
+        yield stop
+        for branch in stop.branches:
+            yield from _all_stops(branch.walk)
+
+
+def record(
+    model: nn.Module, batch: torch.Tensor, lesions: Mapping[str, Lesion | None], options: Options
+) -> Trace | Whole:
+    """The network's steps, with every site a step of its own; the whole network as one step where that fails."""
+    parts = {part for lesion in lesions.values() if lesion is not None for part in lesion.parts}
+    sites: set[str] = set()
+    for part in parts:
+        for site in find(model, part.site):
+            sites |= {site.path, incoming(model, site.path)} if isinstance(part, Prune) else {site.path}
+    return record_sites(model, batch, sites, options)
+
+
+def record_sites(
+    model: nn.Module, batch: torch.Tensor, sites: Iterable[str], options: Options
+) -> Trace | Whole:
+    """As `record`, for these module paths."""
+    device = device_of(model)
+    example = placed(batch[:2], device, options)
+    if not options.trace:
+        return Whole(model, example, "as asked")
+    try:
+        trace = Trace(model, example, sites)
+        with torch.no_grad():
+            own = model(example.clone())
+            recorded = trace.run(trace.start(example.clone()), 0, trace.length)
+        if not _agree(own, recorded):
+            raise CannotTrace("the recorded steps give another answer than the network")
+    except CannotTrace as problem:
+        return Whole(model, example, str(problem))
+    return trace
+
+
+def _agree(own: Any, recorded: Any) -> bool:
+    try:
+        torch.testing.assert_close(recorded, own, rtol=1e-4, atol=1e-5, equal_nan=True)
+    except (AssertionError, TypeError, ValueError):
+        return False
+    return True
+
+
+class _Job:
+    """One batch's way through a plan."""
+
+    def __init__(
+        self,
+        trace: Trace | Whole,
+        lesions: Mapping[str, Lesion | None],
+        rows: int,
+        ids: torch.Tensor,
+        seed: int,
+        calibration: Calibration | None,
+        readout: Callable[[Any], torch.Tensor],
+        options: Options,
+    ) -> None:
+        self.trace, self.lesions, self.rows, self.ids = trace, lesions, rows, ids
+        self.seed, self.calibration, self.readout, self.options = seed, calibration, readout, options
+
+    def walk(self, walk: Walk, state: State, begin: int) -> Iterator[Found]:
+        """Walks from a state that it may use up; yields names, images and outputs."""
+        trace = self.trace
+        for stop in walk.stops:
+            if stop.position > begin:
+                state = trace.run(state, begin, stop.position)
+                begin = stop.position
+            yield from self.leaves(stop, state)
+            for branch in stop.branches:
+                yield from self.branch(branch, stop.position, state)
+        if walk.finish:
+            yield walk.finish, range(len(self.ids)), self.readout(trace.run(state, begin, trace.length))
+
+    def leaves(self, stop: Stop, state: State) -> Iterator[Found]:
+        """Every lesion that runs to the end from here, several at a time."""
+        images = len(self.ids)
+
+        def run(leaves: Sequence[Leaf]) -> torch.Tensor:
+            lesions = [
+                self.lesions[leaf.names[0]] if leaf.acts is None else lesion_of(leaf.acts) for leaf in leaves
+            ]
+            result = self.damaged(
+                lesions, self.trace.repeated(state, len(leaves)), stop.position, self.trace.length
+            )
+            return self.readout(result)
+
+        size = 1 if self.trace.why_whole else self.rows // images
+        for leaves, outputs in memory.in_chunks(stop.leaves, size, run):
+            if len(outputs) != images * len(leaves):
+                raise SweepError(
+                    f"{images} images times {len(leaves)} lesions gave {len(outputs)} outputs: the network mixes the "
+                    "rows of a batch; use options=Options(trace=False)"
+                )
+            for leaf, output in zip(leaves, outputs.split(images), strict=True):
+                yield leaf.names, range(images), output
+
+    def branch(self, branch: Branch, position: int, state: State) -> Iterator[Found]:
+        """Shared damage once, then everybody who shares it."""
+        stops = branch.walk.stops
+        end = stops[0].position if stops else self.trace.length
+        copy = self.trace.repeated(state, 1)
+        walked = self.damaged([lesion_of(branch.acts)], copy, position, end)
+        yield from self.walk(branch.walk, walked, end)
+
+    def damaged(self, lesions: Sequence[Lesion | None], state: State, begin: int, end: int) -> Any:
+        """Steps `begin` to `end` with the first share of the rows damaged by the first lesion, and so on."""
+        piece = self.trace.piece(begin, end)
+        arguments = self.trace.arguments(state, begin)
+        state.clear()
+        with lesioned(
+            piece,
+            list(lesions),
+            seed=self.seed,
+            calibration=self.calibration,
+            ids=self.ids.repeat(len(lesions)),
+        ):
+            result = piece(*arguments)
+        return self.trace.named(result, end)
+
+
+def _itself(output: Any) -> torch.Tensor:
+    if not isinstance(output, torch.Tensor):
+        raise SweepError(f"the network answers with a {type(output).__name__}: say which tensor by readout=")
+    return output
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters live."""
+    tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+def check_mode(model: nn.Module) -> None:
+    """Refuses a network whose answers for one image hang on the others or on chance."""
+    for path, module in model.named_modules():
+        name = type(module).__name__
+        if module.training and ("Dropout" in name or "BatchNorm" in name):
+            raise SweepError(
+                f"{path} ({name}) is in training mode, so no two runs agree: call model.eval() first"
+            )
+
+
+def split(batches: Batches, size: int) -> Iterable[torch.Tensor]:
+    """Batches of `size` images, where one tensor holds them all."""
+    return batches.split(size) if isinstance(batches, torch.Tensor) else batches
+
+
+def placed(batch: torch.Tensor, device: torch.device, options: Options) -> torch.Tensor:
+    """A batch where the model wants it."""
+    batch = batch.to(device, non_blocking=True)
+    if options.channels_last and batch.ndim == 4:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    return batch
+
+
+def precision(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    """Autocast to `dtype`, or nothing."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def bar_of(wanted: bool, lesions: int) -> Any:
+    """A progress bar; silent unless wanted and looked at by a person."""
+    from tqdm import tqdm
+
+    return tqdm(desc=f"{lesions} lesions", unit=" images", disable=not (wanted and sys.stderr.isatty()))
