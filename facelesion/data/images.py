@@ -16,7 +16,7 @@ MIN_SIDE = 16
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 # Decoders that only decode. Pillow's others start programs (EPS) or fetch more files.
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> (quarter turns anticlockwise, mirrored left-right afterwards).
@@ -61,6 +61,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
         ((20, 30, 3), dtype('uint8'), 255)
     """
     from PIL import Image as pillow
+    from PIL import TiffImagePlugin, WebPImagePlugin  # noqa: F401  # Pillow knows only the other formats from the start
 
     path = Path(path)
     _check_regular(path)

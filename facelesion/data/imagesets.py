@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -51,14 +51,19 @@ class ImageSet:
 
     def __getitem__(self, index: Sequence[int] | torch.Tensor | slice) -> Self:
         """The pictures at these positions, in this order, as a new set."""
-        rows = torch.arange(len(self))[torch.as_tensor(index) if not isinstance(index, slice) else index]
+        if isinstance(index, Sequence) and not len(index):
+            index = torch.empty(0, dtype=torch.int64)  # of no type by itself
+        rows = torch.arange(len(self))[index if isinstance(index, slice) else torch.as_tensor(index)]
+        return replace(self, **self._at(rows))
+
+    def _at(self, rows: torch.Tensor) -> dict[str, Any]:
+        """What belongs to the pictures at these positions."""
         chosen = rows.tolist()
-        return replace(
-            self,
-            images=self.images[rows],
-            labels=tuple(self.labels[i] for i in chosen),
-            names=tuple(self.names[i] for i in chosen),
-        )
+        return {
+            "images": self.images[rows],
+            "labels": tuple(self.labels[i] for i in chosen),
+            "names": tuple(self.names[i] for i in chosen),
+        }
 
     @property
     def digest(self) -> str:
@@ -84,7 +89,5 @@ class FaceSet(ImageSet):
         if self.landmarks.ndim != 3 or self.landmarks.shape[::2] != (len(self), 2):
             raise FacelesionError(f"landmarks must be (N, points, 2), not {tuple(self.landmarks.shape)}")
 
-    def __getitem__(self, index: Sequence[int] | torch.Tensor | slice) -> Self:
-        chosen = super().__getitem__(index)
-        rows = torch.arange(len(self))[torch.as_tensor(index) if not isinstance(index, slice) else index]
-        return replace(chosen, landmarks=self.landmarks[rows])
+    def _at(self, rows: torch.Tensor) -> dict[str, Any]:
+        return {**super()._at(rows), "landmarks": self.landmarks[rows]}

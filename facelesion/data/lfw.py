@@ -7,6 +7,7 @@ which pairs are asked about. View 1 (`peopleDevTrain` ... `pairsDevTest`) is for
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,8 +274,11 @@ def _folder_of_people(root: Path) -> Path:
 def _fetch(address: str, known_hash: str, name: str, folder: Path) -> Path:
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")
     try:
-        return Path(pooch.retrieve(address, known_hash, fname=name, path=folder, progressbar=False))
+        return Path(
+            pooch.retrieve(address, known_hash, fname=name, path=folder, progressbar=sys.stderr.isatty())
+        )
     except Exception as error:  # requests, sockets and pooch each have errors of their own
         reason = " ".join(str(error).split())[:200]
         raise FacelesionError(

@@ -1,0 +1,103 @@
+"""Listing photographs: folders of people and tables; names are only names."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from facelesion.data.listing import Listing, list_folder, list_table
+from facelesion.errors import FacelesionError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in (
+        "Bo/1.jpg",
+        "Bo/2.PNG",
+        "Ada/1.jpg",
+        "Zoë 王/1.jpeg",
+        "Ada/notes.txt",
+        "Ada/.hidden.jpg",
+        ".git/1.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_a_folder_of_people_is_listed_in_order_of_names(folder):
+    listing = list_folder(folder)
+    assert listing.names == ("Ada/1.jpg", "Bo/1.jpg", "Bo/2.PNG", "Zoë 王/1.jpeg")
+    assert listing.people == ("Ada", "Bo", "Bo", "Zoë 王")
+    assert listing.path("Bo/1.jpg") == folder / "Bo/1.jpg"
+
+
+def test_a_folder_named_like_a_photograph_is_listed_so_that_reading_reports_it(folder):
+    (folder / "Bo" / "3.jpg").mkdir()
+    assert "Bo/3.jpg" in list_folder(folder).names
+
+
+def test_folders_that_hold_no_people_say_what_is_wrong(tmp_path):
+    with pytest.raises(FacelesionError, match="no such folder"):
+        list_folder(tmp_path / "nowhere")
+    with pytest.raises(FacelesionError, match="empty"):
+        list_folder(tmp_path)
+    (tmp_path / "loose.jpg").touch()
+    with pytest.raises(FacelesionError, match="folder of their own"):
+        list_folder(tmp_path)
+
+
+def test_people_with_too_few_photographs_are_left_out_or_named(folder):
+    listing = list_folder(folder)
+    assert set(listing.at_least(2).people) == {"Bo"}
+    with pytest.raises(FacelesionError, match="nobody has 3"):
+        listing.at_least(3)
+    with pytest.raises(FacelesionError, match="'Cyd'"):
+        listing.of(["Cyd"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_tables_are_listed_in_their_own_order(tmp_path, suffix):
+    rows = pd.DataFrame({"path": ["b/2.jpg", "a/1.jpg"], "person": ["007", "NA"], "age": [1, 2]})
+    table = tmp_path / f"list.{suffix}"
+    rows.to_csv(table, index=False) if suffix == "csv" else rows.to_parquet(table)
+    listing = list_table(table)
+    assert listing == Listing(tmp_path, ("b/2.jpg", "a/1.jpg"), ("007", "NA"))
+
+
+def test_an_absolute_path_below_the_root_is_made_relative(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,person\n{tmp_path / 'a' / '1.jpg'},Ada\n")
+    assert list_table(table).names == ("a/1.jpg",)
+
+
+@pytest.mark.parametrize("path", ["../secret.jpg", "/etc/passwd", "a/../../x.jpg", "..\\x.jpg", ""])
+def test_no_row_of_a_table_leads_out_of_the_root(tmp_path, path):
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,person\n{path},Ada\n")
+    with pytest.raises(FacelesionError, match="outside"):
+        list_table(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"path,name\na.jpg,Ada\n", "no column 'person'"),
+        (b"path,person\n", "no rows"),
+        (b"path,person\na.jpg,  \n", "row 1 names no person"),
+        (b"path,person\na.jpg,Ada\na.jpg,Bo\n", "listed twice"),
+        (b"\xff\xfe\x00binary", "not a readable"),
+        (b"", "not a readable"),
+    ],
+)
+def test_tables_that_cannot_be_meant_say_what_is_wrong(tmp_path, content, word):
+    table = tmp_path / "list.csv"
+    table.write_bytes(content)
+    with pytest.raises(FacelesionError, match=word) as caught:
+        list_table(table)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_table_is_an_error(tmp_path):
+    with pytest.raises(FacelesionError, match="no such table"):
+        list_table(Path(tmp_path / "nowhere.csv"))
