@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facelesion.analysis.statistics import Interval
 from facelesion.report.summary import (
+    PERCENT,
     HalfwayRow,
     approaches_of,
     dose_response,
@@ -38,14 +39,8 @@ def findings(table: pd.DataFrame, halfway: Iterable[HalfwayRow]) -> list[str]:
     """
     found = [_intact(table), _fall(table)]
     rows = list(halfway)
-    for row in rows:
-        others = [task for task in row.kept if task != "identification"]
-        if others:
-            found.append(
-                f"When {row.approach} at dose {row.dose:g} leaves {percent(row.kept['identification'].estimate)} of "
-                f"identification, it leaves "
-                f"{_list(f'{percent(row.kept[task].estimate)} of {task}' for task in others)}."
-            )
+    if rows:
+        found.append(_halfway(rows))
     for task in ("detection", "objects"):
         pairs = [row.ahead[task] for row in rows if task in row.ahead]
         if pairs:
@@ -57,10 +52,10 @@ def percent(share: float) -> str:
     """A share as whole percent.
 
     Example:
-        >>> percent(0.284), percent(-0.02)
-        ('28 %', '−2 %')
+        >>> percent(0.284), percent(-0.02), percent(-0.001)
+        ('28\\xa0%', '−2\\xa0%', '0\\xa0%')
     """
-    return f"{100 * share:.0f} %".replace("-0 ", "0 ").replace("-", "−")
+    return f"{round(100 * share)}".replace("-", "−") + PERCENT
 
 
 def _intact(table: pd.DataFrame) -> str:
@@ -95,6 +90,22 @@ def _fall(table: pd.DataFrame) -> str:
     return (
         f"The largest dose leaves less than the intact network has in {lower} of {total} pairs of task and kind of "
         f"damage; in {steady} of them performance falls from each dose to the next (or stays within one point)."
+    )
+
+
+def _halfway(rows: list[HalfwayRow]) -> str:
+    def span(task: str) -> str:
+        shares = [row.kept[task].estimate for row in rows if task in row.kept]
+        low, high = percent(min(shares)), percent(max(shares))
+        return low if low == high else f"{low.removesuffix(PERCENT)} to {high}"
+
+    others = [task for task in rows[0].kept if task != "identification"]
+    if not others:
+        return ""
+    kinds = f"over the {len(rows)} kinds of damage" if len(rows) > 1 else f"with {rows[0].approach}"
+    return (
+        f"At the doses that leave nearest to half of identification ({span('identification')} of what lies above "
+        f"chance), {_list(f'{span(task)} of {task}' for task in others)} is left ({kinds})."
     )
 
 

@@ -28,7 +28,7 @@ class Picture:
         name: of its file in the run folder.
         title: what it is about.
         shows: what is to be seen.
-        cannot: what it does not show.
+        cannot: what it does not show; may be empty.
         source: data URI.
         wide: too detailed to shrink: on a narrow screen it scrolls.
     """
@@ -107,14 +107,17 @@ def _network(name: str, weights: str, table: pd.DataFrame, config: Mapping[str, 
         metric = summary.metric_of(table, task)
         unit = "percentage points" if metric in summary.SHARES else "hundredths"
         reference = summary.show(summary.intact_value(table, task, metric), metric)
+        first = not any(picture.name.startswith("heat_map") for picture in pictures)
         pictures.append(
             _picture(
                 f"heat_map_{task}", f"{task.capitalize()}: stimulus × lesion", figures.heat_map_figure(table, task),
-                shows=f"Change of {summary.metric_name(metric)} in {unit} against the intact network on unchanged "
-                f"images ({reference}); mean over draws. The first column is what the change of the image costs by itself; "
-                "subtract it from another to get what the lesion adds.",
+                shows=f"Change of the {summary.metric_name(metric)} in {unit} against the intact network on unchanged "
+                f"images ({reference}); mean over draws."
+                + (" The first column is what the change of the image costs by itself; subtract it from another to "
+                   "get what the lesion adds." if first else ""),
                 cannot="Near chance nothing is left to lose, so rows that start low cannot fall far: an equal number "
-                "is not an equal effect. Intervals stand in the tables below.",
+                "is not an equal effect. Intervals of these means follow from the draws in table.parquet."
+                if first else "",
             )
         )  # fmt: skip
     tables = [_task_table(table, task) for task in summary.tasks_of(table)]
@@ -249,7 +252,6 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
         "colour": {name: look(name, approaches)[0] for name in [summary.NONE, *approaches]},
         "show": summary.show,
         "interval": summary.show_interval,
-        "shares": summary.SHARES,
         "percent": percent,
         "cite": f"facelesion {manifest.versions.get('facelesion', '')}".strip(),
     }  # fmt: skip

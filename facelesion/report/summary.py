@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INTACT, NONE = "intact", "none"
+PERCENT = "\u00a0%"  # the space does not break
 #: The order in which tasks are shown, and the metric that speaks for each.
 TASKS = ("detection", "identification", "verification", "objects")
 MAIN_METRIC = {"verification": "auc"}
@@ -63,16 +64,16 @@ def metric_name(metric: str) -> str:
 
 
 def show(value: float, metric: str, signed: bool = False) -> str:
-    """A value as people read it: percent for shares, else two or three decimals.
+    """A value as people read it: percent for shares, else two or three decimals; a change of a share in points.
 
     Example:
-        >>> show(0.9431, "accuracy"), show(0.9431, "auc"), show(-0.052, "accuracy", signed=True)
-        ('94.3 %', '0.943', '−5.2 %')
+        >>> show(0.9431, "auc"), show(-0.052, "accuracy", signed=True)
+        ('0.943', '−5.2')
     """
     if np.isnan(value):
         return "–"
     if metric in SHARES:
-        text = f"{100 * value:+.1f} %" if signed else f"{100 * value:.1f} %"
+        text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}{PERCENT}"
     else:
         digits = 3 if metric == "auc" else 2
         text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
@@ -88,7 +89,7 @@ def show_interval(interval: Interval, metric: str) -> str:
     """
     if np.isnan(interval.low):
         return "one draw"
-    low, high = (show(bound, metric).removesuffix(" %") for bound in (interval.low, interval.high))
+    low, high = (show(bound, metric).removesuffix(PERCENT) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
 
 
