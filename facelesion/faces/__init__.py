@@ -36,7 +36,7 @@ _PUBLIC = {
         "TileScramble",
     ),
     "landmarks": ("BACKENDS", "Backend", "Face", "choose", "landmark_backend"),
-    "prepare": ("load_prepared", "prepare"),
+    "prepare": ("Prepared", "load_prepared"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -31,12 +31,14 @@ from facelesion.errors import FacelesionError
 
 Picture = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
+Window = tuple[int, int, int, int]  # top, left, bottom, right in pixels
 
 MODEL_NAME = "face_landmarker.task"
 MODEL_ADDRESS = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 _MOST_FACES = 10
+_SMALL = 0.25  # of a picture's longer side: a mesh of less extent is looked at again from nearer
 _DLIB_SIDE = 1200  # larger photographs are shrunk for dlib's detector, which else takes minutes
 
 
@@ -156,7 +158,8 @@ class MediaPipe:
     """MediaPipe's face mesh: 478 points, yaw and pitch (Kartynnik et al. 2019; Grishchenko et al. 2020).
 
     Its detector is made for faces that fill a good part of the picture and not all of it. So where it finds none in
-    the whole photograph, it is asked again about the photograph with a border, then about overlapping parts of it.
+    the whole photograph, it is asked again about the photograph with a border, then about overlapping parts of it;
+    and a small face is looked at once more in a window of its own.
     """
 
     name = "mediapipe"
@@ -177,15 +180,14 @@ class MediaPipe:
             output_facial_transformation_matrixes=True,
         )
         self._landmarker: Any = None
+        _ignore_profiling_signal()
         self._image = mediapipe.Image
         self._format = mediapipe.ImageFormat.SRGB
         try:
             with _quiet():
                 self._landmarker = vision.FaceLandmarker.create_from_options(options)
                 self._detect(np.zeros((64, 64, 3), np.uint8))  # the first call announces what it runs on
-            _ignore_profiling_signal()
-            # Left open, it would complain at the very end of the program.
-            atexit.register(self.close)
+            atexit.register(self._forget)
         except (RuntimeError, ValueError) as error:
             raise FacelesionError(
                 f"{path} is no model for MediaPipe's face landmarker ({str(error).splitlines()[0]}): replace it"
@@ -195,15 +197,33 @@ class MediaPipe:
         height, width = photograph.shape[:2]
         for windows in _looks(height, width):
             found: list[Face] = []
-            for top, left, bottom, right in windows:
-                part = _cut(photograph, top, left, bottom, right)
-                for face in self._detect(part):
-                    moved = Face(face.points + np.array([left, top], np.float32), face.yaw, face.pitch)
-                    if all(np.linalg.norm(moved.centre - other.centre) > 0.5 * other.size for other in found):
-                        found.append(moved)
+            for window in windows:
+                for face in self._within(photograph, window):
+                    if all(np.linalg.norm(face.centre - other.centre) > 0.5 * other.size for other in found):
+                        found.append(face)
             if found:
                 return found
         return []
+
+    def _within(self, photograph: Picture, window: Window) -> Iterator[Face]:
+        """The faces in a window, in the photograph's pixels."""
+        side = max(window[2] - window[0], window[3] - window[1])
+        for face in self._in_window(photograph, window):
+            extent = float(np.ptp(face.points, axis=0).max())
+            if extent >= _SMALL * side:
+                yield face
+                continue
+            # The whole was shrunk to find it, so its landmarks are coarse, or it is no face at all.
+            reach = max(16, round(1.2 * extent))
+            x, y = (round(float(v)) for v in face.centre)
+            closer = self._in_window(photograph, (y - reach, x - reach, y + reach, x + reach))
+            if closer:
+                yield min(closer, key=lambda near: float(np.linalg.norm(near.centre - face.centre)))
+
+    def _in_window(self, photograph: Picture, window: Window) -> list[Face]:
+        offset = np.array([window[1], window[0]], np.float32)
+        faces = self._detect(_cut(photograph, window))
+        return [Face(face.points + offset, face.yaw, face.pitch) for face in faces]
 
     def _detect(self, picture: Picture) -> list[Face]:
         image = self._image(image_format=self._format, data=np.ascontiguousarray(picture))
@@ -219,9 +239,13 @@ class MediaPipe:
 
     def close(self) -> None:
         if self._landmarker is not None:
-            atexit.unregister(self.close)
+            atexit.unregister(self._forget)
             self._landmarker.close()
             self._landmarker = None
+
+    def _forget(self) -> None:
+        # At the program's end MediaPipe's threads are gone, and closing would fail with a traceback.
+        self._landmarker._handle = None
 
 
 class Dlib:
@@ -371,7 +395,7 @@ def _yaw_pitch(matrix: npt.NDArray[np.floating]) -> tuple[float, float]:
     return yaw, pitch
 
 
-def _looks(height: int, width: int) -> Iterator[list[tuple[int, int, int, int]]]:
+def _looks(height: int, width: int) -> Iterator[list[Window]]:
     """Where to look, in turn, as lists of windows (top, left, bottom, right) that may reach beyond the photograph."""
     yield [(0, 0, height, width)]
     border = round(0.35 * max(height, width))
@@ -390,8 +414,9 @@ def _starts(length: int, side: int) -> list[int]:
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
-def _cut(photograph: Picture, top: int, left: int, bottom: int, right: int) -> Picture:
+def _cut(photograph: Picture, window: Window) -> Picture:
     """A window of the photograph, grey where it reaches beyond."""
+    top, left, bottom, right = window
     height, width = photograph.shape[:2]
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         return photograph[top:bottom, left:right]
@@ -416,10 +441,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _ignore_profiling_signal() -> None:
-    """Tell Python that the profiling signal is ignored, as MediaPipe has it: its library sends that signal.
+    """Ignore the profiling signal, which MediaPipe's library sends and which would end the program.
 
-    Lightning restores the handlers that Python knows of after training. Python would still know of the default one,
-    which ends the program.
+    The library ignores it too, but later, and behind Python's back: Lightning restores the handlers Python knows of.
     """
     if not hasattr(signal, "SIGPROF") or threading.current_thread() is not threading.main_thread():
         return

@@ -1,0 +1,363 @@
+"""Preparing photographs: nothing is mislabelled or lost, and a killed run gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facelesion.errors import FacelesionError
+from facelesion.faces import landmarks
+from facelesion.faces.landmarks import Face
+from facelesion.faces.prepare import COLUMNS, load_prepared, prepare
+from facelesion.faces.regions import mean_face
+
+FILES = ("crops.npy", "faces.parquet", "left_out.csv", "manifest.json")
+
+
+class Painted:
+    """A backend for painted photographs: a mean face for every 50 levels of red in the first pixel."""
+
+    name = "painted"
+    version = "1"
+    calls = 0
+
+    def __init__(self, model: object = None) -> None:
+        pass
+
+    def find(self, photograph: np.ndarray) -> list[Face]:
+        Painted.calls += 1
+        count = int(photograph[0, 0, 0]) // 50
+        side = min(photograph.shape[:2])
+        mesh = mean_face(side).numpy() * 0.8
+        return [Face(mesh * (1 - 0.1 * i) + 0.05 * side, yaw=float(i)) for i in range(count)]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(landmarks.BACKENDS, "painted", Painted)
+    monkeypatch.setattr("facelesion.faces.prepare._CHUNK", 3)
+    Painted.calls = 0
+
+
+def paint(path: Path, seed: int, faces: int = 1, side: int = 80) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    picture = np.asarray(Image.fromarray(coarse).resize((side, side + 10), Image.Resampling.BILINEAR)).copy()
+    picture[0, 0] = 50 * faces + 20
+    Image.fromarray(picture).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Ten photographs of four people, one of them without a face and one with three."""
+    folder = tmp_path / "photographs"
+    for i in range(10):
+        paint(folder / f"person {i % 4}" / f"{i}.png", i, faces={3: 0, 6: 3}.get(i, 1))
+    return folder
+
+
+def run(root: Path, out: Path, **options: object):
+    return prepare(root, out, landmarks="painted", workers=1, progress=False, **options)  # type: ignore[arg-type]
+
+
+def content(out: Path) -> dict[str, bytes]:
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def test_every_face_is_kept_with_its_person_and_every_other_photograph_is_listed(
+    root: Path, tmp_path: Path
+) -> None:
+    done = run(root, tmp_path / "out")
+    assert (done.faces, done.several, done.done) == (9, 1, 10)
+    assert [(left.name, left.reason) for left in done.left_out] == [("person 3/3.png", "no face found")]
+    faces = load_prepared(tmp_path / "out")
+    assert faces.names == tuple(sorted(faces.names)) and len(faces) == 9
+    assert all(name.startswith(label + "/") for name, label in zip(faces.names, faces.labels, strict=True))
+    assert faces.images.shape == (9, 3, 112, 112) and faces.landmarks.shape == (9, 478, 2)
+
+
+def test_crops_and_landmarks_are_those_of_the_alignment(root: Path, tmp_path: Path) -> None:
+    from facelesion.data.images import read_image
+    from facelesion.faces.align import align
+
+    run(root, tmp_path / "out", size=64, margin=8)
+    faces = load_prepared(tmp_path / "out")
+    for i, name in enumerate(faces.names):
+        photograph = read_image(root / name)
+        face = landmarks.choose(Painted().find(photograph), *photograph.shape[:2])
+        assert face is not None
+        crop, mesh = align(photograph, face.mesh, 64, 8)
+        assert np.array_equal(faces.images[i].permute(1, 2, 0).numpy(), crop)
+        assert np.array_equal(faces.landmarks[i].numpy(), mesh)
+
+
+def test_the_table_says_what_its_description_says(root: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    run(root, tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "faces.parquet")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert list(table.columns) == list(COLUMNS) == list(manifest["columns"])
+    assert manifest["faces"] == 9 and manifest["people"] == 4 and manifest["left_out"] == 1
+    assert (
+        table["faces"].tolist().count(3) == 1
+        and (table["width"] == 80).all()
+        and (table["height"] == 90).all()
+    )
+    assert table["size"].between(10, 80).all() and (table["roll"].abs() < 1).all()
+    assert (table["sharpness"] > 0).all() and table["inside"].between(0.5, 1).all()
+    point = np.array([40.0, 45.0, 1.0])
+    matrix = np.stack(table["matrix"]).reshape(-1, 2, 3)
+    assert ((matrix @ point > 0) & (matrix @ point < 112)).all()
+
+
+def test_the_crops_stay_on_disk_and_cannot_be_changed_by_accident(root: Path, tmp_path: Path) -> None:
+    run(root, tmp_path / "out")
+    before = content(tmp_path / "out")
+    faces = load_prepared(tmp_path / "out")
+    faces.images[0] = 0
+    del faces
+    assert content(tmp_path / "out") == before
+    assert load_prepared(tmp_path / "out").images[0].any()
+
+
+def test_a_second_run_does_nothing_and_a_changed_photograph_is_done_again(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(root, out)
+    first = content(out)
+    Painted.calls = 0
+    assert run(root, out).done == 0 and Painted.calls == 0 and content(out) == first
+    paint(root / "person 1" / "5.png", seed=99)
+    paint(root / "person 3" / "3.png", seed=3, faces=1)
+    paint(root / "new person" / "0.png", seed=100)
+    (root / "person 0" / "0.png").unlink()
+    again = run(root, out)
+    assert again.done == Painted.calls == 3 and again.faces == 10 and not again.left_out
+    fresh = run(root, tmp_path / "fresh")
+    assert fresh.faces == 10 and content(out) == content(tmp_path / "fresh")
+
+
+def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(root, tmp_path / "whole")
+    expected = content(tmp_path / "whole")
+    paint(root / "person 2" / "2.png", seed=50)
+    changed = tmp_path / "changed"
+    run(root, changed)
+    expected_changed = content(changed)
+    paint(root / "person 2" / "2.png", seed=2)
+
+    replace, left = os.replace, -1
+
+    def ending(source: object, target: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        replace(source, target)  # type: ignore[arg-type]
+
+    def ended_by(step: int, out: Path) -> bool:
+        nonlocal left
+        left = step
+        try:
+            run(root, out)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            left = -1
+        return False
+
+    monkeypatch.setattr(os, "replace", ending)
+    endings, step, again = 0, 0, True
+    while again:
+        step += 1
+        out = tmp_path / f"out {step}"
+        again = ended_by(step, out)
+        endings += again
+        assert run(root, out).faces == 9 and content(out) == expected
+        # The same when there is an earlier result to be replaced.
+        paint(root / "person 2" / "2.png", seed=50)
+        endings += ended_by(step, out)
+        assert run(root, out).faces == 9 and content(out) == expected_changed
+        paint(root / "person 2" / "2.png", seed=2)
+    # The options, four chunks, two tables and four files moved into place are so many places to end at.
+    assert endings > 14
+
+
+def test_damaged_and_hostile_files_are_listed_and_the_rest_is_done(root: Path, tmp_path: Path) -> None:
+    odd = root / "Zoë 雪"
+    paint(odd / "good 😀.png", 5)
+    whole = (root / "person 0" / "0.png").read_bytes()
+    (odd / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (odd / "empty.jpg").touch()
+    (odd / "text.jpg").write_text("I am no picture")
+    (odd / "folder.jpg").mkdir()
+    paint(odd / "tiny.png", 1, side=80)
+    Image.new("RGB", (1, 1)).save(odd / "tiny.png")
+    secret = tmp_path / "secret.png"
+    paint(secret, 8)
+    (odd / "link.png").symlink_to(secret)
+    (odd / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    done = run(root, tmp_path / "out")
+    left = {item.name.removeprefix("Zoë 雪/"): item.reason for item in done.left_out}
+    assert done.faces == 10
+    assert set(left) - {"person 3/3.png"} == {
+        "cut.png", "empty.jpg", "text.jpg", "folder.jpg", "tiny.png", "link.png", "dangling.png"
+    }  # fmt: skip
+    assert "folder" in left["folder.jpg"] and "empty" in left["empty.jpg"] and "cut short" in left["cut.png"]
+    assert "link" in left["link.png"] and "1 x 1" in left["tiny.png"]
+    assert not any(str(root) in reason or "\n" in reason for reason in left.values())
+    assert "good 😀.png" in "".join(load_prepared(tmp_path / "out").names)
+    assert "8 photographs left out" in str(done)
+    with pytest.raises(FacelesionError, match="8 of 18 photographs were left out"):
+        run(root, tmp_path / "out", strict=True)
+    assert content(tmp_path / "out")
+
+
+def test_a_name_cannot_write_to_the_terminal(root: Path, tmp_path: Path) -> None:
+    (root / "person 0" / "\x1b[2Jx.jpg").touch()
+    assert "\x1b" not in str(run(root, tmp_path / "out"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")
+def test_a_name_that_is_no_unicode_is_left_out(root: Path, tmp_path: Path) -> None:
+    paint(root / "person 0" / "x.png", 5)
+    os.rename(os.fsencode(root / "person 0" / "x.png"), os.fsencode(root / "person 0") + b"/\xff.png")
+    for _ in range(2):
+        done = run(root, tmp_path / "out")
+        assert done.faces == 9 and any("not valid Unicode" in left.reason for left in done.left_out)
+        str(done).encode()
+
+
+def test_a_table_of_photographs_names_the_people(root: Path, tmp_path: Path) -> None:
+    (root / "list.csv").write_text("path,person\nperson 0/0.png,Ada\nperson 1/1.png,Bo\n")
+    done = prepare(root / "list.csv", tmp_path / "out", landmarks="painted", workers=1, progress=False)
+    assert done.faces == 2 and load_prepared(tmp_path / "out").labels == ("Ada", "Bo")
+    (root / "list.csv").write_text("path,person\nperson 0/0.png,Ada\nperson 1/1.png,Ada\n")
+    prepare(root / "list.csv", tmp_path / "out", landmarks="painted", workers=1, progress=False)
+    assert load_prepared(tmp_path / "out").labels == ("Ada", "Ada")
+
+
+def test_folders_that_are_something_elses_are_left_alone(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("precious")
+    with pytest.raises(FacelesionError, match="holds something else"):
+        run(root, other)
+    with pytest.raises(FacelesionError, match="is a file"):
+        run(root, other / "thesis.txt")
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_other_options_need_another_folder(root: Path, tmp_path: Path) -> None:
+    run(root, tmp_path / "out")
+    with pytest.raises(FacelesionError, match="prepared with size 112, not 64"):
+        run(root, tmp_path / "out", size=64)
+    assert len(load_prepared(tmp_path / "out")) == 9
+
+
+def test_no_face_at_all_and_wrong_options_are_one_clear_line(tmp_path: Path) -> None:
+    paint(tmp_path / "root" / "a" / "b.png", 1, faces=0)
+    with pytest.raises(FacelesionError, match="no face in any of 1 photographs"):
+        run(tmp_path / "root", tmp_path / "out")
+    with pytest.raises(FacelesionError, match="no such folder"):
+        run(tmp_path / "none", tmp_path / "out2")
+    with pytest.raises(FacelesionError, match="at least one"):
+        prepare(tmp_path / "root", tmp_path / "out2", landmarks="painted", workers=0)
+    with pytest.raises(FacelesionError, match="size is 16 or more"):
+        run(tmp_path / "root", tmp_path / "out2", size=3)
+    assert not (tmp_path / "out2").exists()
+
+
+def test_an_unfinished_or_damaged_result_is_not_read(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(FacelesionError, match="no finished result"):
+        load_prepared(tmp_path)
+    run(root, tmp_path / "out")
+    shorter = tmp_path / "shorter"
+    shutil.copytree(tmp_path / "out", shorter)
+    np.save(shorter / "crops.npy", np.zeros((3, 3, 112, 112), np.uint8))
+    with pytest.raises(FacelesionError, match="do not fit together"):
+        load_prepared(shorter)
+    (shorter / "crops.npy").write_bytes(b"no array")
+    with pytest.raises(FacelesionError, match="prepare` again"):
+        load_prepared(shorter)
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import test_prepare
+from facelesion.faces import landmarks
+import facelesion.faces.prepare as prepare
+
+class Slow(test_prepare.Painted):
+    def find(self, photograph):
+        time.sleep(0.01)
+        return super().find(photograph)
+
+landmarks.BACKENDS["painted"] = Slow
+prepare._CHUNK = 3
+if __name__ == "__main__":
+    prepare.prepare({root!r}, {out!r}, landmarks="painted", workers=int(sys.argv[1]), progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_killed_processes_leave_nothing_that_changes_the_result(tmp_path: Path) -> None:
+    root = tmp_path / "photographs"
+    for i in range(120):
+        paint(root / f"p{i % 7}" / f"{i}.png", i)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(root, whole)
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(SCRIPT.format(tests=str(Path(__file__).parent), root=str(root), out=str(out)))
+    )
+    for parts in (2, 15):
+        process = subprocess.Popen([sys.executable, str(script), "2"], start_new_session=True)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and len(list((out / ".journal").glob("*.npz"))) < parts:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "manifest.json").exists()
+    subprocess.run([sys.executable, str(script), "2"], check=True, timeout=120)
+    assert content(out) == content(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_real_photographs_give_the_same_bytes_with_one_worker_and_with_two(
+    lfw: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    for folder in sorted(lfw.iterdir())[:3000:100]:
+        shutil.copytree(folder, root / folder.name)
+    options = {"model": shared / "data", "progress": False}
+    one = prepare(root, tmp_path / "one", workers=1, **options)  # type: ignore[arg-type]
+    two = prepare(root, tmp_path / "two", workers=2, **options)  # type: ignore[arg-type]
+    assert one.faces == two.faces >= 29 and content(tmp_path / "one") == content(tmp_path / "two")
+    faces = load_prepared(tmp_path / "one")
+    from facelesion.faces.align import five_points, template
+
+    error = np.linalg.norm(five_points(faces.landmarks.numpy()) - template(112), axis=-1)
+    assert error.mean() < 4
+    assert torch.isfinite(faces.landmarks).all()
