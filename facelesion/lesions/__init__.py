@@ -2,6 +2,7 @@
 
 from . import functional
 from .calibration import Calibration, calibrate
+from .compiled import slots
 from .context import lesion_sites, lesioned
 from .errors import (
     IgnoredByCompile,
@@ -18,5 +19,5 @@ from .locate import aliases, sites
 __all__ = [
     "Ablate", "Calibration", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion", "LesionDidNotAct",
     "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide", "Scale", "Shift",
-    "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites",
+    "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
 ]  # fmt: skip

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .attention import contexts
 from .errors import NoCalibration
 from .kinds import Lesion
-from .locate import Site, batch_axis, find, pick, unit_axis, unwrap
-from .watch import Watch
+from .locate import Site, batch_axis, find_all, pick, unit_axis
+from .watch import run_healthy
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def missing(name: str) -> str:
 
 
 def _name(site: Site) -> str:
-    return str(Site(site.path, None, site.output, site.axis, site.heads))
+    return str(replace(site, call=None))
 
 
 def calibrate(
@@ -89,24 +90,17 @@ def calibrate(
         batches: images (N, ...), or an iterable of such tensors; of a tuple or list the first element counts.
         sites: patterns, or lesions whose sites are meant.
     """
-    wanted = [sites] if isinstance(sites, str | Lesion) else list(sites)
-    patterns = [part.site for each in wanted if isinstance(each, Lesion) for part in each.parts]
-    patterns += [each for each in wanted if isinstance(each, str)]
     places: dict[str, list[Site]] = {}
-    for pattern in patterns:
-        for site in find(model, pattern):
-            plain = Site(site.path, None, site.output, site.axis, site.heads)
-            if plain not in places.setdefault(site.path, []):
-                places[site.path].append(plain)
-
+    for site in find_all(model, sites):
+        plain = replace(site, call=None)
+        if plain not in places.setdefault(site.path, []):
+            places[site.path].append(plain)
     sums: dict[tuple[str, int], tuple[int, Tensor, Tensor]] = {}
     images = seen = 0
 
     def visit(path: str, call: int, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         for site in places[path]:
             if site.heads:
-                from .attention import contexts
-
                 y, axis, batch = contexts(module, args, kwargs), 2, 0
             else:
                 y, _ = pick(output, site.output, site)
@@ -117,17 +111,10 @@ def calibrate(
             nonlocal seen
             seen = y.shape[batch]
 
-    was_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad(), Watch(model, places, visit):
-            for batch in [batches] if isinstance(batches, Tensor) else batches:
-                seen = 0
-                unwrap(model)(batch[0] if isinstance(batch, list | tuple) else batch)
-                images += seen
-    finally:
-        for module in was_training:
-            module.training = True
+    for batch in [batches] if isinstance(batches, Tensor) else batches:
+        seen = 0
+        run_healthy(model, [batch[0] if isinstance(batch, list | tuple) else batch], places, visit)
+        images += seen
     repeated = {name for name, call in sums if call > 0}
     named = {f"{name}[{call}]" if name in repeated else name: value for (name, call), value in sums.items()}
     return Calibration(

@@ -7,9 +7,8 @@ kept; after that a call is a few tensor operations, however many lesions share t
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +19,12 @@ from torch import Tensor, nn
 from . import functional, philox
 from .attention import contexts, mixed, twin
 from .calibration import Calibration, missing
-from .errors import LesionDidNotAct, LesionError, NoCalibration, NoSuchUnit, RowsDoNotDivide
-from .kinds import Keep, Lesion, Prune, SiteLesion, UnitLesion
+from .compiled import Slot, filled, slots_of
+from .errors import LesionDidNotAct, LesionError, NoCalibration, RowsDoNotDivide
+from .kinds import Lesion, Prune, SiteLesion, UnitLesion
 from .locate import Site, batch_axis, find, incoming, pick, unit_axis, unwrap
+from .steps import Fitted
+from .units import Entry, chosen_units
 from .watch import Watch
 
 
@@ -68,6 +70,10 @@ def lesioned(
     if not damage.paths:
         yield model
         return
+    if there := slots_of(model):
+        with filled(there, damage.assignments(there), damage.blocks, calibration, damage.first()):
+            yield model
+        return
     with Watch(model, damage.paths, damage.visit, damage.begin, damage.end) as watch:
         yield model
         watch.finish()
@@ -92,16 +98,6 @@ def _sites_of(model: nn.Module, part: SiteLesion) -> tuple[Site, ...]:
     if not isinstance(part, Prune):
         return found
     return tuple(Site(path) for path in dict.fromkeys(incoming(model, site.path) for site in found))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One lesion of one block of rows at one site; `turn` counts equal lesions in a block, which differ in noise."""
-
-    block: int
-    part: UnitLesion
-    site: Site
-    turn: int
 
 
 @dataclass
@@ -180,6 +176,25 @@ class Damage:
             raise NoCalibration(f"{part}: {missing(str(site))}")
         self.calibration.of(site, site.call or 0)
 
+    def assignments(self, there: Mapping[str, Slot]) -> Iterator[tuple[int, Entry, Tensor, tuple[int, int]]]:
+        """The plan for slots: place in the order, lesion, units, and the key of its random numbers."""
+        if self.pruned or self.inner:
+            raise LesionError("slots hold no pruning and no attention heads: lesion the model uncompiled")
+        for path, steps in self.outer.items():
+            count = there[path].units if path in there else 0
+            for step in steps:
+                for entry in step.entries:
+                    units = chosen_units(entry.part, entry.site, count) if count else torch.arange(0)
+                    yield step.place, entry, units, entry.key(self.seed, 0)
+
+    def first(self) -> int:
+        """Where image numbers begin; slots count on from there."""
+        if self.ids is None or not len(self.ids):
+            return 0
+        if not torch.equal(self.ids, torch.arange(len(self.ids)) + self.ids[0]):
+            raise LesionError("with slots, ids must be numbers that follow each other")
+        return int(self.ids[0])
+
     def begin(self) -> None:
         self.images = 0
 
@@ -225,7 +240,7 @@ class Damage:
             z = y.movedim((batch, axis), (0, 1)).unflatten(0, (self.blocks, -1))
             key = (call, z.shape[2:], y.device, y.dtype)
             if key not in step.fitted:
-                step.fitted[key] = Fitted(step.entries, self, call, z)
+                step.fitted[key] = Fitted(step.entries, z, call, self.blocks, self.seed, self.calibration)
             y = step.fitted[key].damage(z, ids).flatten(0, 1).movedim((0, 1), (batch, axis))
         return y
 
@@ -273,150 +288,3 @@ class Damage:
                 self.masks[key] = kept.to(weight.device)
             weight = weight.masked_fill(~self.masks[key], 0.0)
         return weight
-
-
-@functools.lru_cache(maxsize=256)
-def _unit_order(count: int, seed: int, site: str) -> Tensor:
-    return philox.ranking(count, "units", seed, site)
-
-
-def chosen_units(part: UnitLesion, site: Site, count: int) -> Tensor:
-    """Which of `count` units a lesion damages at a site: int64, ascending.
-
-    Raises:
-        NoSuchUnit: a unit number that is not there, or a fraction that comes to no unit at all.
-
-    Example:
-        >>> from facelesion.lesions import Ablate
-        >>> small, large = (chosen_units(Ablate("a", fraction=f), Site("a"), 10).tolist() for f in (0.2, 0.5))
-        >>> len(small), len(large), set(small) <= set(large)
-        (2, 5, True)
-    """
-    if part.units is not None:
-        beyond = [unit for unit in part.units if unit >= count]
-        if beyond:
-            raise NoSuchUnit(f"{site} has {count} units, numbered from 0: there is no unit {beyond[0]}")
-        chosen = torch.tensor(part.units, dtype=torch.int64)
-    elif part.fraction is not None:
-        number = functional.how_many(part.fraction, count)
-        if part.fraction > 0 and number == 0:
-            raise NoSuchUnit(f"{part.fraction:g} of the {count} units of {site} is less than half a unit")
-        name = ".".join((site.path, *site.output)) + (".heads" if site.heads else "")
-        chosen = _unit_order(count, part.seed, name)[:number].sort().values
-    else:
-        chosen = torch.arange(count)
-    if isinstance(part, Keep):
-        others = torch.ones(count, dtype=torch.bool)
-        others[chosen] = False
-        return others.nonzero().flatten()
-    return chosen
-
-
-class Fitted:
-    """A step fitted to one output shape. z is (blocks, images, units, places ...) throughout."""
-
-    def __init__(self, entries: Sequence[Entry], plan: Damage, call: int, z: Tensor) -> None:
-        device, count, places = z.device, z.shape[2], z.shape[3:]
-        self.part, self.places = entries[0].part, places
-        chosen = [chosen_units(entry.part, entry.site, count) for entry in entries]
-        union = torch.cat(chosen).unique()
-        everything = [len(units) == len(union) and entry.part.where is None
-                      for units, entry in zip(chosen, entries, strict=True)]  # fmt: skip
-        self.nothing = len(union) == 0
-        # Copying out most of the units costs more than working on all of them.
-        narrow = 2 * len(union) < count
-        self.units = union.to(device) if narrow else None
-        self.unit_numbers = union if narrow else torch.arange(count)
-        self.blocks: Tensor | None = None
-        if len(entries) < plan.blocks:
-            self.blocks = torch.tensor([entry.block for entry in entries], device=device)
-        self.select: Tensor | None = None
-        if not (all(everything) and (narrow or len(union) == count)):
-            self.select = self._selection(entries, chosen).to(device)
-
-        def column(values: list[Any], dtype: torch.dtype) -> Tensor:
-            tensor = torch.tensor(values, dtype=dtype, device=device)
-            return tensor.view(len(entries), *[1] * (z.ndim - 1))
-
-        precise = torch.float64 if z.dtype == torch.float64 else torch.float32
-        doses = [entry.part.numbers() for entry in entries]
-        self.doses = {name: column([dose[name] for dose in doses], precise) for name in doses[0]}
-        site = entries[0].site
-        name = str(Site(site.path, call, site.output, None, site.heads))
-        self.keys = torch.tensor(
-            [philox.key_of(plan.seed, entry.part.hash, entry.turn, name) for entry in entries], device=device
-        )
-        self.usual: tuple[Tensor, ...] = ()
-        if plan.calibration is not None and (getattr(self.part, "relative", False) or
-                                             getattr(self.part, "to", "") == "mean"):  # fmt: skip
-            moments = plan.calibration.of(site, call)
-            if len(moments[0]) != count:
-                raise NoCalibration(
-                    f"{site}: calibrated with {len(moments[0])} units, it has {count}: calibrate again"
-                )
-            self.usual = tuple(
-                each[self.unit_numbers].to(device, precise).view(-1, *[1] * len(places)) for each in moments
-            )
-        self.ids = torch.empty(0)
-
-    def _selection(self, entries: Sequence[Entry], chosen: list[Tensor]) -> Tensor:
-        rest = [1] * len(self.places)
-        select = torch.stack([torch.isin(self.unit_numbers, units) for units in chosen])
-        select = select.view(len(entries), 1, -1, *rest)
-        if all(entry.part.where is None for entry in entries):
-            return select
-        if len(self.places) != 2:
-            raise LesionError(
-                f"{entries[0].site}: where= needs a map (height, width), this has {len(self.places)} axes"
-            )
-        maps = []
-        for entry in entries:
-            maps.append(functional.where_map(entry.part.mask(), (self.places[0], self.places[1])))
-            if not maps[-1].any():
-                raise LesionError(f"{entry.site}: where= covers less than half of any place of this map")
-        return select & torch.stack(maps)[:, None, None]
-
-    def damage(self, z: Tensor, ids: Tensor) -> Tensor:
-        if self.nothing:
-            return z
-        self.ids = ids
-        rows = z if self.blocks is None else z.index_select(0, self.blocks)
-        part = rows if self.units is None else rows.index_select(2, self.units)
-        damaged = self.part.damage(part, self).to(z.dtype)
-        if self.select is not None:
-            damaged = torch.where(self.select, damaged, part)
-        if self.units is not None:
-            damaged = rows.index_copy(2, self.units, damaged)
-        return damaged if self.blocks is None else z.index_copy(0, self.blocks, damaged)
-
-    # What a kind may ask for (kinds.Material).
-
-    def number(self, name: str) -> Tensor:
-        return self.doses[name]
-
-    def mean(self) -> Tensor:
-        return self.usual[0]
-
-    def deviation(self) -> Tensor:
-        return self.usual[1]
-
-    def normal(self) -> Tensor:
-        return self._draw(philox.normal, self.places)
-
-    def uniform(self, per_unit: bool = False) -> Tensor:
-        return self._draw(philox.uniform, torch.Size([1] * len(self.places)) if per_unit else self.places)
-
-    def _draw(self, law: Any, places: torch.Size) -> Tensor:
-        draws = law(self.keys, self.ids, self.unit_numbers, places.numel())
-        return draws.view(*draws.shape[:3], *places)
-
-    def another_image(self, y: Tensor) -> Tensor:
-        images = y.shape[1]
-        if images < 2:
-            raise LesionError(
-                f"{self.part}: another image is needed to resample from; give batches of two or more"
-            )
-        draws = philox.uniform(self.keys, self.ids, torch.zeros(1, dtype=torch.int64), 1)[:, :, 0, 0]
-        steps = 1 + (draws * (images - 1)).to(torch.int64)
-        donors = (torch.arange(images, device=y.device) + steps) % images
-        return y[torch.arange(len(y), device=y.device)[:, None], donors]

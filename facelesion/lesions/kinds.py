@@ -276,6 +276,10 @@ class Ablate(UnitLesion):
         super().__post_init__()
         self._check(self.to in ("zero", "mean", "resample"), f"to is zero, mean or resample, not {self.to!r}")
 
+    def mode(self) -> tuple[object, ...]:
+        # Keeping some units is ablating the others: rows of both are computed together.
+        return (Ablate, self.to)
+
     def damage(self, y: Tensor, material: Material) -> Tensor:
         if self.to == "mean":
             return material.mean().expand_as(y)

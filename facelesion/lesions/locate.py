@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .errors import LesionError, NoSuchSite
+from .kinds import Lesion
 
 _PATTERN = re.compile(r"^(?P<name>.+?)(\[(?P<call>\d+)\])?(->(?P<output>[\w.]+))?(@(?P<axis>-?\d+))?$")
 _REGEX = re.compile(r"^re:(?P<name>.+?)(->(?P<output>[\w.]+))?(@(?P<axis>-?\d+))?$")
@@ -51,10 +52,14 @@ class Site:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The network itself, out of (Distributed)DataParallel: its own names are used."""
-    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model.module
-    return model
+    """The network itself, out of (Distributed)DataParallel and `torch.compile`: its own names are used."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := model.__dict__.get("_modules", {}).get("_orig_mod"), nn.Module):
+            model = inner
+        else:
+            return model
 
 
 def aliases(model: nn.Module) -> dict[str, str]:
@@ -136,6 +141,15 @@ def find(model: nn.Module, pattern: str) -> tuple[Site, ...]:
     for one in [pattern] if pattern.startswith("re:") else pattern.split(","):
         found.update(dict.fromkeys(_find_one(model, names, one.strip())))
     return tuple(found)
+
+
+def find_all(model: nn.Module, wanted: str | Lesion | Iterable[str | Lesion]) -> tuple[Site, ...]:
+    """The sites of some patterns and lesions together."""
+    each = [wanted] if isinstance(wanted, str | Lesion) else list(wanted)
+    patterns = [
+        p for one in each for p in ([one] if isinstance(one, str) else [part.site for part in one.parts])
+    ]
+    return tuple(dict.fromkeys(site for pattern in patterns for site in find(model, pattern)))
 
 
 def _find_one(model: nn.Module, names: dict[str, str], pattern: str) -> list[Site]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
+# Counters in one go on a CPU: what fits its cache is made three times as fast.
+_CHUNK = 1 << 16
 
 
 def key_of(*parts: object) -> tuple[int, int]:
@@ -31,35 +34,25 @@ def key_of(*parts: object) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
-def philox(counter: Words, key: tuple[Tensor | int, Tensor | int], rounds: int = 10) -> Words:
-    """Four words of 32 random bits for every counter and key, held in int64; the parts broadcast.
+def philox(counter: Words, key: tuple[Tensor | int, Tensor | int]) -> Words:
+    """Four words of 32 random bits for every counter and key, held in int64; counters and keys broadcast.
 
     Example:
         >>> zero = torch.zeros((), dtype=torch.int64)
         >>> [hex(int(word)) for word in philox((zero, zero, zero, zero), (0, 0))]
         ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
-    c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(rounds):
+    shape = torch.broadcast_shapes(*(part.shape for part in (*counter, k0, k1) if isinstance(part, Tensor)))
+    c0, c1, c2, c3 = (part.expand(shape).contiguous().clone() for part in counter)
+    for _ in range(10):
         # int64 products wrap at 64 bits, and the wrapped bits are those of the unsigned product.
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (p1 >> 32 & _MASK) ^ c1 ^ k0, p1 & _MASK, (p0 >> 32 & _MASK) ^ c3 ^ k1, p0 & _MASK
+        p0, p1 = c0.mul_(_MULTIPLIERS[0]), c2.mul_(_MULTIPLIERS[1])
+        # The low halves p0 and p1 keep their high bits until they are used, and are masked there.
+        c0, c1 = c1.bitwise_xor_(p1 >> 32).bitwise_xor_(k0).bitwise_and_(_MASK), p1
+        c2, c3 = c3.bitwise_xor_(p0 >> 32).bitwise_xor_(k1).bitwise_and_(_MASK), p0
         k0, k1 = k0 + _WEYL[0] & _MASK, k1 + _WEYL[1] & _MASK
-    return c0, c1, c2, c3
-
-
-def _words(keys: Tensor, images: Tensor, units: Tensor, places: int) -> Words:
-    device = keys.device
-    images = images.to(device)[None, :, None, None]
-    blocks = torch.arange(-(-places // 4), device=device)
-    counter = (blocks, units.to(device)[None, None, :, None], images & _MASK, images >> 32 & _MASK)
-    k0, k1 = keys[:, :, None, None, None].unbind(1)
-    return philox(counter, (k0, k1))
-
-
-def _together(words: list[Tensor], places: int) -> Tensor:
-    return torch.stack(words, dim=-1).flatten(-2)[..., :places]
+    return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
 
 def uniform(keys: Tensor, images: Tensor, units: Tensor, places: int) -> Tensor:
@@ -79,9 +72,7 @@ def uniform(keys: Tensor, images: Tensor, units: Tensor, places: int) -> Tensor:
         >>> uniform(keys, torch.arange(3), torch.arange(4), places=5).shape
         torch.Size([2, 3, 4, 5])
     """
-    # 24 bits fill a float32's fraction exactly, so the result never rounds up to 1.
-    words = _words(keys, images, units, places)
-    return _together([(word >> 8).to(torch.float32) * 2.0**-24 for word in words], places)
+    return _draw(_uniform, keys, images, units, places)
 
 
 def normal(keys: Tensor, images: Tensor, units: Tensor, places: int) -> Tensor:
@@ -89,30 +80,52 @@ def normal(keys: Tensor, images: Tensor, units: Tensor, places: int) -> Tensor:
 
     The integers behind them are equal on every device; logarithm and cosine agree to rounding.
     """
-    w0, w1, w2, w3 = _words(keys, images, units, places)
-    draws = []
-    for first, second in ((w0, w1), (w2, w3)):
-        # (0, 1], from all 32 bits: the tails reach 6.7 standard deviations.
-        radius = ((first + 1).to(torch.float32) * 2.0**-32).log().mul(-2.0).sqrt()
-        angle = (second >> 8).to(torch.float32) * (2.0**-24 * 2 * math.pi)
-        draws += [radius * angle.cos(), radius * angle.sin()]
-    return _together(draws, places)
-
-
-def ranking(count: int, *parts: object) -> Tensor:
-    """A random order of `count` things, the same for the same parts: its first m are the dose of m.
-
-    Example:
-        >>> ranking(5, "seed", 0).sort().values
-        tensor([0, 1, 2, 3, 4])
-    """
-    return ranks(count, *parts).argsort()
+    return _draw(_normal, keys, images, units, places)
 
 
 def ranks(count: int, *parts: object) -> Tensor:
-    """Distinct random int64 numbers for `count` things; the smallest m of them are the dose of m."""
-    keys = torch.tensor([key_of(*parts)])
+    """Distinct random int64 numbers for `count` things; the smallest m of them are the dose of m.
+
+    Example:
+        >>> ranks(5, "seed", 0).unique().shape
+        torch.Size([5])
+    """
     zero = torch.zeros(1, dtype=torch.int64)
-    words = _together(list(_words(keys, zero, zero, count)), count).flatten()
-    # The place breaks ties, so that no two are equal. 31 bits leave room for it in a signed integer.
+    words = _draw(lambda words: list(words), torch.tensor([key_of(*parts)]), zero, zero, count).flatten()
+    # The place breaks ties, so that no two are equal; 31 bits leave room for it in a signed integer.
     return (words >> 1 << 32) | torch.arange(count)
+
+
+def _uniform(words: Words) -> list[Tensor]:
+    # 24 bits fill a float32's fraction exactly, so the result never rounds up to 1.
+    return [(word >> 8).to(torch.float32) * 2.0**-24 for word in words]
+
+
+def _normal(words: Words) -> list[Tensor]:
+    draws = []
+    for first, second in (words[:2], words[2:]):
+        # (0, 1], from all 32 bits: the tails reach 6.7 standard deviations.
+        radius = ((first + 1).to(torch.float32) * 2.0**-32).log_().mul_(-2.0).sqrt_()
+        angle = (second >> 8).to(torch.float32) * (2.0**-24 * 2 * math.pi)
+        draws += [radius * angle.cos(), radius * angle.sin()]
+    return draws
+
+
+def _draw(
+    law: Callable[[Words], list[Tensor]], keys: Tensor, images: Tensor, units: Tensor, places: int
+) -> Tensor:
+    device = keys.device
+    blocks = torch.arange(-(-places // 4), device=device)
+    images, units = images.to(device), units.to(device)
+    rows = torch.cat([keys.repeat_interleave(len(images), 0), images.repeat(len(keys))[:, None]], dim=1)
+    chunk = _CHUNK if device.type == "cpu" else max(1, len(rows) * len(units) * len(blocks))
+    many_units = max(1, chunk // max(1, len(blocks)))
+    many_rows = max(1, many_units // max(1, len(units)))
+
+    def some(rows: Tensor, units: Tensor) -> Tensor:
+        k0, k1, image = rows[:, :, None, None].unbind(1)
+        words = philox((blocks, units[:, None], image & _MASK, image >> 32 & _MASK), (k0, k1))
+        return torch.stack(law(words), dim=-1).flatten(-2)[..., :places]
+
+    drawn = [torch.cat([some(r, u) for u in units.split(many_units)], dim=1) for r in rows.split(many_rows)]
+    return torch.cat(drawn).view(len(keys), len(images), len(units), places)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import IgnoredByCompile, LesionError
 from .locate import unwrap
@@ -56,7 +56,7 @@ class Watch:
         begin: Callable[[], None] = _nothing,
         end: Callable[[set[tuple[str, int]]], None] = _nothing,
     ) -> None:
-        self.model = unwrap(model)
+        self.given, self.model = model, unwrap(model)
         self.paths = list(dict.fromkeys(paths))
         self.visit, self.begin, self.end = visit, begin, end
         self.inside = False
@@ -64,7 +64,7 @@ class Watch:
         self.handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> Watch:
-        refuse_compiled(self.model, self.paths)
+        refuse_compiled(self.given, self.paths)
         try:
             for path in self.paths:
                 module = self.model.get_submodule(path)
@@ -113,18 +113,35 @@ class Watch:
             self._finish()
 
 
+def run_healthy(model: nn.Module, batches: Iterable[Tensor], paths: Iterable[str], visit: Visit) -> None:
+    """Runs a network in evaluation mode, without gradients, under a watch; then leaves it in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), Watch(model, paths, visit) as watch:
+            for batch in batches:
+                watch.model(batch)
+    finally:
+        for module in training:
+            module.training = True
+
+
 def refuse_compiled(model: nn.Module, paths: Iterable[str]) -> None:
     """Raises where a hook could not act: compiled or scripted modules around or at these paths."""
-    for path in ["", *paths]:
-        module, walked = model, ""
-        for name in ["", *(path.split(".") if path else [])]:
-            if name:
-                module, walked = module.get_submodule(name), f"{walked}.{name}".strip(".")
-            where = f"{walked!r}" if walked else f"the {type(module).__name__}"
+    inner = unwrap(model)
+    around = {"": [model, getattr(model, "module", model), inner]}
+    for path in paths:
+        names = path.split(".")
+        for depth in range(1, len(names) + 1 if path else 1):
+            name = ".".join(names[:depth])
+            around[name] = [inner.get_submodule(name)]
+    for name, modules in around.items():
+        for module in modules:
+            where = repr(name) if name else f"this {type(inner).__name__}"
             if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
                 raise IgnoredByCompile(
-                    f"{where} is compiled and would ignore a new hook: "
-                    "put slots(model, sites) around it before torch.compile, or lesion the model it was made from"
+                    f"{where} is compiled and may ignore a new hook: call slots(model, sites, example) before "
+                    "torch.compile, or lesion the model that was compiled"
                 )
             if isinstance(module, torch.jit.ScriptModule):
                 raise LesionError(f"{where} is a TorchScript module: lesion the model it was made from")
