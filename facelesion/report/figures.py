@@ -111,21 +111,19 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
     heat = heat_map(table, task)
     values = 100 * heat.change
     approaches = approaches_of(table)
-    stops = ["#5a1009", "#a83216", "#e58a55", "#f8d9c0", "#ffffff", "#c7dcef", "#3f7fb8"]
-    largest = max(float(np.nanmax(np.abs(values))), 1.0)
-    colours = LinearSegmentedColormap.from_list(
-        "loss", list(zip([0, 0.25, 0.55, 0.8, 0.909, 0.95, 1], stops, strict=True))
-    )
-    norm = Normalize(-largest, largest / 10, clip=True)  # losses fill the scale; the rare gain is blue
+    losses, gains = ["#5a1009", "#a83216", "#e58a55", "#f8d9c0"], ["#cfe2f1", "#7db4dc", "#2c74b3", "#0d3a66"]
+    colours = LinearSegmentedColormap.from_list("change", [*losses, "#ffffff", *gains])
+    largest = max(5.0, float(np.nanmax(np.abs(values))))  # differences of a point or two stay pale
+    norm = Normalize(-largest, largest)
     with figure_style():
         lines, columns = values.shape
-        figure = _figure(max(WIDTH, 1.6 + 0.4 * columns), 0.27 * lines + 1.25)
+        figure = _figure(1.4 + 0.39 * max(columns, 7), 0.27 * lines + 1.25)
         axes = figure.subplots()
         axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="none")
         for line in range(lines):
             for column in range(columns):
                 value = values[line, column]
-                dark = not np.isnan(value) and norm(value) < 0.45
+                dark = not np.isnan(value) and abs(value) > 0.6 * largest
                 text = "·" if np.isnan(value) else f"{value:.0f}".replace("-0", "0").replace("-", "−")
                 axes.text(
                     column, line, text, ha="center", va="center", fontsize=8, color=PAPER if dark else INK
@@ -170,8 +168,8 @@ def kept_figure(table: pd.DataFrame, reference: str = "identification") -> Figur
         return None
     approaches = approaches_of(table)
     wide = shares.pivot(index=["approach", "step", "draw"], columns="task", values="kept").reset_index()
-    low = min(-8.0, 100 * float(shares["kept"].min()) - 3)
-    high = max(108.0, 100 * float(shares["kept"].max()) + 3)
+    low = max(-30.0, min(-8.0, 100 * float(shares["kept"].min()) - 3))
+    high = min(140.0, max(108.0, 100 * float(shares["kept"].max()) + 3))
     with figure_style():
         figure = _figure(WIDTH, 3.75)
         panels = figure.subplots(1, len(others), squeeze=False, sharey=True)[0]
@@ -220,29 +218,35 @@ def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
     colours = LinearSegmentedColormap.from_list("share", ["#ffffff", "#a9cbe6", "#0072b2", "#07304f"])
     norm = PowerNorm(0.5, 0, 100)  # the root lets single errors be seen
     with figure_style():
-        count = len(confusions)
-        width = min(WIDTH, (3.1 if small else 4.6) * count + 0.9)
-        figure = _figure(width, (width - 1.0) / count + 0.75 if not small else (width - 1.3) / count + 0.7)
-        panels = figure.subplots(1, count, squeeze=False)[0]
-        for place, (axes, confusion) in enumerate(zip(panels, confusions, strict=True)):
+        columns = min(3 if small else 2, len(confusions))
+        lines = -(-len(confusions) // columns)
+        side = min(2.6 if small else 3.9, (WIDTH - 1.9) / columns - 0.35)
+        figure = _figure(
+            (side + 0.35) * columns + 1.9, (side + (0.85 if size <= 3 or not small else 1.2)) * lines
+        )
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes in list(grid.flat)[len(confusions) :]:
+            axes.set_visible(False)
+        for place, (axes, confusion) in enumerate(zip(grid.flat, confusions, strict=False)):
             total = confusion.matrix.sum(axis=1, keepdims=True)
             percent = 100 * confusion.matrix / np.maximum(total, 1)
             image = axes.imshow(percent, cmap=colours, norm=norm, interpolation="none", aspect="equal")
-            axes.set_title(_wrap(confusion.condition, 50 if not small else 38), fontsize=9.5)
+            axes.set_title(_wrap(confusion.condition, int(side * 11)), fontsize=9.5)
             axes.set_xlabel("answered")
-            if place == 0:
+            first = place % columns == 0
+            if first:
                 axes.set_ylabel("shown")
             places = range(len(confusion.labels))
             if small:
-                axes.set_xticks(places, confusion.labels, rotation=0 if size <= 3 else 40,
-                                ha="center" if size <= 3 else "right")  # fmt: skip
-                axes.set_yticks(places, confusion.labels if place == 0 else [""] * len(places))
+                tilt = 0 if size <= 3 else 40
+                axes.set_xticks(places, confusion.labels, rotation=tilt, ha="right" if tilt else "center")
+                axes.set_yticks(places, confusion.labels if first else [""] * len(places))
                 for row in places:
                     for column in places:
-                        share = percent[row, column]
+                        share, count = percent[row, column], int(confusion.matrix[row, column])
                         axes.text(
-                            column, row, f"{share:.0f} %\n({int(confusion.matrix[row, column])})" if size <= 3
-                            else f"{share:.0f}", ha="center", va="center", fontsize=9 if size <= 3 else 7.5,
+                            column, row, f"{share:.0f} %\n({count})" if size <= 3 else f"{share:.0f}",
+                            ha="center", va="center", fontsize=9 if size <= 3 else 7.5,
                             color=PAPER if share > 30 else INK,
                         )  # fmt: skip
             else:
@@ -253,9 +257,13 @@ def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
             for spine in axes.spines.values():
                 spine.set_visible(True)
                 spine.set_color(FAINT)
-        bar = figure.colorbar(image, ax=list(panels), fraction=0.022, pad=0.025, ticks=[0, 5, 20, 50, 100])
-        bar.set_label("% of what was shown")
-        bar.outline.set_visible(False)
+            if place % columns == columns - 1 or place == len(confusions) - 1:
+                scale = axes.inset_axes((1.06, 0, 0.055, 1))
+                bar = figure.colorbar(image, cax=scale, ticks=[0, 5, 20, 50, 100])
+                bar.set_label("% of what was shown", fontsize=8.5)
+                bar.ax.tick_params(labelsize=8.5)
+                bar.outline.set_visible(False)
+        figure.subplots_adjust(left=0.13, right=0.87, top=0.93, bottom=0.12, wspace=0.12, hspace=0.4)
     return figure
 
 
@@ -298,7 +306,7 @@ def gradcam_figure(maps: GradCamMaps) -> Figure:
     with figure_style():
         lines, columns = len(maps.conditions), len(maps.layers) + 1
         side = min(1.7, (WIDTH - 1.2) / columns)
-        figure = _figure(side * columns + 1.2, (side + 0.08) * lines + 0.3)
+        figure = _figure(side * columns + 1.2, side * lines + 0.3)
         grid = figure.subplots(lines, columns, squeeze=False)
         gray = np.repeat(maps.image.mean(axis=-1, keepdims=True), 3, axis=-1).astype(np.uint8)
         for line, condition in enumerate(maps.conditions):

@@ -39,10 +39,17 @@ def findings(table: pd.DataFrame, halfway: Iterable[HalfwayRow]) -> list[str]:
     """
     found = [_intact(table), _fall(table)]
     rows = list(halfway)
-    if rows:
-        found.append(_halfway(rows))
+    near = [row for row in rows if 0.2 <= row.kept["identification"].estimate <= 0.8]
+    if near:
+        found.append(_halfway(near))
+    if rows and len(near) < len(rows):
+        far = _list(row.approach for row in rows if row not in near)
+        found.append(
+            f"No tested dose of {far} leaves between 20 and 80 % of identification: which task falls first cannot be "
+            "told there. Try doses in between."
+        )
     for task in ("detection", "objects"):
-        pairs = [row.ahead[task] for row in rows if task in row.ahead]
+        pairs = [row.ahead[task] for row in near if task in row.ahead]
         if pairs:
             found.append(_spared(task, pairs))
     return [sentence for sentence in found if sentence]

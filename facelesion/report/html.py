@@ -30,6 +30,7 @@ class Picture:
         shows: what is to be seen.
         cannot: what it does not show; may be empty.
         source: data URI.
+        width: in CSS pixels.
         wide: too detailed to shrink: on a narrow screen it scrolls.
     """
 
@@ -38,6 +39,7 @@ class Picture:
     shows: str
     cannot: str
     source: str
+    width: int
     wide: bool = True
 
 
@@ -267,7 +269,8 @@ def _picture(
     kind: Literal["svg", "png"] = "svg",
     wide: bool = True,
 ) -> Picture:
-    return Picture(name, title, shows, cannot, embed(figure, kind), wide)
+    source, width = embed(figure, kind)
+    return Picture(name, title, shows, cannot, source, width, wide)
 
 
 def _template() -> Any:

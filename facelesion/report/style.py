@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,11 +79,23 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def embed(figure: Figure, kind: Literal["svg", "png"] = "svg") -> str:
-    """The figure as a data URI, cut to what is drawn on it, so that nothing can lie outside."""
+DOTS = 180  # per inch, of what is embedded as PNG
+
+
+def embed(figure: Figure, kind: Literal["svg", "png"] = "svg") -> tuple[str, int]:
+    """The figure as a data URI and its width on the page, in CSS pixels (96 to the inch).
+
+    It is cut to what is drawn on it, so that nothing can lie outside.
+    """
     memory = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {}
     with figure_style():
-        figure.savefig(memory, format=kind, dpi=180, bbox_inches="tight", pad_inches=0.08, metadata=metadata)
+        figure.savefig(memory, format=kind, dpi=DOTS, bbox_inches="tight", pad_inches=0.08, metadata=metadata)
     kinds = {"svg": "image/svg+xml", "png": "image/png"}
-    return f"data:{kinds[kind]};base64,{base64.b64encode(memory.getvalue()).decode()}"
+    data = memory.getvalue()
+    if kind == "png":  # the width stands in the header
+        width = int.from_bytes(data[16:20], "big") * 96 / DOTS
+    else:
+        found = re.search(rb'<svg [^>]*?width="([0-9.]+)pt"', data)
+        width = float(found[1]) * 96 / 72 if found else 900
+    return f"data:{kinds[kind]};base64,{base64.b64encode(data).decode()}", round(width)

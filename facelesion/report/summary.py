@@ -72,12 +72,10 @@ def show(value: float, metric: str, signed: bool = False) -> str:
     """
     if np.isnan(value):
         return "–"
-    if metric in SHARES:
-        text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}{PERCENT}"
-    else:
-        digits = 3 if metric == "auc" else 2
-        text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    return text.replace("-", "−")
+    digits = 1 if metric in SHARES else 3 if metric == "auc" else 2
+    number = round(100 * value if metric in SHARES else value, digits) + 0.0  # no minus before a zero
+    text = f"{number:+.{digits}f}" if signed and number else f"{number:.{digits}f}"
+    return text.replace("-", "−") + (PERCENT if metric in SHARES and not signed else "")
 
 
 def show_interval(interval: Interval, metric: str) -> str:
@@ -146,6 +144,19 @@ def intact_value(table: pd.DataFrame, task: str, metric: str, stimulus: str = IN
     return float(chosen["value"].mean()) if len(chosen) else float("nan")
 
 
+def above_chance(intact: float, chance: float, n: int) -> bool:
+    """Is there enough above chance that a share of it means something?
+
+    Two points, and two standard errors of a guesser over `n` trials, at least.
+
+    Example:
+        >>> above_chance(0.94, 0.025, 400), above_chance(0.25, 0.2, 20)
+        (True, False)
+    """
+    guessing = float(np.sqrt(max(chance * (1 - chance), 0.0) / max(n, 1)))
+    return bool(intact - chance > max(0.02, 2 * guessing))
+
+
 @dataclass(frozen=True)
 class HeadlineRow:
     """One approach's largest dose in one task, on unchanged images.
@@ -153,7 +164,7 @@ class HeadlineRow:
     Attributes:
         intact, damaged: the metric, the latter over draws.
         change: damaged less intact.
-        kept: share of the performance above chance that is left; not a number if there was none to lose.
+        kept: share of the performance above chance that is left; not a number if there was too little to lose.
         effect: Cohen's h of intact against damaged; not a number for other metrics than proportions.
     """
 
@@ -182,6 +193,8 @@ def headline(table: pd.DataFrame) -> list[HeadlineRow]:
             if part.empty:
                 continue
             last = part.iloc[-1]
+            chance = float(last["chance"])
+            able = above_chance(intact, chance, int(last["n"]))
             damaged = Interval(last["mean"], last["low"], last["high"])
             effect = (
                 cohens_h(intact, damaged.estimate)
@@ -194,11 +207,11 @@ def headline(table: pd.DataFrame) -> list[HeadlineRow]:
                     metric,
                     approach,
                     float(last["dose"]),
-                    float(last["chance"]),
+                    chance,
                     intact,
                     damaged,
                     _line(damaged, intact, 1.0),
-                    _line(damaged, float(last["chance"]), intact - float(last["chance"])),
+                    _line(damaged, chance, intact - chance if able else 0.0),
                     effect,
                     int(last["draws"]),
                 )
@@ -225,7 +238,7 @@ def kept_shares(table: pd.DataFrame, stimulus: str = INTACT) -> pd.DataFrame:
             & (table["stimulus"] == stimulus)
             & (table["approach"] != NONE)
         ]
-        if part.empty or not intact > part["chance"].iloc[0]:
+        if part.empty or not above_chance(intact, float(part["chance"].iloc[0]), int(part["n"].max())):
             continue
         part = part.assign(kept=(part["value"] - part["chance"]) / (intact - part["chance"]))
         part = part.assign(step=part.groupby("approach")["dose"].rank(method="dense").astype(int))
