@@ -121,7 +121,7 @@ class Trace:
             raise CannotTrace("the network itself carries hooks")
         if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
             raise CannotTrace("a scripted or compiled network cannot be recorded")
-        self.model = model
+        self.model, self.example = model, example
         tracer = _Tracer(whole)
         try:
             graph = tracer.trace(model, concrete_args=_defaults(model))
@@ -169,6 +169,10 @@ class Trace:
         return sum(
             any(inner is module for inner in self.model.get_submodule(str(s.target)).modules()) for s in calls
         )
+
+    def output_shape(self, path: str) -> torch.Size | None:
+        """The shape of what the module at `path` answers, seen in a forward of the example; None if not one tensor."""
+        return _seen_shape(self.model, path, self.example)
 
     @property
     def ends_with_last_step(self) -> bool:
@@ -448,7 +452,7 @@ class Whole:
     ends_with_last_step = True
 
     def __init__(self, model: nn.Module, example: torch.Tensor, why: str) -> None:
-        self.model, self.why_whole = model, why
+        self.model, self.example, self.why_whole = model, example, why
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(example.clone())
         cost = counter.get_total_flops() // (2 * max(1, len(example)))
@@ -459,6 +463,10 @@ class Whole:
 
     def calls_of_step(self, step: int) -> int:
         return 1
+
+    def output_shape(self, path: str) -> torch.Size | None:
+        """The shape of what the module at `path` answers, seen in a forward of the example; None if not one tensor."""
+        return _seen_shape(self.model, path, self.example)
 
     def cut_before(self, position: int) -> int:
         return 0
@@ -483,3 +491,18 @@ class Whole:
 
     def repeated(self, state: Mapping[str, Any], times: int) -> State:
         return {"input": _repeated(state["input"], ROWS, times)}
+
+
+def _seen_shape(model: nn.Module, path: str, example: torch.Tensor) -> torch.Size | None:
+    shapes: list[torch.Size | None] = []
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        shapes.append(output.shape if isinstance(output, torch.Tensor) else None)
+
+    handle = model.get_submodule(path).register_forward_hook(note)
+    try:
+        with torch.no_grad():
+            model(example.clone())
+    finally:
+        handle.remove()
+    return shapes[0] if shapes else None
