@@ -1,0 +1,281 @@
+"""Every kind of lesion, in very different networks, held to an oracle of plain hooks written out by hand."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from facelesion.lesions import (
+    Ablate,
+    Clamp,
+    Dropout,
+    Keep,
+    Lesion,
+    LesionError,
+    Noise,
+    Prune,
+    Scale,
+    Shift,
+    calibrate,
+    lesion_sites,
+    lesioned,
+    philox,
+    slots,
+)
+from facelesion.lesions.functional import how_many
+from facelesion.lesions.locate import find
+
+KINDS = {
+    "ablate": lambda s, w: Ablate(s, fraction=0.4, seed=2),
+    "ablate to mean": lambda s, w: Ablate(s, units=[0, 3], to="mean"),
+    "keep": lambda s, w: Keep(s, fraction=0.3),
+    "noise": lambda s, w: Noise(s, std=0.7),
+    "relative noise": lambda s, w: Noise(s, std=0.7, relative=True, units=[1, 2, 4]),
+    "multiplicative noise": lambda s, w: Noise(s, std=0.5, multiplicative=True, fraction=0.5),
+    "dropout": lambda s, w: Dropout(s, p=0.6),
+    "channel dropout": lambda s, w: Dropout(s, p=0.6, per="channel", rescale=False),
+    "clamp": lambda s, w: Clamp(s, min=0.1, max=0.3, fraction=0.8),
+    "hold": lambda s, w: Clamp(s, value=0.4, units=[1]),
+    "shift": lambda s, w: Shift(s, by=0.9, units=[0, 2]),
+    "relative shift": lambda s, w: Shift(s, by=-1.0, relative=True),
+    "scale": lambda s, w: Scale(s, by=0.3),
+    "prune": lambda s, w: Prune(w, fraction=0.5, seed=1),
+    "several": lambda s, w: (
+        Noise(s, std=0.5) + Ablate(s, fraction=0.3) + Prune(w, fraction=0.2) + Noise(s, std=0.5)
+    ),
+}
+
+
+def oracle(case, lesion, calibration, seed=0):
+    """The answers with plain hooks: one lesion, one image at a time, one unit after the other."""
+    answers = []
+    for number, image in enumerate(case.images):
+        handles, healthy, turns = [], copy.deepcopy(case.model.state_dict()), {}
+        for part in lesion.parts:
+            turn = turns[part] = turns.get(part, -1) + 1
+            for path in lesion_sites(case.model, part):
+                module = case.model.get_submodule(path)
+                if isinstance(part, Prune):
+                    with torch.no_grad():
+                        order = philox.ranks(module.weight.numel(), "prune", part.seed, path).argsort()
+                        module.weight.view(-1)[order[: how_many(part.fraction, module.weight.numel())]] = 0
+                else:
+                    hook = by_hand(case, part, turn, path, number, calibration, seed)
+                    handles.append(module.register_forward_hook(hook))
+        answers.append(case.model(image[None]))
+        case.model.load_state_dict(healthy)
+        for handle in handles:
+            handle.remove()
+    return torch.cat(answers)
+
+
+def by_hand(case, part, turn, path, number, calibration, seed):
+    calls = []
+
+    def hook(module, inputs, output):
+        calls.append(0)
+        call = len(calls) - 1
+        wanted = find(case.model, part.site)[0].call
+        if wanted not in (None, call):
+            return None
+        y = (output[0] if isinstance(output, tuple) else output).clone()
+        # The LSTM's time and the tokens of the transformer are places, like height and width.
+        units = y.select(case.batch, 0).movedim(case.axis - 1, 0)
+        place = find(case.model, part.site)[0].path + f"[{call}]"
+        key = torch.tensor([philox.key_of(seed, part.hash, turn, place)])
+        chosen = part.units if part.units is not None else range(len(units))
+        if part.fraction is not None:
+            order = philox.ranks(len(units), "units", part.seed, path).argsort().tolist()
+            chosen = order[: how_many(part.fraction, len(units))]
+        if isinstance(part, Keep):
+            chosen = set(range(len(units))) - set(chosen)
+        law = philox.uniform if isinstance(part, Dropout) else philox.normal
+        draws = law(key, torch.tensor([number]), torch.arange(len(units)), units[0].numel())[0, 0]
+        for unit in chosen:
+            old = units[unit].clone()
+            draw = draws[unit].view(old.shape)
+            mean, deviation = (each[unit] for each in calibration.of(find(case.model, part.site)[0], call))
+            match part:
+                case Ablate():
+                    new = torch.zeros_like(old) if part.to == "zero" else mean.expand(old.shape)
+                case Noise():
+                    size = old if part.multiplicative else deviation if part.relative else 1
+                    new = old + part.std * size * draw
+                case Dropout():
+                    draw = draw if part.per == "activation" else draw.flatten()[0]
+                    new = torch.where(draw < part.p, 0, old / (1 - part.p if part.rescale else 1))
+                case Clamp():
+                    new = (
+                        old.clamp(part.min, part.max)
+                        if part.value is None
+                        else torch.full_like(old, part.value)
+                    )
+                case Shift():
+                    new = old + part.by * (deviation if part.relative else 1)
+                case Scale():
+                    new = old * part.by
+            units[unit] = new
+        return (y, *output[1:]) if isinstance(output, tuple) else y
+
+    return hook
+
+
+@pytest.fixture(scope="module")
+def calibration(case):
+    return calibrate(case.model, case.images, case.site)
+
+
+@pytest.fixture(scope="module")
+def expected(case, calibration):
+    """The oracle's answers, made once for each network."""
+    with torch.no_grad():
+        return {
+            name: oracle(case, make(case.site, case.weights), calibration) for name, make in KINDS.items()
+        }
+
+
+def close(first, second, tolerance=1e-4):
+    scale = float(second.abs().max()) or 1.0
+    return torch.allclose(first, second, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("name", KINDS)
+class TestEveryKind:
+    @pytest.fixture
+    def lesion(self, case, name):
+        return KINDS[name](case.site, case.weights)
+
+    @torch.no_grad()
+    def test_equals_the_oracle_and_leaves_no_trace(self, case, calibration, expected, lesion, name):
+        healthy, state = case.model(case.images), {k: v.clone() for k, v in case.model.state_dict().items()}
+        with lesioned(case.model, lesion, calibration=calibration):
+            damaged = case.model(case.images)
+        assert close(damaged, expected[name])
+        assert not close(damaged, healthy, 1e-6)
+        assert torch.equal(case.model(case.images), healthy)
+        after = case.model.state_dict()
+        assert list(after) == list(state) and all(torch.equal(after[key], state[key]) for key in state)
+
+    @torch.no_grad()
+    def test_does_not_depend_on_batch_size(self, case, calibration, expected, lesion, name):
+        with lesioned(case.model, lesion, calibration=calibration):
+            damaged = torch.cat([case.model(case.images[:1]), case.model(case.images[1:])])
+        with lesioned(case.model, lesion, calibration=calibration, ids=[2, 0, 1]):
+            turned = case.model(case.images[[2, 0, 1]])
+        assert close(damaged, expected[name])
+        assert close(turned, expected[name][[2, 0, 1]])
+
+    @torch.no_grad()
+    def test_survives_writing_and_reading(self, case, calibration, expected, lesion, name):
+        with lesioned(case.model, Lesion.from_dict(lesion.to_dict()), calibration=calibration):
+            assert close(case.model(case.images), expected[name])
+
+    def test_lets_gradients_through(self, case, calibration, lesion, name):
+        images = case.images.clone().requires_grad_()
+        with lesioned(case.model, lesion, calibration=calibration):
+            answer = case.model(images).square().sum()
+        wanted = [images, *(p for p in case.model.parameters() if p.requires_grad)]
+        gradients = torch.autograd.grad(answer, wanted, allow_unused=True)
+        assert all(each is None or each.isfinite().all() for each in gradients)
+        assert any(each is not None and each.abs().sum() > 0 for each in gradients[1:])
+
+    @torch.no_grad()
+    def test_keeps_half_precision_under_autocast(self, case, calibration, expected, lesion, name):
+        seen = []
+        path = lesion_sites(case.model, lesion)[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            case.model(case.images)
+            with lesioned(case.model, lesion, calibration=calibration):
+                handle = case.model.get_submodule(path).register_forward_hook(lambda m, i, o: seen.append(o))
+                damaged = case.model(case.images)
+                handle.remove()
+        y = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+        assert damaged.isfinite().all()
+        assert y.dtype == torch.bfloat16 or not isinstance(
+            case.model.get_submodule(path), nn.Conv2d | nn.Linear
+        )
+
+
+@torch.no_grad()
+def test_all_lesions_share_one_forward(case, calibration, expected):
+    lesions = [None, *(make(case.site, case.weights) for make in KINDS.values())]
+    with lesioned(case.model, lesions, calibration=calibration):
+        answers = case.model(torch.cat([case.images] * len(lesions))).chunk(len(lesions))
+    assert close(answers[0], case.model(case.images))
+    for name, answer in zip(KINDS, answers[1:], strict=True):
+        assert close(answer, expected[name]), name
+
+
+@torch.no_grad()
+def test_resampling_gives_units_the_output_of_another_image(case):
+    seen = []
+    path = lesion_sites(case.model, Ablate(case.site))[0]
+    call = find(case.model, case.site)[0].call or 0
+
+    def see(module, inputs, output):
+        y = output[0] if isinstance(output, tuple) else output
+        seen.append(y.clone().movedim((case.batch, case.axis), (0, 1)))
+
+    module = case.model.get_submodule(path)
+    handle = module.register_forward_hook(see)
+    case.model(case.images)
+    before = seen[call]
+    handle.remove()
+    seen.clear()
+    with lesioned(case.model, Ablate(case.site, units=[0, 1], to="resample")):
+        handle = module.register_forward_hook(see)
+        case.model(case.images)
+        handle.remove()
+    after = seen[call]
+    assert torch.equal(after[:, 2:], before[:, 2:])
+    for image in range(3):
+        donors = [torch.equal(after[image, :2], before[other, :2]) for other in range(3) if other != image]
+        assert any(donors)
+
+
+@torch.no_grad()
+def test_copies_and_pickles_of_a_damaged_network_are_healthy(case):
+    healthy = case.model(case.images)
+    with lesioned(case.model, Ablate(case.site)):
+        twin = copy.deepcopy(case.model)
+        stored = io.BytesIO()
+        if "<locals>" not in type(case.model).__qualname__:
+            torch.save(case.model, stored)
+        case.model(case.images)
+    assert torch.equal(twin(case.images), healthy)
+    if stored.tell():
+        stored.seek(0)
+        assert torch.equal(torch.load(stored, weights_only=False)(case.images), healthy)
+
+
+NOT_IN_SLOTS = {"prune", "several"}
+
+
+@torch.no_grad()
+def test_every_kind_acts_in_a_compiled_network_without_compiling_again(case, calibration, expected):
+    if "[" in case.site:
+        with pytest.raises(LesionError, match="called once"):
+            slots(case.model, case.site, case.images)
+        return
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    torch._dynamo.reset()
+    places = slots(case.model, case.site, case.images, random=True)
+    try:
+        counter = CompileCounterWithBackend("eager")
+        compiled = torch.compile(case.model, backend=counter)
+        healthy = compiled(case.images)
+        assert torch.equal(healthy, case.model(case.images))
+        frames = counter.frame_count
+        for name, make in KINDS.items():
+            if name not in NOT_IN_SLOTS:
+                with lesioned(compiled, make(case.site, case.weights), calibration=calibration):
+                    assert close(compiled(case.images), expected[name]), name
+        assert torch.equal(compiled(case.images), healthy)
+        assert counter.frame_count == frames
+    finally:
+        places.remove()
