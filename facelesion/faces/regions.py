@@ -33,6 +33,7 @@ class Region:
         scale: the factors (width, height) by which its box is larger than the landmarks' own; for eyebrows, eyes,
             nose and mouth those of the notebook.
         points68: its points of the 68-point scheme (iBUG 300-W, Sagonas et al. 2013), where that has them.
+        around: the mesh points that its box goes around, where those are not just the outlines'.
         holes: closed outlines of what is not part of it.
         slack: the box may be larger than the least rectangle by this fraction, if it then lies better along the eyes.
     """
@@ -41,19 +42,24 @@ class Region:
     rings: tuple[Ring, ...]
     scale: tuple[float, float] = (1.0, 1.0)
     points68: tuple[int, ...] = ()
+    around: Ring = ()
     holes: tuple[Ring, ...] = ()
     slack: float = 0.0
 
     @property
     def points(self) -> tuple[int, ...]:
-        """All mesh points of the parts' outlines, which the box goes around."""
-        return tuple(point for ring in self.rings for point in ring)
+        """The mesh points that the box goes around."""
+        return self.around or tuple(point for ring in self.rings for point in ring)
 
 
 _LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 _RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 _LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 _RIGHT_EYE = (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382)
+# The box of an eye goes around the lids: a box around the lids' edges is a slit that closes with the eye, and whose
+# landmarks backends place less alike than it is high. Those of brows and mouth take in a little below for that reason.
+_LEFT_LIDS = (247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25, 130)
+_RIGHT_LIDS = (467, 260, 259, 257, 258, 286, 414, 463, 341, 256, 252, 253, 254, 339, 255, 359)
 _NOSE: Ring = (168, 417, 412, 399, 456, 420, 360, 279, 358, 294, 327, 326)
 _NOSE += (2, 97, 98, 64, 129, 49, 131, 198, 236, 174, 188, 193)
 _MOUTH = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
@@ -75,14 +81,20 @@ MOUTH_SCALE = (1.4, 1.2)
 _NOSE_SLACK = 0.1
 
 _REGIONS = (
-    Region("left_eyebrow", (_LEFT_BROW,), EYEBROW_SCALE, tuple(range(17, 22))),
-    Region("right_eyebrow", (_RIGHT_BROW,), EYEBROW_SCALE, tuple(range(22, 27))),
-    Region("eyebrows", (_LEFT_BROW, _RIGHT_BROW), EYEBROW_SCALE, tuple(range(17, 27))),
-    Region("left_eye", (_LEFT_EYE,), EYE_SCALE, tuple(range(36, 42))),
-    Region("right_eye", (_RIGHT_EYE,), EYE_SCALE, tuple(range(42, 48))),
-    Region("eyes", (_LEFT_EYE, _RIGHT_EYE), EYE_SCALE, tuple(range(36, 48))),
+    Region("left_eyebrow", (_LEFT_BROW,), EYEBROW_SCALE, tuple(range(17, 22)), (*_LEFT_BROW, 225)),
+    Region("right_eyebrow", (_RIGHT_BROW,), EYEBROW_SCALE, tuple(range(22, 27)), (*_RIGHT_BROW, 445)),
+    Region(
+        "eyebrows",
+        (_LEFT_BROW, _RIGHT_BROW),
+        EYEBROW_SCALE,
+        tuple(range(17, 27)),
+        (*_LEFT_BROW, 225, *_RIGHT_BROW, 445),
+    ),
+    Region("left_eye", (_LEFT_EYE,), EYE_SCALE, tuple(range(36, 42)), _LEFT_LIDS),
+    Region("right_eye", (_RIGHT_EYE,), EYE_SCALE, tuple(range(42, 48)), _RIGHT_LIDS),
+    Region("eyes", (_LEFT_EYE, _RIGHT_EYE), EYE_SCALE, tuple(range(36, 48)), (*_LEFT_LIDS, *_RIGHT_LIDS)),
     Region("nose", (_NOSE,), NOSE_SCALE, tuple(range(27, 36)), slack=_NOSE_SLACK),
-    Region("mouth", (_MOUTH,), MOUTH_SCALE, tuple(range(48, 68))),
+    Region("mouth", (_MOUTH,), MOUTH_SCALE, tuple(range(48, 68)), (*_MOUTH, 194, 418)),
     Region("forehead", (_FOREHEAD,)),
     Region("cheeks", (_LEFT_CHEEK, _RIGHT_CHEEK)),
     Region("contour", (_OVAL,), holes=(_INNER,)),
@@ -181,7 +193,8 @@ def boxes(landmarks: Tensor, name: str, scale: tuple[float, float] | None = None
     """The region's rotated box: the rectangle of least area around its landmarks, made larger by `scale`.
 
     The side nearer to the eye line is the width, whatever the angle. The nose's box may be up to a tenth larger than
-    the least rectangle, so that it does not lean (`Region.slack`).
+    the least rectangle, so that it does not lean (`Region.slack`). For the mesh, an eye's box goes around its lids; for
+    68 points, every box goes around just the points that the notebook used, so an eye's is a slit.
 
     Args:
         landmarks: float (N, 478, 2), (N, 68, 2) or (N, 5, 2), pixels.
