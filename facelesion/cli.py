@@ -6,10 +6,13 @@ the same values by jsonargparse. A mistake is one line on standard error and exi
 
 from __future__ import annotations
 
+import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from facelesion.errors import FacelesionError
 
@@ -49,12 +52,15 @@ def run(argv: list[str]) -> int:
 def guarded(work: Callable[[], Any]) -> int:
     """Do `work`; turn the errors that are the user's to mend into one line, and the rest into a traceback."""
     from facelesion.lesions import LesionError
+    from facelesion.sweep import SweepError
 
     try:
         work()
-    except (FacelesionError, LesionError) as error:
+    except (FacelesionError, LesionError, SweepError) as error:
         print(f"facelesion: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("facelesion: interrupted", file=sys.stderr)
         return 130
@@ -81,15 +87,11 @@ def read_arguments(
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=(target.__doc__ or "").split("\n")[0])
-    words = list(argv)
+    words = _spelled_out(target, list(argv))
     if config:
         parser.add_argument("--config", action="config", help="a YAML file with any of these settings")
         if words and not words[0].startswith("-"):
-            if not Path(words[0]).is_file():
-                raise FacelesionError(
-                    f"no config file at {words[0]}: give a YAML file such as configs/default.yaml"
-                )
-            words = ["--config", *words]
+            words = ["--config", str(config_path(words[0])), *words[1:]]
     add = parser.add_class_arguments if isinstance(target, type) else parser.add_function_arguments
     add(target, as_group=False)
     try:
@@ -106,11 +108,30 @@ def config_path(word: str) -> Path:
     if Path(word).is_file():
         return Path(word)
     package = Path(__file__).resolve().parent
-    carried = [folder / f"{Path(word).stem}.yaml" for folder in (package / "_configs", package.parent / "configs")]
-    found = [path for path in carried if path.is_file() and Path(word).name == word]
+    carried = [folder / f"{word}.yaml" for folder in (package / "_configs", package.parent / "configs")]
+    found = [path for path in carried if Path(word).name == word and path.is_file()]
     if not found:
         raise FacelesionError(f"no config file at {word}: give a YAML file, or a name such as default or lfw")
     return found[0]
+
+
+def _spelled_out(target: Callable[..., Any], words: list[str]) -> list[str]:
+    """Allow `--strict` for `--strict true`, and a first plain word for a function's first argument."""
+    parameters = inspect.signature(target).parameters
+    switches = {
+        f"--{name.replace('_', '-')}" for name, p in parameters.items() if isinstance(p.default, bool)
+    }
+    switches |= {f"--{name}" for name, p in parameters.items() if isinstance(p.default, bool)}
+    spelled: list[str] = []
+    for word, after in zip(words, [*words[1:], "--"], strict=True):
+        spelled.append(word)
+        if word in switches and after.startswith("--"):
+            spelled.append("true")
+    first = next(iter(parameters.values()), None)
+    plain = bool(words) and not words[0].startswith("-")
+    if plain and first is not None and not is_dataclass(target):
+        spelled.insert(0, f"--{first.name}")
+    return spelled
 
 
 def _one_line(error: Exception) -> str:
@@ -142,9 +163,46 @@ def _report(argv: list[str]) -> None:
 
 
 def _prepare(argv: list[str]) -> None:
-    from facelesion.faces.prepare import prepare
+    def prepare_photographs(
+        root: str,
+        out: str | None = None,
+        landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
+        model: str | None = None,
+        workers: int | None = None,
+        size: int = 112,
+        margin: int = 0,
+        strict: bool = False,
+    ) -> None:
+        """Find the face in every photograph, align it, and keep crops and landmarks in a folder.
 
-    prepare(**read_arguments(prepare, argv, "facelesion prepare"))
+        Args:
+            root: a folder of people with their photographs, or a CSV or parquet table of path and person.
+            out: the folder to write; the photographs' folder with -prepared at its end when left out.
+            landmarks: what finds them.
+            model: the backend's model file, such as face_landmarker.task.
+            workers: processes; one per core when left out.
+            size: side of the crops in pixels.
+            margin: pixels around them.
+            strict: leave with exit status 2 when a photograph had to be left out.
+        """
+        from facelesion.faces.prepare import prepare
+
+        place = Path(root)
+        target = Path(out) if out else place.with_name(f"{place.resolve().stem}-prepared")
+        print(
+            prepare(
+                root,
+                target,
+                landmarks=landmarks,
+                model=model,
+                workers=workers,
+                size=size,
+                margin=margin,
+                strict=strict,
+            )
+        )
+
+    prepare_photographs(**read_arguments(prepare_photographs, argv, "facelesion prepare"))
 
 
 def _faces(argv: list[str]) -> None:
@@ -180,11 +238,14 @@ def _sites(argv: list[str]) -> None:
         Args:
             model: a model's name, or a file of weights.
         """
+        from facelesion.lesions import aliases
         from facelesion.lesions import sites as list_sites
         from facelesion.models import load
 
-        for site in list_sites(load(model).module):
-            print(site)
+        module = load(model).module
+        names = {path: alias for alias, path in aliases(module).items()}
+        for path in list_sites(module):
+            print(f"{path}  {names[path]}" if path in names else path)
 
     sites(**read_arguments(sites, argv, "facelesion sites"))
 

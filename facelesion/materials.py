@@ -1,9 +1,11 @@
-"""The pictures of a study: who trains the readouts, who is enrolled, who is tested. Nobody is in two roles."""
+"""The pictures of a study: who trains the readouts, who is enrolled, who is tested. Nobody who trains is tested."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -155,6 +157,76 @@ def _from_face_space(config: DataConfig, seed: int, size: int) -> Materials:
         pairs=all_pairs(strangers.labels),
         **_objects(config, seed, size, training, strangers),
     )
+
+
+def _from_lfw(config: DataConfig, seed: int, size: int) -> Materials:
+    """LFW's View 1: its training people train, its test people are enrolled and its test pairs asked about.
+
+    A test person may be both enrolled and in a pair: verification looks at no memory, so that gives nothing away.
+    """
+    from facelesion.data.archives import cache_folder
+    from facelesion.data.lfw import open_lfw
+    from facelesion.data.pairs import find_pairs
+    from facelesion.data.splits import gallery
+    from facelesion.faces.prepare import load_prepared, prepare
+
+    if config.root is None:
+        raise FacelesionError(
+            "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
+        )
+    lfw = open_lfw(config.root, config.protocols)
+    place = hashlib.sha256(str(lfw.root.resolve()).encode()).hexdigest()[:12]
+    folder = Path(config.prepared) if config.prepared else cache_folder() / f"prepared-{place}-{size}"
+    done = prepare(lfw.root, folder, model=config.landmarker, size=size)
+    faces = load_prepared(folder)
+
+    training_people, test_people = set(lfw.people("train")), set(lfw.people("test"))
+    training = _some_of_each(faces, training_people, config.training_people, config.training_pictures, seed)
+    test = faces[[row for row, person in enumerate(faces.labels) if person in test_people]]
+    chosen = gallery(test, config.enrolled_people, config.enrolment_pictures, config.probe_pictures, seed)
+    pairs, _ = find_pairs(test, lfw.pairs("test"))
+    if config.pairs:
+        pairs = pairs[_balanced(pairs.same, config.pairs, seed)]
+    used = torch.unique(torch.cat([pairs.first, pairs.second]))
+    strangers = test[used]
+    asked = (torch.searchsorted(used, pairs.first), torch.searchsorted(used, pairs.second), pairs.same)
+    return Materials(
+        training=training,
+        training_pairs=all_pairs(training.labels),
+        enrolment=test[chosen.enrolment],
+        probes=test[chosen.probes],
+        strangers=strangers,
+        pairs=asked,
+        left_out=tuple(LeftOutPicture(left.name, left.reason) for left in done.left_out),
+        **_objects(config, seed, size, training, strangers),
+    )
+
+
+def _some_of_each(faces: FaceSet, among: set[str], people: int, pictures: int, seed: int) -> FaceSet:
+    """Up to `pictures` pictures of each of `people` people drawn from those with two or more."""
+    rows: dict[str, list[int]] = {}
+    for row, person in enumerate(faces.labels):
+        if person in among:
+            rows.setdefault(person, []).append(row)
+    able = sorted(person for person, found in rows.items() if len(found) >= 2)
+    if len(able) < people:
+        raise FacelesionError(
+            f"data.training_people is {people}, but only {len(able)} training people have two photographs or more"
+        )
+    drawn = np.random.default_rng((seed, 0x7A)).permutation(able)[:people]
+    return faces[[row for person in sorted(drawn) for row in rows[person][:pictures]]]
+
+
+def _balanced(same: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+    """Positions of `count` pairs drawn at random, half of them of the same person."""
+    rng = np.random.default_rng((seed, 0xBA))
+    kinds = [np.flatnonzero(same.numpy()), np.flatnonzero(~same.numpy())]
+    half = count // 2
+    if min(map(len, kinds)) < half or half < 1:
+        raise FacelesionError(
+            f"data.pairs is {count}: there are {len(kinds[0])} and {len(kinds[1])} pairs to halve it from"
+        )
+    return torch.from_numpy(np.sort(np.concatenate([rng.permutation(kind)[:half] for kind in kinds])))
 
 
 def _objects(config: DataConfig, seed: int, size: int, training: FaceSet, tested: FaceSet) -> dict:

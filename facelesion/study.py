@@ -205,9 +205,7 @@ def run_study(config: StudyConfig, command: str = "") -> Path:
             say(f"  [{number}/{len(stimuli)}] {name}: already there")
             continue
         started = time.monotonic()
-        representations = bench.represent_all(
-            stimulus, lesions, progress=f"  [{number}/{len(stimuli)}] {name}"
-        )
+        representations = bench.represent_all(stimulus, lesions)
         rows = list(_rows(config, subject, bench, lesions, name, representations))
         if name == INTACT:
             confusions = _confusions(config, bench, lesions, representations)
@@ -341,16 +339,14 @@ class _Bench:
             pictures = images.to(self.device).float() / 255
             yield self.subject.preprocess(stimulus(pictures, landmarks.to(self.device)))
 
-    def represent_all(
-        self, stimulus: Stimulus, lesions: Sequence[Condition], progress: str
-    ) -> list[torch.Tensor]:
+    def represent_all(self, stimulus: Stimulus, lesions: Sequence[Condition]) -> list[torch.Tensor]:
         """Every network's representation (N, D) of the pool under a stimulus."""
         found = sweep(
             self.subject.module,
             {str(number): condition.lesion for number, condition in enumerate(lesions)},
             self.show(stimulus),
             calibration=self.calibration,
-            progress=progress,
+            progress=True,
         )
         return [found[str(number)].float().cpu() for number in range(len(lesions))]
 

@@ -153,7 +153,7 @@ def test_the_builtin_network_does_every_task_well_before_it_is_damaged():
     config = StudyConfig(**read_arguments(StudyConfig, ["default"], "study", config=True))
     subject = load("builtin")
     bench = study._Bench.build(subject, gather(config.data, config.seed, subject.size), config)
-    (representation,) = bench.represent_all(study.Stimulus.from_dict("intact"), conditions(config)[:1], "")
+    (representation,) = bench.represent_all(study.Stimulus.from_dict("intact"), conditions(config)[:1])
     scores = {(task.name, s.metric): s.value for task in bench.tasks for s in task.score(representation)}
     assert scores["detection", "accuracy"] >= 0.95
     assert scores["identification", "accuracy"] >= 0.90
