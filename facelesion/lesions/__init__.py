@@ -1,5 +1,7 @@
 """Damage a PyTorch network on purpose. Needs torch, and nothing else of this project."""
 
+from typing import Any
+
 from . import functional
 from .calibration import Calibration, calibrate
 from .compiled import slots
@@ -16,8 +18,18 @@ from .errors import (
 from .kinds import Ablate, Clamp, Compound, Dropout, Keep, Lesion, Noise, Prune, Scale, Shift
 from .locate import aliases, sites
 
+
+def __getattr__(name: str) -> Any:
+    # Lightning is imported by those who train, not by everyone.
+    if name == "LesionCallback":
+        from .callback import LesionCallback
+
+        return LesionCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
-    "Ablate", "Calibration", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion", "LesionDidNotAct",
-    "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide", "Scale", "Shift",
-    "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
+    "Ablate", "Calibration", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion", "LesionCallback",
+    "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide",
+    "Scale", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
 ]  # fmt: skip

@@ -94,9 +94,15 @@ class Lesion:
             )
         kind = values.pop("kind", None)
         if kind == "Compound":
+            if list(values) != ["parts"] or not isinstance(values["parts"], list) or not values["parts"]:
+                raise LesionError(
+                    f"a Compound has parts, a list of lesions, and nothing else; got {list(values)}"
+                )
             return Compound(tuple(part for each in values["parts"] for part in Lesion.from_dict(each).parts))
         if kind not in KINDS:
-            raise LesionError(f"no kind of lesion is called {kind!r}; there are {', '.join(KINDS)}")
+            near = difflib.get_close_matches(str(kind).capitalize(), KINDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+            raise LesionError(f"no kind of lesion is called {kind!r}: {hint}")
         cls = KINDS[kind]
         known = [f.name for f in dataclasses.fields(cls)]
         for key in values:
@@ -143,11 +149,28 @@ class SiteLesion(Lesion):
         site = self.site if isinstance(self.site, str) else ", ".join(self.site)
         if not site.strip():
             raise LesionError(f"{type(self).__name__} needs a site: a module path, an alias or a pattern")
-        self._set(site=site)
+        self._set(site=site, **{f.name: self._plain_value(f) for f in dataclasses.fields(self)[1:]})
 
     @property
     def parts(self) -> tuple[SiteLesion, ...]:
         return (self,)
+
+    def _plain_value(self, f: dataclasses.Field[Any]) -> object:
+        """A field's value as its own type, so that 1 and 1.0 are one lesion with one hash."""
+        value = getattr(self, f.name)
+        plain = {"float": float, "int": int, "bool": bool}.get(str(f.type).removesuffix(" | None"))
+        if plain is None or (value is None and str(f.type).endswith("None")):
+            return value
+        try:
+            if (plain is bool) == isinstance(value, bool) and plain(value) == (
+                value if plain is int else plain(value)
+            ):
+                return plain(value)
+        except (TypeError, ValueError):
+            pass
+        raise LesionError(
+            f"{type(self).__name__} at {self.site!r}: {f.name} must be {plain.__name__}, not {value!r}"
+        )
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():

@@ -1,0 +1,113 @@
+"""Lesions as values: equal, hashed, printed, written and read back; wrong ones are refused with a way out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import yaml
+
+from facelesion.lesions import Ablate, Clamp, Dropout, Keep, Lesion, LesionError, Noise, Prune, Scale, Shift
+
+ALL = [
+    Ablate("conv5_*", fraction=0.2, seed=3),
+    Ablate(["conv4_3", "conv5_1"], units=[3, 1, 1], to="mean"),
+    Keep("conv5_3", units=range(3)),
+    Noise("conv3_2", std=0.8, relative=True),
+    Dropout("conv4_3", p=0.8, per="channel", seed=1),
+    Clamp("a", min=0.0, max=1.0, where=torch.eye(3)),
+    Shift("a", by=-2, units=torch.tensor([4])),
+    Scale("re:a|b", by=0.5),
+    Prune("conv5_3", fraction=0.5),
+]
+
+
+@pytest.mark.parametrize("lesion", [*ALL, ALL[0] + ALL[3] + ALL[8]], ids=str)
+def test_survives_yaml(lesion):
+    again = Lesion.from_dict(yaml.safe_load(yaml.safe_dump(lesion.to_dict())))
+    assert again == lesion and again.hash == lesion.hash and str(again) == str(lesion)
+    assert hash(again) == hash(lesion) and len(lesion.hash) == 12
+
+
+@pytest.mark.parametrize("lesion", ALL, ids=str)
+def test_its_repr_makes_it_again(lesion):
+    assert eval(repr(lesion)) == lesion
+
+
+def test_different_lesions_have_different_hashes():
+    others = [
+        Ablate("a"),
+        Keep("a"),
+        Ablate("b"),
+        Ablate("a", seed=1),
+        Ablate("a", units=[]),
+        Ablate("a", fraction=0),
+    ]
+    assert len({lesion.hash for lesion in ALL + others}) == len(ALL + others)
+
+
+def test_a_hash_does_not_change_between_versions():
+    assert Ablate("conv5_3", fraction=0.2, seed=3).hash == "79afeedd8cd7"
+
+
+def test_units_are_a_set():
+    assert (
+        Ablate("a", units=[3, 1, 1]) == Ablate("a", units=(1, 3)) == Ablate("a", units=torch.tensor([1, 3]))
+    )
+
+
+def test_together_is_flat_and_ordered():
+    a, b, c = ALL[:3]
+    assert (a + b) + c == a + (b + c)
+    assert a + b != b + a
+    assert (a + b).parts == (a, b)
+
+
+def test_reads_well():
+    assert str(ALL[0] + ALL[3] + Dropout("conv4_3", p=0.8)) == (
+        "ablate 20% of conv5_* (seed 3) + noise std 0.8 relative at conv3_2 + dropout p 0.8 at conv4_3"
+    )
+    assert str(Shift("a", by=2, units=range(9))) == "shift +2 at units 0,1,2,3,4,5,… of a"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Ablate(""), "needs a site"),
+        (lambda: Ablate("a", units=[1], fraction=0.1), "not both"),
+        (lambda: Ablate("a", units=[-1]), "count from 0"),
+        (lambda: Ablate("a", units=[0.5]), "whole numbers"),
+        (lambda: Ablate("a", fraction=20), "0 to 1"),
+        (lambda: Ablate("a", to="median"), "zero, mean or resample"),
+        (lambda: Ablate("a", where=[[0, 0]]), "no place"),
+        (lambda: Noise("a", std=-1), "0 or more"),
+        (lambda: Noise("a", std=1, relative=True, multiplicative=True), "not both"),
+        (lambda: Dropout("a", p=1.2), "0 to 1"),
+        (lambda: Dropout("a", p=1.0), "rescale=False"),
+        (lambda: Dropout("a", p=0.5, per="unit"), "activation or channel"),
+        (lambda: Clamp("a"), "give value"),
+        (lambda: Clamp("a", value=1, min=0), "give value"),
+        (lambda: Clamp("a", min=1, max=0), "above max"),
+        (lambda: Prune("a", fraction=2), "0 to 1"),
+        (lambda: Lesion.from_dict("Ablate"), "keys and values"),
+        (lambda: Lesion.from_dict({"site": "a"}), "no kind of lesion"),
+        (lambda: Lesion.from_dict({"kind": "ablate", "site": "a"}), "did you mean 'Ablate'"),
+        (
+            lambda: Lesion.from_dict({"kind": "Ablate", "site": "a", "fractoin": 0.1}),
+            "did you mean 'fraction'",
+        ),
+        (lambda: Lesion.from_dict({"kind": "Noise", "site": "a"}), "std"),
+        (lambda: Lesion.from_dict({"kind": "Noise", "site": "a", "std": "much"}), "std"),
+        (lambda: Lesion.from_dict({"kind": "Ablate", "site": "a", "version": 9}), "version 9"),
+        (lambda: Lesion.from_dict({"kind": "Compound"}), "parts"),
+        (lambda: Lesion.from_dict({"kind": "Compound", "parts": []}), "parts"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_way_out(make, says):
+    with pytest.raises(LesionError, match=says) as raised:
+        make()
+    assert "\n" not in str(raised.value)
+
+
+def test_nothing_about_a_lesion_can_be_changed():
+    with pytest.raises(AttributeError):
+        ALL[0].fraction = 0.5

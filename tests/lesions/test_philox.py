@@ -1,0 +1,89 @@
+"""The generator: the published numbers, the right distributions, and nothing that depends on what was drawn before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy import stats
+
+from facelesion.lesions.philox import key_of, normal, philox, ranks, uniform
+
+
+def keys(*names):
+    return torch.tensor([key_of(name) for name in names])
+
+
+# Known answers of Random123, the authors' library.
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ([0] * 4, [0] * 2, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_gives_the_published_words(counter, key, words):
+    made = philox(tuple(torch.tensor(word) for word in counter), tuple(torch.tensor(word) for word in key))
+    assert " ".join(f"{int(word):08x}" for word in made) == words
+
+
+def test_uniform_and_normal_have_their_distributions():
+    many = keys(*map(str, range(30)))
+    u = uniform(many, torch.arange(5), torch.arange(20), 51).flatten(1)
+    n = normal(many, torch.arange(5), torch.arange(20), 51).flatten(1)
+    assert 0 <= u.min() and u.max() < 1
+    assert abs(u.mean() - 0.5) < 0.003 and abs(u.var() - 1 / 12) < 0.001
+    assert abs(n.mean()) < 0.01 and abs(n.var() - 1) < 0.015
+    assert abs(stats.skew(n.flatten().numpy())) < 0.02 and abs(stats.kurtosis(n.flatten().numpy())) < 0.04
+    # Over many keys the Kolmogorov-Smirnov test's own p values are uniform when the numbers are right.
+    for draws, law in ((u, "uniform"), (n, "norm")):
+        values = [stats.kstest(each.double().numpy(), law).pvalue for each in draws]
+        assert stats.kstest(values, "uniform").pvalue > 0.005
+
+
+def test_neighbours_are_unrelated():
+    n = normal(keys("a", "b"), torch.arange(40), torch.arange(40), 40)
+    pairs = {
+        "keys": (n[0], n[1]),
+        "images": (n[0, :-1], n[0, 1:]),
+        "units": (n[0, :, :-1], n[0, :, 1:]),
+        "places": (n[0, ..., :-1], n[0, ..., 1:]),
+        "halves of one block": (n[0, ..., 0::2], n[0, ..., 1::2]),
+    }
+    for what, (first, second) in pairs.items():
+        r = torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1]
+        assert abs(r) < 4 / first.numel() ** 0.5, what
+
+
+def test_a_number_depends_on_its_own_key_image_unit_and_place_alone():
+    whole = normal(keys("a", "b"), torch.tensor([7, 3, 2**40]), torch.arange(9), 10)
+    assert torch.equal(
+        normal(keys("b"), torch.tensor([2**40]), torch.tensor([4, 2]), 10)[0, 0], whole[1, 2, [4, 2]]
+    )
+    assert torch.equal(normal(keys("a"), torch.tensor([3]), torch.arange(9), 6)[0, 0], whole[0, 1, :, :6])
+    assert not torch.equal(whole[0, 0], whole[0, 2])
+
+
+def test_large_draws_are_cut_in_pieces_that_nobody_sees(monkeypatch):
+    whole = uniform(keys("a", "b"), torch.arange(5), torch.arange(7), 33)
+    monkeypatch.setattr("facelesion.lesions.philox._CHUNK", 20)
+    assert torch.equal(uniform(keys("a", "b"), torch.arange(5), torch.arange(7), 33), whole)
+
+
+def test_ranks_are_distinct_and_their_order_is_fair():
+    first = torch.stack([ranks(20, "seed", seed).argsort()[0] for seed in range(400)])
+    assert ranks(1000, "x").unique().numel() == 1000
+    assert stats.chisquare(first.bincount(minlength=20).numpy()).pvalue > 0.001
+
+
+@pytest.mark.gpu
+def test_numbers_agree_between_cpu_and_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    given = (torch.arange(5), torch.arange(7), 33)
+    assert torch.equal(uniform(keys("a").cuda(), *given).cpu(), uniform(keys("a"), *given))
+    assert torch.allclose(normal(keys("a").cuda(), *given).cpu(), normal(keys("a"), *given), atol=1e-5)
