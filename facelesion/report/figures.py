@@ -218,9 +218,9 @@ def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
     colours = LinearSegmentedColormap.from_list("share", ["#ffffff", "#a9cbe6", "#0072b2", "#07304f"])
     norm = PowerNorm(0.5, 0, 100)  # the root lets single errors be seen
     with figure_style():
-        columns = min(3 if small else 2, len(confusions))
+        columns = min(3, len(confusions))
         lines = -(-len(confusions) // columns)
-        side = min(2.6 if small else 3.9, (WIDTH - 1.9) / columns - 0.35)
+        side = min(2.6 if small or columns > 2 else 3.9, (WIDTH - 1.9) / columns - 0.35)
         figure = _figure(
             (side + 0.35) * columns + 1.9, (side + (0.85 if size <= 3 or not small else 1.2)) * lines
         )
@@ -257,7 +257,7 @@ def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
             for spine in axes.spines.values():
                 spine.set_visible(True)
                 spine.set_color(FAINT)
-            if place % columns == columns - 1 or place == len(confusions) - 1:
+            if place == columns - 1:  # one scale, at the end of the first row
                 scale = axes.inset_axes((1.06, 0, 0.055, 1))
                 bar = figure.colorbar(image, cax=scale, ticks=[0, 5, 20, 50, 100])
                 bar.set_label("% of what was shown", fontsize=8.5)
@@ -295,7 +295,7 @@ def stimuli_figure(examples: StimulusExamples) -> Figure:
         ]
         for line, column, index in places:
             axes = grid[line, column]
-            axes.imshow(examples.images[index], interpolation="lanczos")
+            axes.imshow(examples.images[index], interpolation="bilinear")
             axes.set_title(examples.names[index], fontsize=9, fontweight="normal", loc="center", pad=3)
         figure.subplots_adjust(left=0, right=1, top=0.96, bottom=0, wspace=0.06, hspace=0.17)
     return figure
@@ -317,13 +317,13 @@ def gradcam_figure(maps: GradCamMaps) -> Figure:
                 for spine in axes.spines.values():
                     spine.set_visible(False)
                 if column == 0:
-                    axes.imshow(maps.image, interpolation="lanczos")
+                    axes.imshow(maps.image, interpolation="bilinear")
                     axes.set_ylabel(
                         _wrap(condition, 19), rotation=0, ha="right", va="center", labelpad=8, fontsize=8.5
                     )
                     continue
                 heat = maps.heat[line, column - 1]
-                axes.imshow(gray, interpolation="lanczos")
+                axes.imshow(gray, interpolation="bilinear")
                 axes.imshow(
                     heat, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.25 + 0.6 * heat, 0, 0.85),
                     interpolation="bilinear",

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 INK, QUIET, FAINT, PAPER = "#1d2430", "#5b6472", "#d9dde3", "#ffffff"
 
-# Okabe & Ito 2008: colours that people with any common colour vision tell apart.
+# After Okabe & Ito 2008 and Tol 2021: colours that people with any common colour vision tell apart.
 _KNOWN = {
     "ablation": ("#d55e00", "o"),
     "noise": ("#0072b2", "s"),
     "dropout": ("#009e73", "^"),
-    "combined": ("#b0568c", "D"),
+    "combined": ("#882255", "D"),
     "pruning": ("#b07d00", "v"),
     "none": (INK, "o"),
 }
-_SPARE = (("#56b4e9", "P"), ("#b07d00", "v"), ("#7a6ff0", "X"), ("#8c6d46", "<"), ("#5b6472", ">"))
+_SPARE = (("#56b4e9", "P"), ("#7a6ff0", "X"), ("#8c6d46", "<"), ("#999933", ">"), ("#5b6472", "d"))
 
 
 def look(approach: str, among: Sequence[str] = ()) -> tuple[str, str]:

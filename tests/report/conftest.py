@@ -29,7 +29,7 @@ LOSS = {"intact": 0.0, "mask": 0.15, "blur": 0.08, "isolate": 0.6}
 REGION_WEIGHT = {"eyebrows": 0.8, "eyes": 1.4, "nose": 0.6, "mouth": 1.0}
 
 
-def build_table(draws: int = 5, seed: int = 0, **changes: object) -> pd.DataFrame:
+def build_table(draws: int = 3, seed: int = 0, **changes: object) -> pd.DataFrame:
     """A table in which performance falls with dose, fastest in identification, with noise over draws."""
     random = np.random.default_rng(seed)
     rows = []

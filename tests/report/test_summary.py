@@ -1,0 +1,153 @@
+"""The numbers of a report follow from the table, worked out by hand here."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facelesion.report import summary
+from facelesion.report.findings import findings
+
+
+def row(task="identification", approach="ablation", dose=0.5, draw=0, value=0.5, stimulus="intact", **other):
+    chance = {"identification": 0.1, "detection": 0.5}.get(task, 0.5)
+    return dict(
+        model="m", weights="w", approach=approach, lesion="x", lesion_hash=f"{approach}{dose}{draw}", sites="s",
+        dose=dose, draw=draw, seed=0, stimulus=stimulus, task=task, metric="accuracy", value=value, n=400,
+        data="d", study="s", chance=chance,
+    ) | other  # fmt: skip
+
+
+@pytest.fixture
+def small():
+    """Identification from 0.9 to 0.5 to 0.1, detection from 0.9 to 0.9 to 0.7; two draws each."""
+    rows = [row(approach="none", dose=0, value=0.9), row("detection", "none", 0, value=0.9)]
+    for dose, identification, detection in ((0.2, 0.5, 0.9), (0.8, 0.1, 0.7)):
+        for draw, shift in enumerate((-0.02, 0.02)):
+            rows.append(row(dose=dose, draw=draw, value=identification + shift))
+            rows.append(row("detection", dose=dose, draw=draw, value=detection + shift))
+    return pd.DataFrame(rows)
+
+
+def test_dose_response_averages_over_draws_and_begins_with_the_intact_network(small):
+    curve = summary.dose_response(small, "identification", "accuracy")
+    assert curve["approach"].tolist() == ["none", "ablation", "ablation"]
+    assert curve["step"].tolist() == [0, 1, 2]
+    assert curve["mean"].tolist() == pytest.approx([0.9, 0.5, 0.1])
+    assert curve["low"].tolist()[1:] == pytest.approx([0.48, 0.08])
+    assert curve["high"].tolist()[1:] == pytest.approx([0.52, 0.12])
+    assert math.isnan(curve["low"][0]) and curve["draws"].tolist() == [1, 2, 2]
+
+
+def test_other_stimuli_do_not_enter(small):
+    masked = small.assign(stimulus="mask eyes", value=0.0)
+    both = pd.concat([small, masked])
+    pd.testing.assert_frame_equal(
+        summary.dose_response(both, "identification", "accuracy"),
+        summary.dose_response(small, "identification", "accuracy"),
+    )
+
+
+def test_the_headline_is_the_largest_dose(small):
+    detection, identification = summary.headline(small)
+    assert (detection.task, identification.task) == ("detection", "identification")
+    assert identification.dose == 0.8 and identification.draws == 2
+    assert identification.damaged.estimate == pytest.approx(0.1)
+    assert identification.change.estimate == pytest.approx(-0.8)
+    assert identification.kept.estimate == pytest.approx(0, abs=1e-9)
+    assert detection.kept.estimate == pytest.approx(0.5)
+    assert (detection.kept.low, detection.kept.high) == pytest.approx((0.45, 0.55))
+    assert identification.effect == pytest.approx(2 * (math.asin(0.9**0.5) - math.asin(0.1**0.5)))
+
+
+def test_halfway_compares_tasks_where_half_of_identification_is_left(small):
+    (found,) = summary.halfway(small)
+    assert found.dose == 0.2
+    assert found.kept["identification"].estimate == pytest.approx(0.5)
+    assert found.kept["detection"].estimate == pytest.approx(1.0)
+    # Draw by draw: (0.38 - 0.1 ...): 0.95 - 0.475 and 1.05 - 0.525.
+    assert found.ahead["detection"].low == pytest.approx(0.475)
+    assert found.ahead["detection"].high == pytest.approx(0.525)
+
+
+def test_a_task_at_chance_has_nothing_to_lose(small):
+    guessing = small.copy()
+    guessing.loc[guessing["task"] == "identification", "value"] = 0.11
+    shares = summary.kept_shares(guessing)
+    assert set(shares["task"]) == {"detection"}
+    assert summary.halfway(guessing) == []
+    by_task = {line.task: line for line in summary.headline(guessing)}
+    assert math.isnan(by_task["identification"].kept.estimate)
+
+
+def test_the_heat_map_is_the_change_against_the_intact_network_on_intact_images(small):
+    masked = small.assign(stimulus="mask eyes", value=small["value"] - 0.1)
+    heat = summary.heat_map(pd.concat([small, masked]), "identification")
+    assert heat.stimuli == ("intact", "mask eyes")
+    assert heat.columns == (("none", 0.0), ("ablation", 0.2), ("ablation", 0.8))
+    assert heat.change == pytest.approx(np.array([[0, -0.4, -0.8], [-0.1, -0.5, -0.9]]))
+
+
+def test_conditions_that_were_not_measured_are_no_zero(small):
+    only = pd.DataFrame([row(stimulus="mask eyes", approach="none", dose=0, value=0.6)])
+    heat = summary.heat_map(pd.concat([small, only]), "identification")
+    assert np.isnan(heat.change[1, 1:]).all() and heat.change[1, 0] == pytest.approx(-0.3)
+
+
+def test_the_metric_that_speaks_for_a_task():
+    table = pd.DataFrame(
+        [
+            row("verification", metric="accuracy"),
+            row("verification", metric="auc"),
+            row("other", metric="d_prime"),
+        ]
+    )
+    assert summary.metric_of(table, "verification") == "auc"
+    assert summary.metric_of(table, "other") == "d_prime"
+    assert summary.tasks_of(table) == ["verification", "other"]
+
+
+def test_what_a_dose_means_comes_from_the_settings_before_the_name():
+    config = {
+        "approaches": {"ablation": [{"damage": "prune"}], "mix": [{"damage": "ablate"}, {"damage": "noise"}]}
+    }
+    assert summary.dose_meaning("ablation", config) == "share of synapses"
+    assert summary.dose_meaning("ablation", {}) == "share of units"
+    assert "others grow" in summary.dose_meaning("mix", config)
+    assert summary.dose_meaning("something new", {}) == "dose"
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "signed", "text"),
+    [
+        (0.5, "accuracy", False, "50.0\u00a0%"),
+        (-0.0004, "accuracy", True, "0.0"),
+        (-0.25, "accuracy", True, "−25.0"),
+        (0.25, "auc", True, "+0.250"),
+        (1.234, "d_prime", False, "1.23"),
+        (math.nan, "auc", False, "–"),
+    ],
+)
+def test_numbers_as_people_read_them(value, metric, signed, text):
+    assert summary.show(value, metric, signed) == text
+
+
+def test_findings_say_what_the_table_says(small):
+    said = " ".join(findings(small, summary.halfway(small))).replace("\u00a0", " ")
+    assert "90.0 % in identification (accuracy; chance 10.0 %)" in said
+    assert "in 2 of 2 pairs" in said
+    assert "100 % of detection is left (with ablation)" in said
+    assert "more is left of detection than of identification in 1 of the one kind of damage" in said
+
+
+def test_findings_do_not_speak_of_half_where_no_dose_comes_near_it(small):
+    all_or_nothing = small[small["dose"] != 0.2]
+    said = " ".join(findings(all_or_nothing, summary.halfway(all_or_nothing)))
+    assert "No tested dose of ablation" in said and "is left (" not in said
+
+
+def test_findings_own_up_to_a_performance_that_rises(small):
+    risen = small.copy()
+    risen.loc[(risen["task"] == "detection") & (risen["dose"] == 0.8), "value"] = 0.99
+    assert "in 1 of 2 pairs" in findings(risen, [])[1]
