@@ -76,7 +76,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         raise FacelesionError(f"{path}: no such weights file: check the path")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
             about = json.loads((file.metadata() or {}).get("about", "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise FacelesionError(f"{path}: not a whole safetensors file ({error}): get it again") from None

@@ -67,6 +67,7 @@ class Subject:
         identity: representation -> identity embedding (N, E), fixed.
         weights: SHA-256 of the weights (12 hex digits), or how an untrained network was drawn.
         about: what the weights' file says of itself.
+        extra: tensors of the file beside network and identity: a readout that was trained (`head.weight`, `head.bias`).
     """
 
     name: str
@@ -76,6 +77,7 @@ class Subject:
     identity: nn.Module
     weights: str
     about: dict[str, Any] = field(default_factory=dict, repr=False)
+    extra: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
 def load(name: str = "builtin", seed: int = 0) -> Subject:
@@ -128,14 +130,14 @@ def _from_file(path: Path, name: str) -> Subject:
             f"{path}: the file does not say that it is a VGGFace network: convert or train the weights with facelesion"
         )
     network = VGGFace(float(about["width"]), outputs=None)
-    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "identity": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "identity": {}, "head": {}}
     for key, value in tensors.items():
         part, _, rest = key.partition(".")
         if part not in parts or not rest:
             raise FacelesionError(
                 f"{path}: weights do not fit: {key} is unknown: take weights made for this network"
             )
-        parts[part][key if part == "features" else rest] = value
+        parts[part][rest if part == "identity" else key] = value
     store.fit(network, parts["features"], str(path))
     identity: nn.Module = nn.Identity()
     if parts["identity"]:

@@ -1,0 +1,468 @@
+"""The recipe of the notebook: a network and a readout learn "face or not", or who it is; healthy or damaged.
+
+A lesion may be in place while the network learns (training with damage, recovery), and either everything is trained,
+or the layers after the lesion, or the readout alone. Afterwards the network is tested on every stimulus, with the
+lesion and without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as lightning
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from facelesion.data import FaceSet, ImageSet, builtin_objects, nonfaces, object_folder, open_lfw
+from facelesion.data.modules import DetectionData, IdentificationData, Trials
+from facelesion.errors import FacelesionError
+from facelesion.faces.stimuli import Stimulus
+from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites, lesioned
+from facelesion.models import Subject, load, store
+from facelesion.training.photographs import aligned_photographs
+from facelesion.training.run import RunConfig, check_folder, fit
+
+Trained = Literal["everything", "after_lesion", "head"]
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ClassifyData:
+    """Which pictures.
+
+    Attributes:
+        source: `facespace` (built-in faces) or `lfw`.
+        root, protocols, prepared, landmarker: LFW's place, as in the other recipes.
+        objects: a folder of categories with photographs as non-faces; built-in ones when left out.
+        people: how many people; of LFW those with most photographs.
+        pictures: pictures of each at the most.
+        stimuli: how faces are shown in training and validation, each face once in every way. The notebook's damaged
+            networks learn from four masked copies.
+        keep: training pictures kept of all these, at random; 0 keeps all.
+        tests: how faces are shown in tests.
+    """
+
+    source: Literal["facespace", "lfw"] = "facespace"
+    root: str | None = None
+    protocols: str | None = None
+    prepared: str | None = None
+    landmarker: str | None = None
+    objects: str | None = None
+    people: int = 200
+    pictures: int = 5
+    stimuli: tuple[str, ...] = ("intact",)
+    keep: int = 0
+    tests: tuple[str, ...] = ("intact", "mask eyebrows", "mask eyes", "mask nose", "mask mouth")
+
+
+@dataclass(frozen=True)
+class ClassifyConfig:
+    """What is trained, on what, and how; the notebook's settings where nothing is said.
+
+    Attributes:
+        network: `builtin`, `untrained`, or a file of weights; a readout in the file is gone on with.
+        task: `detection` (face or not) or `identification` (who of the people).
+        lesion: damage in place while it learns, as a list of `{kind, site, ...}`; none when left out.
+        trained: `everything`, `after_lesion` (what comes after the first damaged site) or `head` (the readout alone, on
+            features computed once).
+        data: which pictures.
+        epochs, batch_size, learning_rate: of Adam (Kingma & Ba 2015).
+        run: where the run is kept; ten epochs without a lower validation loss end it.
+        seed: of everything drawn at random.
+        weights: the file that is made; in the run's folder when left out.
+        recipe: names this kind of training.
+    """
+
+    network: str = "builtin"
+    task: Literal["detection", "identification"] = "detection"
+    lesion: tuple[dict[str, Any], ...] = ()
+    trained: Trained = "everything"
+    data: ClassifyData = field(default_factory=ClassifyData)
+    epochs: int = 10
+    batch_size: int = 20
+    learning_rate: float = 1e-3
+    run: RunConfig = field(default_factory=lambda: RunConfig(patience=10))
+    seed: int = 0
+    weights: str | None = None
+    recipe: Literal["classify"] = "classify"
+
+
+def classify(config: ClassifyConfig) -> Path:
+    """Train, test, and write the weights, `tests.csv` and the curves.
+
+    Returns:
+        The weights' file.
+    """
+    folder = check_folder(config.run)
+    subject = load(config.network, seed=config.seed)
+    lesion = read_lesion(config.lesion)
+    if lesion is not None:
+        lesion_sites(subject.module, lesion)  # a site that does not exist is told before any work is done
+    faces, others = pictures(config.data, subject.size, config.seed)
+    parts, classes = _parts(config, faces, others)
+    shown = {part: _shown(parts[part], config.data.stimuli) for part in ("train", "validation")}
+    shown["train"] = _some(shown["train"], config.data.keep, config.seed)
+    module = Classifier(subject, classes, lesion, config)
+    if lesion is not None:
+        module.calibration = calibrate(
+            subject.module, subject.preprocess(shown["train"].pictures.images[:200]), lesion
+        )
+    before = module.accuracies(shown["validation"])
+    for name, accuracy in before.items():
+        print(f"before training, {name}: {accuracy:.1%} right")
+    data = _TrialData(shown, config, module)
+    fit(module, data, config.epochs, config.run, config.seed)
+    _write_tests(module, parts["test"], config.data.tests, folder / "tests.csv")
+    target = Path(config.weights) if config.weights else folder / "weights.safetensors"
+    about = {
+        **{key: value for key, value in subject.about.items() if key != "reached"},
+        "architecture": "VGGFace", "size": subject.size, "classes": list(classes), "seed": config.seed,
+        "trained_with": str(lesion) if lesion is not None else "no lesion", "started_from": subject.weights,
+    }  # fmt: skip
+    tensors = {
+        **subject.module.state_dict(),
+        **{f"identity.{key}": value for key, value in subject.identity.state_dict().items()},
+        **{f"head.{key}": value for key, value in module.head.state_dict().items()},
+    }
+    store.save_weights(target, tensors, about)
+    return target
+
+
+def read_lesion(parts: Sequence[Mapping[str, Any]]) -> Lesion | None:
+    """The lesion that a config's list describes, all parts together; None for an empty list.
+
+    Example:
+        >>> print(read_lesion([{"kind": "Ablate", "site": "conv5_3", "fraction": 0.5}]))
+        ablate 50% of conv5_3 (seed 0)
+    """
+    lesion: Lesion | None = None
+    for part in parts:
+        more = Lesion.from_dict(part)
+        lesion = more if lesion is None else lesion + more
+    return lesion
+
+
+def pictures(data: ClassifyData, size: int, seed: int) -> tuple[FaceSet, ImageSet]:
+    """Faces, and pictures without a face."""
+    if data.source == "facespace":
+        from facelesion.data.facespace import CROP, FaceSpace
+
+        if size != CROP:
+            raise FacelesionError(
+                f"the face space draws {CROP} pixels, the network wants {size}: use data.source lfw"
+            )
+        faces = FaceSpace.load().draw(data.people, data.pictures, seed=1_000 + seed)
+    else:
+        if data.root is None:
+            raise FacelesionError(
+                "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
+            )
+        lfw = open_lfw(data.root, data.protocols)
+        faces = _most_photographed(aligned_photographs(lfw, size, data.prepared, data.landmarker), data)
+    if data.objects:
+        return faces, object_folder(data.objects, size=size)
+    wanted = max(len(faces), 40)
+    objects = builtin_objects(wanted // 32 + 1, seed=seed, size=size)
+    rest = nonfaces(wanted - wanted // 2, seed=seed, size=size, faces=faces)
+    names = tuple(f"object/{name}" for name in objects.names) + rest.names
+    return faces, ImageSet(torch.cat([objects.images, rest.images]), objects.labels + rest.labels, names)
+
+
+def _most_photographed(faces: FaceSet, data: ClassifyData) -> FaceSet:
+    rows: dict[str, list[int]] = {}
+    for row, person in enumerate(faces.labels):
+        rows.setdefault(person, []).append(row)
+    people = sorted(rows, key=lambda person: (-len(rows[person]), person))[: data.people]
+    return faces[[row for person in people for row in rows[person][: data.pictures]]]
+
+
+def _parts(
+    config: ClassifyConfig, faces: FaceSet, others: ImageSet
+) -> tuple[dict[str, Trials], tuple[str, ...]]:
+    data: DetectionData | IdentificationData
+    if config.task == "detection":
+        data = DetectionData(faces, others, seed=config.seed)
+        # Landmarks got lost where faces and others were joined; masks need them.
+        place = {name: row for row, name in enumerate(faces.names)}
+        parts = {}
+        for name, trials in data.parts.items():
+            assert isinstance(trials, Trials)
+            landmarks = torch.zeros(len(trials), *faces.landmarks.shape[1:])
+            for row, (picture, target) in enumerate(
+                zip(trials.pictures.names, trials.targets.tolist(), strict=True)
+            ):
+                if target:
+                    landmarks[row] = faces.landmarks[place[picture]]
+            old = trials.pictures
+            parts[name] = Trials(FaceSet(old.images, old.labels, old.names, landmarks), trials.targets)
+        return parts, data.classes
+    each = config.data.pictures
+    if each < 4:
+        raise FacelesionError(
+            f"data.pictures is {each}: identification needs 4 or more (train, validate, test)"
+        )
+    data = IdentificationData(
+        faces, len(set(faces.labels)), enrolment=each - 2, probes=1, validation=1, seed=config.seed
+    )
+    return {name: trials for name, trials in data.parts.items() if isinstance(trials, Trials)}, data.classes
+
+
+def _shown(trials: Trials, stimuli: Sequence[str]) -> Trials:
+    """Every trial once per stimulus; pictures without a face (no landmarks) stay as they are."""
+    made = []
+    for name in stimuli:
+        stimulus = Stimulus.from_dict(name)
+        old = trials.pictures
+        assert isinstance(old, FaceSet)
+        images = old.images.clone()
+        faces = torch.nonzero(old.landmarks.any(2).any(1))[:, 0]
+        for rows in faces.split(256):
+            seen = stimulus(old.images[rows].float() / 255, old.landmarks[rows])
+            images[rows] = (seen * 255).round().clamp(0, 255).to(torch.uint8)
+        made.append(FaceSet(images, old.labels, tuple(f"{n} ({name})" for n in old.names), old.landmarks))
+    together = FaceSet(
+        torch.cat([part.images for part in made]),
+        tuple(label for part in made for label in part.labels),
+        tuple(name for part in made for name in part.names),
+        torch.cat([part.landmarks for part in made]),
+    )
+    return Trials(together, trials.targets.repeat(len(made)))
+
+
+def _some(trials: Trials, keep: int, seed: int) -> Trials:
+    if not keep or keep >= len(trials):
+        return trials
+    rows = torch.randperm(len(trials), generator=torch.Generator().manual_seed(seed))[:keep].sort().values
+    return Trials(trials.pictures[rows], trials.targets[rows])
+
+
+class Classifier(lightning.LightningModule):
+    """A network and its readout at work."""
+
+    def __init__(
+        self, subject: Subject, classes: Sequence[str], lesion: Lesion | None, config: ClassifyConfig
+    ) -> None:
+        super().__init__()
+        self.subject, self.lesion, self.config = subject, lesion, config
+        self.network = subject.module
+        self.calibration: Calibration | None = None
+        outputs = 1 if config.task == "detection" else len(classes)
+        self.head = _head(subject, outputs, config)
+        _choose_trained(self.network, lesion, config.trained)
+
+    def damage(
+        self, lesion: Lesion | None, ids: torch.Tensor, seed: int
+    ) -> contextlib.AbstractContextManager[Any]:
+        if lesion is None:
+            return contextlib.nullcontext()
+        return lesioned(self.network, lesion, seed=seed, calibration=self.calibration, ids=ids)
+
+    def represent(
+        self, images: torch.Tensor, lesion: Lesion | None, ids: torch.Tensor, seed: int
+    ) -> torch.Tensor:
+        """Representations of uint8 pictures under a lesion."""
+        with self.damage(lesion, ids, seed):
+            return self.network(self.subject.preprocess(images))
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if self.config.task == "detection":
+            return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], targets.float())
+        return nn.functional.cross_entropy(logits, targets)
+
+    def answers(self, logits: torch.Tensor) -> torch.Tensor:
+        return (logits[:, 0] > 0).long() if self.config.task == "detection" else logits.argmax(1)
+
+    def training_step(self, batch: Batch, step: int) -> torch.Tensor:
+        # Noise is drawn anew in every epoch, and the same again when a stopped run goes on.
+        seed = self.config.seed * 10_000 + self.current_epoch
+        logits = self.head(self._seen(batch, self.lesion, seed))
+        loss = self.loss(logits, batch["target"])
+        right = (self.answers(logits) == batch["target"]).float().mean()
+        self.log_dict(
+            {"train_loss": loss, "train_accuracy": right},
+            on_epoch=True,
+            on_step=False,
+            batch_size=len(logits),
+        )
+        return loss
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        logits = self.head(self._seen(batch, self.lesion, self.config.seed))
+        values = {
+            "val_loss": self.loss(logits, batch["target"]),
+            "val_accuracy": (self.answers(logits) == batch["target"]).float().mean(),
+        }
+        if self.lesion is not None:
+            healthy = self.head(self._seen(batch, None, 0, "healthy"))
+            values["val_accuracy_without_lesion"] = (self.answers(healthy) == batch["target"]).float().mean()
+        self.log_dict(values, prog_bar=True, batch_size=len(logits))
+
+    def _seen(self, batch: Batch, lesion: Lesion | None, seed: int, cached: str = "seen") -> torch.Tensor:
+        if cached in batch:
+            return batch[cached]
+        return self.represent(batch["image"], lesion, batch["index"], seed)
+
+    @torch.no_grad()
+    def logits_of(self, trials: Trials, lesion: Lesion | None, batch_size: int = 64) -> torch.Tensor:
+        """Logits (N, outputs) of trials, in evaluation mode."""
+        self.eval()
+        rows = torch.arange(len(trials))
+        made = [
+            self.head(self.represent(trials.pictures.images[part], lesion, part, self.config.seed))
+            for part in rows.split(batch_size)
+        ]
+        return torch.cat(made)
+
+    def accuracies(self, trials: Trials) -> dict[str, float]:
+        """Share of right answers of the healthy and, where there is a lesion, the damaged network."""
+        states: dict[str, Lesion | None] = {"healthy": None}
+        if self.lesion is not None:
+            states["damaged"] = self.lesion
+        return {
+            name: float((self.answers(self.logits_of(trials, lesion)) == trials.targets).float().mean())
+            for name, lesion in states.items()
+        }
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            [value for value in self.parameters() if value.requires_grad], lr=self.config.learning_rate
+        )
+
+
+def _head(subject: Subject, outputs: int, config: ClassifyConfig) -> nn.Linear:
+    """The readout of the weights' file where it has one that fits, else a new one."""
+    width = int(subject.module(torch.zeros(1, 3, subject.size, subject.size)).shape[1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = nn.Linear(width, outputs)
+    known = {
+        key.removeprefix("head."): value for key, value in subject.extra.items() if key.startswith("head.")
+    }
+    if known and known["weight"].shape == head.weight.shape:
+        store.fit(head, known, config.network)
+    return head
+
+
+def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained) -> None:
+    """Let gradients reach what is to be trained, and nothing else."""
+    if trained == "after_lesion" and lesion is None:
+        raise FacelesionError(
+            "trained is after_lesion, but there is no lesion: name one, or train everything"
+        )
+    network.requires_grad_(trained == "everything")
+    if trained == "after_lesion":
+        damaged = set(lesion_sites(network, lesion))  # type: ignore[arg-type]
+        after = False
+        for name, module in network.named_modules():
+            if after and not list(module.children()):
+                module.requires_grad_(True)
+            after = after or name in damaged
+
+
+@dataclass(frozen=True)
+class _Rows(Dataset[Batch]):
+    """Trials as batches: one item is a list of positions."""
+
+    tensors: dict[str, torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.tensors["target"])
+
+    def __getitem__(self, rows: Sequence[int]) -> Batch:  # type: ignore[override]
+        chosen = torch.as_tensor(rows)
+        return {name: values[chosen] for name, values in self.tensors.items()}
+
+
+class _Shuffled(Sampler[list[int]]):
+    """Batches of positions in an order that depends on (seed, epoch) alone, so that a resumed run sees the same."""
+
+    def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
+        self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.count)
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(self.count, generator=generator)
+        return (rows.tolist() for rows in order.split(self.batch_size))
+
+
+class _TrialData(lightning.LightningDataModule):
+    def __init__(self, parts: Mapping[str, Trials], config: ClassifyConfig, module: Classifier) -> None:
+        super().__init__()
+        self.config = config
+        self.parts = {name: _Rows(self._tensors(trials, config, module)) for name, trials in parts.items()}
+
+    @staticmethod
+    def _tensors(trials: Trials, config: ClassifyConfig, module: Classifier) -> dict[str, torch.Tensor]:
+        ids = torch.arange(len(trials))
+        tensors = {"target": trials.targets, "index": ids}
+        if config.trained != "head":
+            return tensors | {"image": trials.pictures.images}
+        # The network stays as it is, so each picture goes through it once and not once per epoch.
+        module.eval()
+        states = {"seen": module.lesion} | ({"healthy": None} if module.lesion is not None else {})
+        with torch.no_grad():
+            for name, lesion in states.items():
+                tensors[name] = torch.cat(
+                    [
+                        module.represent(trials.pictures.images[rows], lesion, rows, config.seed)
+                        for rows in ids.split(64)
+                    ]
+                )
+        return tensors
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        rows = self.parts["train"]
+        return DataLoader(
+            rows, batch_size=None, sampler=_Shuffled(len(rows), self.config.batch_size, self.config.seed)
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        rows = self.parts["validation"]
+        return DataLoader(rows, batch_size=None, sampler=_Shuffled(len(rows), 64, None))
+
+
+def _write_tests(module: Classifier, trials: Trials, stimuli: Sequence[str], target: Path) -> None:
+    """One row per stimulus and state: accuracy, and for detection precision, recall, F1 and the confusion matrix."""
+    import pandas
+
+    rows: list[dict[str, Any]] = []
+    states = {"healthy": None} | ({"damaged": module.lesion} if module.lesion is not None else {})
+    for name in stimuli:
+        shown = _shown(trials, [name])
+        for state, lesion in states.items():
+            answers = module.answers(module.logits_of(shown, lesion))
+            row = {"stimulus": name, "network": state, "pictures": len(shown)}
+            row["accuracy"] = float((answers == shown.targets).float().mean())
+            if module.config.task == "detection":
+                row |= _confusion(answers.bool(), shown.targets.bool())
+            rows.append(row)
+    pandas.DataFrame(rows).to_csv(target, index=False)
+
+
+def _confusion(answers: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """Counts of the four kinds of answers, and what follows from them; 0 where nothing was answered or true.
+
+    Example:
+        >>> _confusion(torch.tensor([True, True, False]), torch.tensor([True, False, False]))["precision"]
+        0.5
+    """
+    hits, alarms = int((answers & truth).sum()), int((answers & ~truth).sum())
+    misses, rejections = int((~answers & truth).sum()), int((~answers & ~truth).sum())
+    precision, recall = hits / max(1, hits + alarms), hits / max(1, hits + misses)
+    return {
+        "precision": precision, "recall": recall, "f1": 2 * hits / max(1, 2 * hits + alarms + misses),
+        "true_positive": hits, "false_positive": alarms, "false_negative": misses, "true_negative": rejections,
+    }  # fmt: skip

@@ -1,0 +1,279 @@
+"""The recipe that makes the built-in network: real faces, made-up faces and objects, taught by MobileFaceNet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from facelesion.data import (
+    FaceSet,
+    ImageSet,
+    builtin_objects,
+    find_pairs,
+    nonfaces,
+    object_folder,
+    open_lfw,
+)
+from facelesion.errors import FacelesionError
+from facelesion.models import store
+from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
+from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
+from facelesion.tasks.readouts import fit_linear_readout
+from facelesion.tasks.scores import area_under_curve
+from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
+from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
+from facelesion.training.photographs import aligned_photographs
+from facelesion.training.run import RunConfig, check_folder, fit
+from facelesion.training.views import Shares, Views, make_views, teach
+
+SIZE = 112
+EMBEDDING = 128
+# Drawn from these, the made-up people and objects of training are nobody and nothing that a study draws.
+_SEEDS = 7_000_001
+
+
+@dataclass(frozen=True)
+class DistilData:
+    """What the student sees.
+
+    Attributes:
+        root: LFW's folder of people, or its archive. Only View 1's training people are used.
+        protocols: the folder of LFW's protocol files; looked for beside `root` when left out.
+        prepared: where aligned crops and landmarks are kept; the user's cache folder when left out.
+        landmarker: MediaPipe's `face_landmarker.task`, to prepare photographs that are not yet prepared.
+        objects: a folder of categories with photographs, or its archive; built-in objects alone when left out.
+        object_photographs: photographs of each category that train; keep the rest for tests.
+        held_out_people: training people who are kept for validation.
+        facespace_people: people drawn from the built-in face space.
+        facespace_pictures: pictures of each.
+        builtin_objects: pictures of each kind of built-in object.
+        nonfaces: textures and scrambled faces.
+        shares: how many views are made of each photograph.
+    """
+
+    root: str
+    protocols: str | None = None
+    prepared: str | None = None
+    landmarker: str | None = None
+    objects: str | None = None
+    object_photographs: int = 40
+    held_out_people: int = 200
+    facespace_people: int = 3500
+    facespace_pictures: int = 2
+    builtin_objects: int = 40
+    nonfaces: int = 800
+    shares: Shares = field(default_factory=Shares)
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """Everything that decides what comes out.
+
+    Attributes:
+        teacher: MobileFaceNet's state dict.
+        data: what the student sees.
+        width: factor on VGG16's channels.
+        schedule: how long, how fast, at what sizes.
+        run: where the run is kept.
+        seed: of everything drawn at random.
+        weights: the file that is made; in the run's folder when left out.
+        measure: afterwards, ask about LFW's test pairs and the objects kept for tests.
+        recipe: names this kind of training.
+    """
+
+    teacher: str
+    data: DistilData
+    width: float = 0.25
+    schedule: Schedule = field(default_factory=Schedule)
+    run: RunConfig = field(default_factory=RunConfig)
+    seed: int = 0
+    weights: str | None = None
+    measure: bool = True
+    recipe: Literal["distil"] = "distil"
+
+
+def distil(config: DistilConfig) -> Path:
+    """Train the student, fold it into plain VGG16, write it with its note and its figures.
+
+    Returns:
+        The weights' file.
+    """
+    folder = check_folder(config.run)
+    teacher = for_speed(read_mobilefacenet(config.teacher))
+    training, people = training_faces(config.data)
+    faces, held_out = hold_out(training, people, config.data.held_out_people, config.seed)
+    views = _taught(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
+    others = _others(faces, config.data)
+    kept = _taught(teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress)
+    data = DistillationData(views, others, HeldOut(kept, held_out.labels), config.schedule, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        module = Distillation(config.width, EMBEDDING, config.schedule, data.classes, held_out.labels, SIZE)
+    fit(module, data, config.schedule.epochs, config.run, config.seed)
+    plain, identity = module.average.folded()
+    tensors = {
+        **plain.state_dict(),
+        **{f"identity.{key}": value for key, value in identity.state_dict().items()},
+    }
+    about = {
+        "architecture": "VGGFace", "width": config.width, "size": SIZE, "colour_order": "RGB",
+        "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "embedding": EMBEDDING, "seed": config.seed,
+        "trained_on": "LFW View 1 training people, the built-in face space, objects",
+        "teacher": "MobileFaceNet (foamliu/MobileFaceNet, Apache-2.0)",
+    }  # fmt: skip
+    target = Path(config.weights) if config.weights else folder / "weights.safetensors"
+    if config.measure:
+        subject = Subject(
+            target.stem, plain, SIZE, Preprocessing(SIZE), identity, store.digest(tensors), about
+        )
+        reached = measure(subject, config.data)
+        about |= {"reached": reached}
+        (folder / "reached.json").write_text(json.dumps(reached, indent=2) + "\n", encoding="utf-8")
+    store.save_weights(target, tensors, about)
+    return target
+
+
+def measure(subject: Subject, data: DistilData) -> dict[str, float]:
+    """What a network reaches on people and objects that no training saw.
+
+    Verification on LFW's pairsDevTest in ten folds of pairs, both kinds shared out evenly: the threshold comes from
+    nine, the accuracy from the tenth (Huang et al. 2007). Objects by a linear readout of the pooled features, fitted on
+    the photographs that trained and asked about the rest.
+    """
+    lfw = open_lfw(data.root, data.protocols)
+    photographs = aligned_photographs(lfw, SIZE, data.prepared, data.landmarker)
+    pairs, missing = find_pairs(photographs, lfw.pairs("test"))
+    used = torch.unique(torch.cat([pairs.first, pairs.second]))
+    pooled = represent(subject, photographs[used].images)
+    first, second = torch.searchsorted(used, pairs.first), torch.searchsorted(used, pairs.second)
+    cosines = pair_cosines(subject.identity, pooled, first, second)
+    accuracy, error = ten_fold_accuracy(cosines, pairs.same, even_folds(pairs.same))
+    reached = {
+        "pairsDevTest_pairs": len(pairs), "pairsDevTest_missing": len(missing),
+        "pairsDevTest_accuracy": round(accuracy, 4), "pairsDevTest_standard_error": round(error, 4),
+        "pairsDevTest_auc": round(area_under_curve(cosines, pairs.same), 4),
+    }  # fmt: skip
+    if data.objects:
+        pictures = object_folder(data.objects, size=SIZE)
+        seen = _first_of_each(pictures.labels, data.object_photographs)
+        trained, tested = pictures[torch.nonzero(seen)[:, 0]], pictures[torch.nonzero(~seen)[:, 0]]
+        readout = fit_linear_readout(represent(subject, trained.images), trained.labels)
+        answers = readout.logits(represent(subject, tested.images)).argmax(1)
+        right = answers == readout.targets(tested.labels)
+        reached |= {
+            "objects_accuracy": round(float(right.float().mean()), 4),
+            "objects_pictures": len(tested),
+        }
+    return reached
+
+
+def represent(subject: Subject, images: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
+    """Representations (N, D) of uint8 pictures (N, 3, H, W)."""
+    with torch.no_grad():
+        return torch.cat([subject.module(subject.preprocess(part)) for part in images.split(batch_size)])
+
+
+def even_folds(same: torch.Tensor, folds: int = 10) -> torch.Tensor:
+    """Share pairs out over folds in their order, same and different ones alike.
+
+    Example:
+        >>> even_folds(torch.tensor([True, True, False, False]), folds=2).tolist()
+        [0, 1, 0, 1]
+    """
+    fold = torch.empty(len(same), dtype=torch.int64)
+    for kind in (same, ~same):
+        fold[kind] = torch.arange(int(kind.sum())) % folds
+    return fold
+
+
+def _first_of_each(labels: Sequence[str], count: int) -> torch.Tensor:
+    """Whether each picture is among the first `count` of its label."""
+    seen = Counter[str]()
+    first = []
+    for label in labels:
+        seen[label] += 1
+        first.append(seen[label] <= count)
+    return torch.tensor(first)
+
+
+def training_faces(data: DistilData) -> tuple[FaceSet, Sequence[str]]:
+    """Aligned crops of View 1's training people, and who these are."""
+    lfw = open_lfw(data.root, data.protocols)
+    people = lfw.people("train")
+    faces = aligned_photographs(lfw, SIZE, data.prepared, data.landmarker)
+    chosen = set(people)
+    return faces[[row for row, person in enumerate(faces.labels) if person in chosen]], people
+
+
+def hold_out(
+    faces: FaceSet, names: Sequence[str], people: int, seed: int, pictures: int = 4
+) -> tuple[FaceSet, FaceSet]:
+    """Keep some of the named people apart: (the others' pictures, at most `pictures` of each of the held out).
+
+    Raises:
+        FacelesionError: there are not so many people.
+    """
+    if len(names) <= people:
+        raise FacelesionError(
+            f"data.held_out_people is {people}, but there are only {len(names)} people: hold out fewer"
+        )
+    apart = set(np.random.default_rng(seed).permutation(sorted(names))[:people].tolist())
+    rest, held, seen = [], [], Counter[str]()
+    for row, person in enumerate(faces.labels):
+        seen[person] += 1
+        if person not in apart:
+            rest.append(row)
+        elif seen[person] <= pictures:
+            held.append(row)
+    return faces[rest], faces[held]
+
+
+def _pictures(faces: FaceSet, config: DistilConfig) -> torch.Tensor:
+    """All views of faces, uint8 (N, 3, 112, 112): of photographs, and of the face space."""
+    pictures = [make_views(faces.images, config.data.shares, config.seed)]
+    if config.data.facespace_people:
+        from facelesion.data.facespace import FaceSpace
+
+        made = FaceSpace.load().draw(
+            config.data.facespace_people, config.data.facespace_pictures, seed=_SEEDS + config.seed
+        )
+        pictures.append(made.images)
+    return torch.cat(pictures)
+
+
+def _taught(teacher: nn.Module, pictures: torch.Tensor, cache: Path, progress: bool) -> Views:
+    """The teacher's answers, kept in the run's folder: a run that is resumed need not ask again."""
+    about = {"pictures": hashlib.sha256(pictures.numpy().tobytes()).hexdigest()}
+    if cache.is_file():
+        kept, told = store.read_weights(cache)
+        if told == about:
+            return Views(pictures, kept["targets"])
+    with tqdm(total=len(pictures), desc="teacher", unit=" views", disable=not progress) as bar:
+        views = teach(teacher, Preprocessing(SIZE), pictures, progress=bar.update)
+    store.save_weights(cache, {"targets": views.targets}, about)
+    return views
+
+
+def _others(faces: FaceSet, data: DistilData) -> ImageSet:
+    """Pictures without a face, each kind of photograph, drawing and texture a class of its own."""
+    parts = []
+    if data.objects:
+        photographs = object_folder(data.objects, size=SIZE, per_category=data.object_photographs)
+        parts.append((photographs.images, tuple(f"photograph of {label}" for label in photographs.labels)))
+    for made in (
+        builtin_objects(data.builtin_objects, seed=_SEEDS, size=SIZE),
+        nonfaces(data.nonfaces, seed=_SEEDS, size=SIZE, faces=faces),
+    ):
+        parts.append((made.images, made.labels))
+    labels = tuple(label for _, names in parts for label in names)
+    return ImageSet(torch.cat([images for images, _ in parts]), labels, tuple(map(str, range(len(labels)))))

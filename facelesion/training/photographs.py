@@ -1,0 +1,25 @@
+"""LFW's photographs as aligned crops, prepared once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from facelesion.data import LFW, FaceSet
+from facelesion.data.archives import cache_folder
+from facelesion.faces.prepare import load_prepared, prepare
+
+
+def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: str | None) -> FaceSet:
+    """Every photograph in which a face was found, `size` pixels, with landmarks.
+
+    Args:
+        lfw: where the photographs are.
+        size: side of the crops in pixels.
+        prepared: the folder where crops and landmarks are kept; one in the user's cache folder when left out.
+        landmarker: MediaPipe's model file, needed where something is still to be prepared.
+    """
+    place = hashlib.sha256(str(lfw.root.resolve()).encode()).hexdigest()[:12]
+    folder = Path(prepared) if prepared else cache_folder() / f"prepared-{place}-{size}"
+    prepare(lfw.root, folder, model=landmarker, size=size)
+    return load_prepared(folder)

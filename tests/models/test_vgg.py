@@ -1,0 +1,50 @@
+"""VGG-Face is torchvision's VGG16, module for module, and its sites are where the literature says."""
+
+import pytest
+import torch
+from torch import nn
+
+from facelesion.models import VGGFace, site_aliases, vgg_face
+from facelesion.models.vgg import channels
+
+
+def test_full_width_has_the_notebooks_number_of_parameters() -> None:
+    assert sum(value.numel() for value in vgg_face().parameters()) == 14_715_201
+
+
+def test_convolutions_are_torchvisions_and_answer_the_same() -> None:
+    from torchvision.models import vgg16
+
+    theirs = vgg16(weights=None).eval()
+    ours = VGGFace(outputs=None).eval()
+    ours.features.load_state_dict(theirs.features.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    expected = theirs.features(images).mean((2, 3))
+    torch.testing.assert_close(ours(images), expected)
+
+
+def test_an_alias_is_the_relu_after_the_convolution_and_pools_are_pools() -> None:
+    network = VGGFace(width=0.0625)
+    modules = dict(network.named_modules())
+    aliases = site_aliases()
+    assert aliases == network.site_aliases
+    convolutions = [name for name in aliases if name.startswith("conv")]
+    assert len(convolutions) == 13 and len(aliases) == 18
+    for name, path in aliases.items():
+        assert isinstance(modules[path], nn.ReLU if name in convolutions else nn.MaxPool2d), name
+    for name in convolutions:
+        number = int(aliases[name].split(".")[1])
+        before = modules[f"features.{number - 1}"]
+        assert isinstance(before, nn.Conv2d)
+        assert before.out_channels == channels(0.0625)[int(name[4]) - 1]
+
+
+def test_the_networks_graph_can_be_traced() -> None:
+    network = VGGFace(width=0.0625, outputs=3).eval()
+    images = torch.randn(2, 3, 48, 48)
+    torch.testing.assert_close(torch.fx.symbolic_trace(network)(images), network(images))
+
+
+@pytest.mark.parametrize(("outputs", "width"), [(None, 32), (1, 1), (7, 7)])
+def test_the_head_gives_as_many_outputs_as_asked(outputs: int | None, width: int) -> None:
+    assert VGGFace(width=0.0625, outputs=outputs)(torch.zeros(1, 3, 32, 32)).shape == (1, width)
