@@ -1,0 +1,60 @@
+"""The pages: what they show runs, what they link to is there, and the map of the code is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "weights" / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
+
+
+def test_the_readme_s_library_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    names: dict = {}
+    exec(code, names)
+    assert names["damaged"].shape == (8, 1000)
+    assert not names["damaged"].equal(names["model"](names["images"]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in ROOT.glob("docs/*.md"):
+        assert f"docs/{page.name}" in readme, page.name
+
+
+def test_the_map_of_the_code_names_every_room():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for path in (ROOT / "facelesion").iterdir():
+        if path.is_dir() and (path / "__init__.py").exists():
+            assert f"`{path.name}/`" in page, path.name
+        elif path.suffix == ".py" and not path.name.startswith("__"):
+            assert f"`{path.name}`" in page, path.name
+
+
+def test_nothing_imports_against_the_flow():
+    """A room imports only rooms that the map allows it; `lesions` imports torch alone."""
+    allowed = {
+        "lesions": set(),
+        "sweep": {"lesions"},
+        "models": {"errors"},
+        "data": {"errors", "models", "faces"},
+        "faces": {"errors", "data", "models"},
+        "tasks": {"errors"},
+        "analysis": {"errors", "lesions"},
+        "report": {"errors", "analysis"},
+    }
+    for room, rooms in allowed.items():
+        for path in (ROOT / "facelesion" / room).rglob("*.py"):
+            code = re.sub(r'"""[\s\S]*?"""', "", path.read_text(encoding="utf-8"))
+            for other in re.findall(r"^\s*(?:from|import) facelesion\.(\w+)", code, re.M):
+                assert other in rooms | {room}, f"{path.relative_to(ROOT)} imports facelesion.{other}"
