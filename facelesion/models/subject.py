@@ -157,4 +157,5 @@ def _from_file(path: Path, name: str) -> Subject:
         _ready(identity),
         store.digest(tensors),
         about,
+        parts["head"],
     )

@@ -1,0 +1,130 @@
+"""`python -m facelesion.train` trains from a YAML file, and says in one line what it cannot do."""
+
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+import torch
+
+from facelesion.models import VGGFace, load, store
+from facelesion.train import main
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "configs" / "notebook").glob("*.yaml"))
+SMALL = [
+    "--data.people", "8", "--data.pictures", "4", "--data.stimuli", "[intact]", "--data.tests", "[intact]",
+    "--epochs", "2", "--run.progress", "false", "--run.accelerator", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    torch.manual_seed(0)
+    network = dict(VGGFace(0.0625, outputs=None).state_dict())
+    store.save_weights(
+        tmp_path / "tiny.safetensors", network, {"architecture": "VGGFace", "width": 0.0625, "size": 112}
+    )
+    return str(tmp_path / "tiny.safetensors")
+
+
+def train(tmp_path: Path, config: str, *more: str) -> int:
+    path = str(ROOT / "configs" / "notebook" / config)
+    return main(["--config", path, *SMALL, "--run.folder", str(tmp_path / "run"), *more])
+
+
+def test_a_network_trained_with_a_lesion_in_place_is_tested_with_and_without_it(
+    tmp_path: Path, tiny: str
+) -> None:
+    assert train(tmp_path, "combined.yaml", "--network", tiny) == 0
+    tests = pandas.read_csv(tmp_path / "run" / "tests.csv")
+    assert tests["network"].tolist() == ["healthy", "damaged"]
+    assert (tests["true_positive"] + tests["false_negative"] == tests["pictures"] / 2).all()
+    log = pandas.read_csv(tmp_path / "run" / "log.csv")
+    assert {"train_loss", "val_loss", "val_accuracy", "val_accuracy_without_lesion"} <= set(log.columns)
+    trained = load(str(tmp_path / "run" / "weights.safetensors"))
+    assert "ablate" in trained.about["trained_with"] and "head.weight" in trained.extra
+    before = load(tiny)
+    assert not torch.equal(trained.module.features[0].weight, before.module.features[0].weight)  # type: ignore
+
+
+def test_the_best_epoch_is_what_is_kept(tmp_path: Path, tiny: str) -> None:
+    # A rate at which it gets worse and worse: the first epoch is the best.
+    assert train(tmp_path, "healthy.yaml", "--network", tiny, "--learning_rate", "3", "--epochs", "3") == 0
+    log = pandas.read_csv(tmp_path / "run" / "log.csv")
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == int(log["val_loss"].idxmin())
+    kept = load(str(tmp_path / "run" / "weights.safetensors"))
+    assert torch.equal(kept.extra["head.weight"], best["state_dict"]["head.weight"])
+
+
+def test_head_only_training_leaves_the_network_alone(tmp_path: Path, tiny: str) -> None:
+    assert train(tmp_path, "noise.yaml", "--network", tiny, "--trained", "head") == 0
+    trained, before = load(str(tmp_path / "run" / "weights.safetensors")), load(tiny)
+    for one, other in zip(trained.module.parameters(), before.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_after_the_lesion_means_after_it(tmp_path: Path, tiny: str) -> None:
+    lesion = "[{kind: Ablate, site: conv4_3, fraction: 0.5}]"
+    assert train(
+        tmp_path, "healthy.yaml", "--network", tiny, "--trained", "after_lesion", "--lesion", lesion
+    ) == 0  # fmt: skip
+    trained, before = load(str(tmp_path / "run" / "weights.safetensors")), load(tiny)
+    changed = {
+        name
+        for (name, one), other in zip(
+            trained.module.named_parameters(), before.module.parameters(), strict=True
+        )
+        if not torch.equal(one, other)
+    }
+    assert changed and {int(name.split(".")[1]) for name in changed} <= {24, 26, 28}
+
+
+def test_identification_learns_who_it_is(tmp_path: Path, tiny: str) -> None:
+    assert train(tmp_path, "healthy.yaml", "--network", tiny, "--task", "identification") == 0
+    assert load(str(tmp_path / "run" / "weights.safetensors")).extra["head.weight"].shape == (8, 32)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_of_the_notebook_can_be_read(config: Path) -> None:
+    from facelesion.cli import read_arguments
+    from facelesion.training.classify import ClassifyConfig, read_lesion
+
+    values = ClassifyConfig(**read_arguments(ClassifyConfig, [str(config)], "train", config=True))
+    assert (read_lesion(values.lesion) is None) == (config.stem == "healthy")
+    assert values.learning_rate == 1e-3 and values.run.patience == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "none.yaml"], "no config file at none.yaml"),
+        (["--recipe", "cooking"], "no recipe is called 'cooking'"),
+        (["--recipe", "classify", "--epochz", "3"], "epochz"),
+        (["--recipe", "classify", "--network", "none.safetensors"], "no such weights file"),
+        (["--recipe", "classify", "--data.source", "lfw"], "data.root is missing"),
+        (
+            ["--recipe", "classify", "--data.source", "lfw", "--data.root", "nowhere"],
+            "nowhere: no such folder",
+        ),
+        (["--recipe", "classify", "--lesion", "[{kind: Ablate, site: conv9_9, fraction: 0.5}]"], "conv9_9"),
+        (["--recipe", "distil", "--teacher", "none.pt", "--data.root", "nowhere"], "none.pt: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    words: list[str], message: str, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    if "classify" in words and "--network" not in words:
+        words = [*words, "--network", tiny]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert message in told and len(told.strip().splitlines()) == 1 and "Traceback" not in told
+
+
+def test_help_needs_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "recipe" in capsys.readouterr().out
+    assert sys.modules is not None
