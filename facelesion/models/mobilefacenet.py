@@ -119,4 +119,4 @@ def for_speed(network: MobileFaceNet) -> nn.Module:
     """The same answers sooner: normalisation folded into the convolutions, channels last."""
     from torch.fx.experimental.optimization import fuse
 
-    return fuse(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fuse(network).to(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from torch import nn
 
 from facelesion.errors import FacelesionError
 from facelesion.models import store
-from facelesion.models.vgg import VGGFace
+from facelesion.models.vgg import VGGFace, channels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -116,7 +116,7 @@ def _untrained(seed: int) -> Subject:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = VGGFace(BUILTIN_WIDTH, outputs=None)
-        identity = nn.Linear(network.features[-3].out_channels, _EMBEDDING)
+        identity = nn.Linear(channels(BUILTIN_WIDTH)[-1], _EMBEDDING)
     return Subject(
         "untrained", _ready(network), BUILTIN_SIZE, Preprocessing(BUILTIN_SIZE), _ready(identity),
         f"untrained-seed{seed}", {"width": BUILTIN_WIDTH},
@@ -146,8 +146,8 @@ def _from_file(path: Path, name: str) -> Subject:
         store.fit(identity, parts["identity"], str(path))
     preprocessing = Preprocessing(
         int(about["size"]),
-        tuple(about.get("mean", IMAGENET_MEAN)),  # type: ignore[arg-type]
-        tuple(about.get("std", IMAGENET_STD)),  # type: ignore[arg-type]
+        tuple(about.get("mean", IMAGENET_MEAN)),
+        tuple(about.get("std", IMAGENET_STD)),
     )
     return Subject(
         name,

@@ -356,7 +356,7 @@ def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained)
         )
     network.requires_grad_(trained == "everything")
     if trained == "after_lesion":
-        damaged = set(lesion_sites(network, lesion))  # type: ignore[arg-type]
+        damaged = set(lesion_sites(network, lesion))
         after = False
         for name, module in network.named_modules():
             if after and not list(module.children()):
@@ -373,7 +373,7 @@ class _Rows(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.tensors["target"])
 
-    def __getitem__(self, rows: Sequence[int]) -> Batch:  # type: ignore[override]
+    def __getitem__(self, rows: Sequence[int]) -> Batch:
         chosen = torch.as_tensor(rows)
         return {name: values[chosen] for name, values in self.tensors.items()}
 

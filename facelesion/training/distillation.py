@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from facelesion.data import ImageSet
 from facelesion.models.normalised import NormalisedVGG
 from facelesion.models.subject import Preprocessing
+from facelesion.models.vgg import channels
 from facelesion.tasks.scores import area_under_curve
 from facelesion.training.augmentation import vary
 from facelesion.training.views import Views
@@ -104,16 +105,17 @@ class Lessons(Dataset[Lesson]):
     def __len__(self) -> int:
         return self.schedule.steps_per_epoch
 
-    def __getitem__(self, key: tuple[int, int]) -> Lesson:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> Lesson:
         epoch, step = key
         schedule = self.schedule
         if self._epoch != epoch:
             self._epoch = epoch
             self._order = _order(len(self.views), epoch, schedule.views_per_epoch, self.seed)
-            if self._faces.shape[-1] != schedule.size(epoch):
+            size = schedule.size(epoch)
+            if not self._faces.shape[-1] == self._others.shape[-1] == size:
                 # Once per size and not once per step: scaling costs more than all other changes.
-                self._faces = scaled(self.views.images, schedule.size(epoch))
-                self._others = scaled(self.others.images, schedule.size(epoch))
+                self._faces = scaled(self.views.images, size)
+                self._others = scaled(self.others.images, size)
         rows = self._order[step * schedule.batch_size : (step + 1) * schedule.batch_size]
         generator = torch.Generator().manual_seed((self.seed * 100_003 + epoch) * 1_000_003 + step)
         others = torch.randint(len(self.others), (schedule.nonfaces,), generator=generator)
@@ -186,9 +188,8 @@ class DistillationData(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         views = self.held_out.views
-        return DataLoader(
-            list(zip(views.images.split(50), views.targets.split(50), strict=True)), batch_size=None
-        )
+        batches = list(zip(views.images.split(50), views.targets.split(50), strict=True))
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
 
 class Distillation(lightning.LightningModule):
@@ -210,8 +211,8 @@ class Distillation(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.schedule, self.size = schedule, size
-        self.student = NormalisedVGG(width, embedding).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objects = nn.Linear(self.student.identity[0].num_features, len(classes))
+        self.student = NormalisedVGG(width, embedding).to(memory_format=torch.channels_last)
+        self.objects = nn.Linear(channels(width)[-1], len(classes))
         self.average = copy.deepcopy(self.student).requires_grad_(False).eval()
         names = sorted(set(people))
         self.people = torch.tensor([names.index(person) for person in people])

@@ -150,7 +150,11 @@ class EpochLog(Callback):
 def _quieten() -> None:
     """Leave out what Lightning says to developers: its tips, and that parts of a network are kept as they are."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*in eval mode at the start of training.*", ".*does not have many workers.*"):
+    for message in (
+        ".*LeafSpec.*",
+        ".*in eval mode at the start of training.*",
+        ".*does not have many workers.*",
+    ):
         warnings.filterwarnings("ignore", message)
 
 
