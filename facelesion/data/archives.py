@@ -78,9 +78,14 @@ def unpack(
     origin = _origin(archive)
     if _already(target, origin):
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_stale(target)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_stale(target)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    except OSError as error:
+        raise FacelesionError(
+            f"{target.parent}: cannot be written to ({error.strerror}): choose another"
+        ) from None
     try:
         _unpack_into(archive, partial, max_bytes, max_files)
         (partial / _MARKER).write_text(json.dumps(origin))
@@ -133,7 +138,7 @@ def _already(target: Path, origin: dict[str, Any]) -> bool:
         if json.loads((target / _MARKER).read_text()) == origin:
             return True
     except (OSError, ValueError):
-        if not any(target.iterdir()):
+        if not target.is_symlink() and not any(target.iterdir()):
             target.rmdir()
             return False
     raise FacelesionError(f"{target} holds something else already: remove it or choose another folder")
@@ -173,7 +178,9 @@ def _unpack_into(archive: Path, folder: Path, max_bytes: int, max_files: int) ->
                     out.write(piece)
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FacelesionError(f"{archive}: cannot be unpacked ({reason}): get it again") from None
+        raise FacelesionError(
+            f"{archive}: cannot be unpacked ({reason}): get it again, or make room"
+        ) from None
     except RuntimeError as error:  # zipfile's word for an encrypted member
         raise FacelesionError(f"{archive}: cannot be unpacked ({error})") from None
     if not seen:

@@ -69,7 +69,7 @@ class ImageSet:
     def digest(self) -> str:
         """SHA-256 (12 hex digits) over pixels, labels and names: what a result says it was measured on."""
         sha = hashlib.sha256(self.images.contiguous().numpy().tobytes())
-        sha.update("\0".join(self.labels + self.names).encode())
+        sha.update("\0".join(self.labels + self.names).encode(errors="surrogateescape"))
         return sha.hexdigest()[:12]
 
 

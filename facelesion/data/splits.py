@@ -204,7 +204,8 @@ def balanced(pictures: ImageSet, others: ImageSet, seed: int = 0) -> tuple[Image
 def _shuffled(places: range, names: Sequence[str], seed: int) -> list[int]:
     """Places in an order that depends on their names and the seed alone, on no generator and no other order."""
     return sorted(
-        places, key=lambda place: hashlib.sha256(f"{seed}\0{names[place]}".encode(errors="replace")).digest()
+        places,
+        key=lambda place: hashlib.sha256(f"{seed}\0{names[place]}".encode(errors="surrogateescape")).digest(),
     )
 
 
@@ -226,4 +227,4 @@ def _deal(places: Sequence[int], shares: Mapping[str, float]) -> dict[str, list[
 
 
 def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(names).encode(errors="replace")).hexdigest()[:12]
+    return hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()[:12]

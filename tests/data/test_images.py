@@ -183,8 +183,8 @@ def test_the_limit_of_pixels_is_the_callers(tmp_path, scene):
     assert read_image(path, max_pixels=24 * 40).shape == scene.shape
 
 
-def test_text_chunks_that_unpack_to_gigabytes_do_no_harm(tmp_path):
-    packed = zlib.compress(bytes(200_000_000), 9)
+def test_text_chunks_that_unpack_to_far_more_do_no_harm(tmp_path):
+    packed = zlib.compress(bytes(20_000_000), 9)
     data = b"Comment\0\0" + packed
     chunk = struct.pack(">I", len(data)) + b"zTXt" + data + struct.pack(">I", zlib.crc32(b"zTXt" + data))
     Image.new("RGB", (20, 20)).save(tmp_path / "plain.png")

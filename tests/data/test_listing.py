@@ -1,5 +1,6 @@
 """Listing photographs: folders of people and tables; names are only names."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -101,3 +102,25 @@ def test_tables_that_cannot_be_meant_say_what_is_wrong(tmp_path, content, word):
 def test_a_missing_table_is_an_error(tmp_path):
     with pytest.raises(FacelesionError, match="no such table"):
         list_table(Path(tmp_path / "nowhere.csv"))
+
+
+def test_names_in_no_encoding_are_listed_split_and_digested(tmp_path):
+    import torch
+
+    from facelesion.data import ImageSet
+    from facelesion.data.splits import split
+
+    for person in (b"Zo\xeb", b"\xff\xfe"):
+        folder = os.fsencode(tmp_path) + b"/" + person
+        try:
+            os.mkdir(folder)
+        except OSError:
+            pytest.skip("this file system takes only names in Unicode")
+        for number in range(3):
+            with open(folder + b"/%d.jpg" % number, "wb"):
+                pass
+    listing = list_folder(tmp_path)
+    assert len(listing) == 6
+    pictures = ImageSet(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), listing.people, listing.names)
+    assert len(pictures.digest) == 12
+    assert len(split(listing, {"train": 0.5, "test": 0.5})["train"]) == 3

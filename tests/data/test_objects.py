@@ -166,7 +166,7 @@ def test_making_pictures_is_quick_enough_to_do_on_the_fly():
     start = time.process_time()
     builtin_objects(6)
     per_second = 96 / (time.process_time() - start)
-    assert per_second > 100  # 400 on an idle core of 2024; the bound leaves room for a slow machine
+    assert per_second > 60  # 400 on an idle core; the bound leaves room for a slow and busy machine
 
 
 @pytest.fixture
