@@ -58,6 +58,7 @@ def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: M
             unfinished,
             metadata={"about": json.dumps(dict(about), sort_keys=True)},
         )
+        os.chmod(unfinished, 0o644)  # the library makes files that only their owner can read
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
