@@ -167,7 +167,7 @@ def kept_figure(table: pd.DataFrame, reference: str = "identification") -> Figur
     if reference not in set(shares["task"]) or not others:
         return None
     approaches = approaches_of(table)
-    wide = shares.pivot(index=["approach", "step", "draw"], columns="task", values="kept").reset_index()
+    wide = shares.pivot_table(index=["approach", "step", "draw"], columns="task", values="kept").reset_index()
     low = max(-30.0, min(-8.0, 100 * float(shares["kept"].min()) - 3))
     high = min(140.0, max(108.0, 100 * float(shares["kept"].max()) + 3))
     with figure_style():

@@ -274,7 +274,7 @@ def halfway(table: pd.DataFrame, reference: str = "identification") -> list[Half
         return []
     rows = []
     for approach in dict.fromkeys(shares["approach"]):
-        wide = shares[shares["approach"] == approach].pivot(
+        wide = shares[shares["approach"] == approach].pivot_table(
             index=["dose", "draw"], columns="task", values="kept"
         )
         if reference not in wide:
