@@ -1,0 +1,60 @@
+"""The command that made the built-in network, in small: photographs in, a network and its figures out."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from facelesion.models import load
+from facelesion.train import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def little_lfw(lfw: Path, tmp_path: Path) -> Path:
+    """Sixteen training and ten test people with two photographs each, and protocols to match."""
+    people = [folder.name for folder in sorted(lfw.iterdir()) if len(list(folder.glob("*.jpg"))) >= 2][:26]
+    root = tmp_path / "lfw"
+    for person in people:
+        (root / person).mkdir(parents=True)
+        for number in (1, 2):
+            name = f"{person}_{number:04d}.jpg"
+            shutil.copy(lfw / person / name, root / person / name)
+    train, test = people[:16], people[16:]
+    for part, names in (("Train", train), ("Test", test)):
+        lines = [str(len(names)), *(f"{name}\t2" for name in names)]
+        (tmp_path / f"peopleDev{part}.txt").write_text("\n".join(lines) + "\n")
+    same = [f"{name}\t1\t2" for name in test]
+    different = [f"{name}\t1\t{other}\t1" for name, other in zip(test, test[1:] + test[:1], strict=True)]
+    (tmp_path / "pairsDevTest.txt").write_text("\n".join([str(len(test)), *same, *different]) + "\n")
+    return root
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_built_in_networks_command_runs_from_photographs_to_figures(
+    little_lfw: Path, shared: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = [
+        "--config", str(ROOT / "configs" / "train" / "builtin.yaml"),
+        "--teacher", str(shared / "data" / "mobilefacenet.pt"),
+        "--data.root", str(little_lfw), "--data.prepared", str(tmp_path / "prepared"),
+        "--data.landmarker", str(shared / "data" / "face_landmarker.task"),
+        "--data.held_out_people", "4", "--data.facespace_people", "3", "--data.builtin_objects", "1",
+        "--data.nonfaces", "10", "--width", "0.0625", "--schedule.epochs", "2", "--schedule.views_per_epoch", "32",
+        "--schedule.batch_size", "16", "--schedule.sizes", "[[0, 64], [1, 112]]",
+        "--run.folder", str(run), "--run.progress", "false", "--run.accelerator", "cpu",
+    ]  # fmt: skip
+    assert main(words) == 0
+    reached = json.loads((run / "reached.json").read_text())
+    assert reached["pairsDevTest_pairs"] + reached["pairsDevTest_missing"] == 20
+    assert 0 <= reached["pairsDevTest_accuracy"] <= 1
+    subject = load(str(run / "weights.safetensors"))
+    assert subject.about["reached"] == reached and subject.about["width"] == 0.0625
+    pictures = torch.zeros(2, 3, 112, 112, dtype=torch.uint8)
+    assert subject.identity(subject.module(subject.preprocess(pictures))).shape == (2, 128)
+    assert (run / "curves.png").is_file()
