@@ -247,7 +247,7 @@ class Mask(_OfRegion):
     kind: ClassVar[str] = "mask"
 
     def _pictures(self, batch: _Batch) -> Tensor:
-        return torch.where(self._mask(batch), _fill(batch, self.fill, self.seed), batch.images)
+        return _covered(batch, self._mask(batch), self.fill, self.seed)
 
 
 @dataclass(frozen=True)
@@ -270,9 +270,8 @@ class Blur(_OfRegion):
         rows, columns = _extent(mask)
         blurred = gaussian_blur(batch.images, self.sigma * batch.per_pixel, rows, columns)
         pictures = batch.images.clone()
-        pictures[..., rows, columns] = torch.where(
-            mask[..., rows, columns], blurred, batch.images[..., rows, columns]
-        )
+        part = mask[..., rows, columns]
+        pictures[..., rows, columns] = torch.where(part, blurred, pictures[..., rows, columns])
         return pictures
 
 
@@ -318,7 +317,7 @@ class ControlMask(_OfRegion):
 
     def _pictures(self, batch: _Batch) -> Tensor:
         mask = _elsewhere(batch, self._mask(batch)[:, 0], self.seed)[:, None]
-        return torch.where(mask, _fill(batch, self.fill, self.seed), batch.images)
+        return _covered(batch, mask, self.fill, self.seed)
 
 
 @dataclass(frozen=True)
@@ -567,6 +566,16 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     return torch.nn.functional.grid_sample(images.float(), grid, align_corners=True).to(images.dtype)
 
 
+def _covered(batch: _Batch, mask: Tensor, fill: str, seed: int) -> Tensor:
+    """The pictures with the mask's pixels filled."""
+    rows, columns = _extent(mask)
+    pictures = batch.images.clone()
+    filling = _fill(batch, fill, seed).expand_as(pictures)[..., rows, columns]
+    part = mask[..., rows, columns]
+    pictures[..., rows, columns] = torch.where(part, filling, pictures[..., rows, columns])
+    return pictures
+
+
 def _fill(batch: _Batch, fill: str, seed: int) -> Tensor:
     images = batch.images
     if fill == "black":
@@ -604,8 +613,9 @@ def _elsewhere(batch: _Batch, mask: Tensor, seed: int) -> Tensor:
     free = touched <= touched.amin(1, keepdim=True)
     covered = torch.where(free, covered, -1.0)
     free &= covered >= (0.9 * covered.amax(1, keepdim=True)).floor()
-    draw = randomness.uniform(seed, "control", batch.ids, free.shape[1])
-    best = torch.where(free, draw, -1.0).argmax(1)
+    draw = randomness.uniform(seed, "control", batch.ids, 1)
+    rank = (draw * free.sum(1, keepdim=True)).floor()
+    best = (free & (free.cumsum(1) > rank)).int().argmax(1)
     turned, place = best // side**2, best % side**2
     row = torch.arange(len(mask), device=mask.device)
     chosen = shapes[row, turned]
