@@ -16,12 +16,12 @@ from facelesion.lesions import Calibration, Lesion, Prune, lesioned
 from facelesion.lesions.locate import find, incoming
 from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
-from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, plan_walk, steps_of
+from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, names_of, plan_walk, steps_of
 from facelesion.sweep.tracing import CannotTrace, State, Trace, Whole
 
 Batches = torch.Tensor | Iterable[torch.Tensor]
-# Lesions that are one and the same, images, and the outputs.
-Found = tuple[tuple[str, ...], range, torch.Tensor]
+# What was run together: lesions that are one and the same, and their outputs.
+Found = list[tuple[tuple[str, ...], torch.Tensor]]
 # Images walked through the healthy network at once.
 BATCH_SIZE = 16
 
@@ -156,6 +156,31 @@ def stream(
     options: Options | None = None,
 ) -> Iterator[Part]:
     """As `sweep`, handing outputs out as they come: nothing is kept. Arguments as there."""
+    for found in chunks(
+        model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress, readout=readout,
+        options=options,
+    ):  # fmt: skip
+        yield from found
+
+
+def chunks(
+    model: nn.Module,
+    lesions: Mapping[str, Lesion | None],
+    batches: Batches,
+    *,
+    seed: int = 0,
+    calibration: Calibration | None = None,
+    ids: Sequence[int] | torch.Tensor | None = None,
+    progress: bool = False,
+    readout: Callable[[Any], torch.Tensor] | None = None,
+    options: Options | None = None,
+    skip: Callable[[str, range], bool] | None = None,
+) -> Iterator[list[Part]]:
+    """As `stream`, but everything that was run together comes together; what `skip` says is done is not run again.
+
+    Which lesions run together hangs on the plan alone, not on what is skipped: so a sweep that goes on where another
+    was stopped does the very same arithmetic.
+    """
     options = options or Options()
     device = device_of(model)
     iterator = iter(split(batches, options.batch_size))
@@ -167,23 +192,23 @@ def stream(
     plan = _plan(model, trace, lesions, options)
     begin = 0
     numbers = None if ids is None else torch.as_tensor(ids)
-    bar = bar_of(progress, len(lesions))
-    with bar:
+    with bar_of(progress, len(lesions)) as bar:
         for batch in itertools.chain([first], iterator):
-            count = len(batch)
-            here = torch.arange(begin, begin + count) if numbers is None else numbers[begin : begin + count]
-            if len(here) != count:
-                raise SweepError(
-                    f"ids names {len(numbers if numbers is not None else here)} images; there are more"
-                )
-            job = _Job(trace, lesions, plan.rows, here, seed, calibration, readout or _itself, options)
+            rows = range(begin, begin + len(batch))
+            here = torch.tensor(rows) if numbers is None else numbers[begin : rows.stop]
+            if len(here) != len(rows):
+                raise SweepError(f"ids names {len(here) + begin} images; there are more")
+            begin = rows.stop
+            done = {name for name in lesions if skip is not None and skip(name, rows)}
+            if len(done) == len(lesions):
+                continue
+            job = _Job(trace, lesions, plan.rows, here, seed, calibration, readout or _itself, options, done)
             # A copy: an in-place first step must not write into the caller's images.
             start = trace.repeated(trace.start(placed(batch, device, options)), 1)
             with torch.no_grad(), precision(device, options.autocast):
-                for names, rows, outputs in job.walk(plan.walk, start, 0):
-                    yield Part(names, range(begin + rows.start, begin + rows.stop), outputs)
-                    bar.update(len(names) * len(rows))
-            begin += count
+                for together in job.walk(plan.walk, start, 0):
+                    yield [Part(names, rows, outputs) for names, outputs in together]
+                    bar.update(sum(len(names) for names, _ in together) * len(rows))
 
 
 def make_plan(
@@ -270,12 +295,13 @@ class _Job:
         calibration: Calibration | None,
         readout: Callable[[Any], torch.Tensor],
         options: Options,
+        done: set[str],
     ) -> None:
-        self.trace, self.lesions, self.rows, self.ids = trace, lesions, rows, ids
+        self.trace, self.lesions, self.rows, self.ids, self.done = trace, lesions, rows, ids, done
         self.seed, self.calibration, self.readout, self.options = seed, calibration, readout, options
 
     def walk(self, walk: Walk, state: State, begin: int) -> Iterator[Found]:
-        """Walks from a state that it may use up; yields names, images and outputs."""
+        """Walks from a state that it may use up."""
         trace = self.trace
         for stop in walk.stops:
             if stop.position > begin:
@@ -283,9 +309,10 @@ class _Job:
                 begin = stop.position
             yield from self.leaves(stop, state)
             for branch in stop.branches:
-                yield from self.branch(branch, stop.position, state)
-        if walk.finish:
-            yield walk.finish, range(len(self.ids)), self.readout(trace.run(state, begin, trace.length))
+                if not self.done.issuperset(names_of(branch.walk)):
+                    yield from self.branch(branch, stop.position, state)
+        if not self.done.issuperset(walk.finish):
+            yield [(walk.finish, self.readout(trace.run(state, begin, trace.length)))]
 
     def leaves(self, stop: Stop, state: State) -> Iterator[Found]:
         """Every lesion that runs to the end from here, several at a time."""
@@ -300,15 +327,19 @@ class _Job:
             )
             return self.readout(result)
 
-        size = 1 if self.trace.why_whole else self.rows // images
-        for leaves, outputs in memory.in_chunks(stop.leaves, size, run):
-            if len(outputs) != images * len(leaves):
-                raise SweepError(
-                    f"{images} images times {len(leaves)} lesions gave {len(outputs)} outputs: the network mixes the "
-                    "rows of a batch; use options=Options(trace=False)"
-                )
-            for leaf, output in zip(leaves, outputs.split(images), strict=True):
-                yield leaf.names, range(images), output
+        size = 1 if self.trace.why_whole else max(1, self.rows // images)
+        for begin in range(0, len(stop.leaves), size):
+            chunk = stop.leaves[begin : begin + size]
+            if self.done.issuperset(name for leaf in chunk for name in leaf.names):
+                continue
+            for leaves, outputs in memory.in_chunks(chunk, size, run):
+                if len(outputs) != images * len(leaves):
+                    raise SweepError(
+                        f"{images} images times {len(leaves)} lesions gave {len(outputs)} outputs: the network mixes "
+                        "the rows of a batch; use options=Options(trace=False)"
+                    )
+                parts = outputs.split(images)
+                yield [(leaf.names, output) for leaf, output in zip(leaves, parts, strict=True)]
 
     def branch(self, branch: Branch, position: int, state: State) -> Iterator[Found]:
         """Shared damage once, then everybody who shares it."""
@@ -328,7 +359,7 @@ class _Job:
             list(lesions),
             seed=self.seed,
             calibration=self.calibration,
-            ids=self.ids.repeat(len(lesions)),
+            ids=self.ids,
         ):
             result = piece(*arguments)
         return self.trace.named(result, end)

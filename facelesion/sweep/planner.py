@@ -311,6 +311,12 @@ def _ends(walk: Walk, begin: int = 0) -> Iterator[tuple[int, tuple[str, ...]]]:
         yield begin, walk.finish
 
 
+def names_of(walk: Walk) -> Iterator[str]:
+    """Every lesion that a walk serves."""
+    for _, names in _ends(walk):
+        yield from names
+
+
 def _explain(
     walk: Walk, begin: int, steps: Sequence[str], costs: Sequence[int], indent: str
 ) -> Iterator[str]:

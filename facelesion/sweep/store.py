@@ -1,0 +1,345 @@
+"""A sweep that grows part by part on disk, survives being killed, and can be shared by several processes.
+
+A folder holds `sweep.json` (what is being swept) and `parts/*.parquet`. Every part is written under another name and
+moved into place whole, so that a reader never sees half of one. Each batch of images has a lock, which the system lets
+go when its holder dies: several processes on one folder share the batches out among themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from facelesion.lesions import Calibration, Lesion
+from facelesion.sweep import engine
+from facelesion.sweep.engine import Options, Part
+from facelesion.sweep.errors import SweepError
+
+if TYPE_CHECKING:
+    import pandas
+
+# Rows are written once this much has come together, so that a killed sweep loses little and parts are not tiny.
+PART_BYTES = 16 << 20
+
+
+def sweep_to_folder(
+    folder: str | Path,
+    model: nn.Module,
+    lesions: Mapping[str, Lesion | None],
+    images: torch.Tensor,
+    *,
+    seed: int = 0,
+    calibration: Calibration | None = None,
+    ids: Sequence[int] | torch.Tensor | None = None,
+    processes: int = 1,
+    progress: bool = False,
+    readout: Callable[[Any], torch.Tensor] | None = None,
+    options: Options | None = None,
+    part_bytes: int = PART_BYTES,
+) -> None:
+    """Runs a sweep into a folder, or goes on with the one that is there. Read it with `read_sweep`.
+
+    What is there already is not computed again, as long as model, lesions, images, seed and code are the same; what is
+    missing is. It may be killed at any moment, and several processes may run it on one folder at once.
+
+    Args:
+        folder: made where it is not there.
+        processes: how many processes of this machine share the work; on a machine with GPUs each takes the next one.
+            They are started afresh, so a script needs `if __name__ == "__main__":`, and the model must be picklable.
+        part_bytes: write a part when its outputs have grown to this size.
+        model, lesions, images, seed, calibration, ids, progress, readout, options: as in `sweep`.
+
+    Raises:
+        SweepError: the folder belongs to another sweep, or the disk is full; what was written stays.
+    """
+    options = options or Options()
+    folder = Path(folder)
+    task = address(model, seed, calibration, options)
+    _open(folder, task, lesions, len(images))
+    if processes > 1:
+        from facelesion.sweep.processes import run_processes
+
+        run_processes(
+            processes,
+            folder,
+            model,
+            lesions,
+            images,
+            seed,
+            calibration,
+            ids,
+            progress,
+            readout,
+            options,
+            part_bytes,
+        )
+        return
+    batches = list(images.split(options.batch_size))
+    numbers = torch.arange(len(images)) if ids is None else torch.as_tensor(ids)
+    if len(numbers) != len(images):
+        raise SweepError(f"ids names {len(numbers)} images; there are {len(images)}")
+    keys = [_key(task, batch, n) for batch, n in zip(batches, numbers.split(options.batch_size), strict=True)]
+    tokens = {name: token(name, lesion) for name, lesion in lesions.items()}
+    # First whatever nobody else is at, then wait for the others and see whether they finished.
+    waiting: list[int] = []
+    for wait, turns in ((False, range(len(batches))), (True, waiting)):
+        for number in turns:
+            with _lock(folder, keys[number], wait) as free:
+                if not free:
+                    waiting.append(number)
+                    continue
+                done = finished(folder).get(keys[number], set())
+                if done.issuperset(tokens.values()):
+                    continue
+                _batch(
+                    folder, keys[number], number * options.batch_size, batches[number], done, tokens, part_bytes,
+                    model=model, lesions=lesions, seed=seed, calibration=calibration,
+                    ids=numbers[number * options.batch_size :][: len(batches[number])],
+                    progress=progress, readout=readout, options=options,
+                )  # fmt: skip
+
+
+def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:
+    """What a folder holds so far: lesion to outputs (N, ...), rows in the images' order.
+
+    Raises:
+        SweepError: no sweep is there, or some lesion still lacks images.
+    """
+    folder = Path(folder)
+    told = _manifest(folder)
+    names, count = told["lesions"], told["images"]
+    found: dict[str, dict[int, torch.Tensor]] = {name: {} for name in names}
+    for table, shape in _tables(folder):
+        columns = table.select(["lesion", "image"]).to_pydict()
+        flat = table.column("output").combine_chunks().flatten().to_numpy()
+        outputs = torch.from_numpy(flat.copy()).reshape(len(table), *shape)
+        for lesion, image, output in zip(columns["lesion"], columns["image"], outputs, strict=True):
+            # Two processes may have done the same batch; their numbers are the same, and one is kept.
+            found.setdefault(lesion, {}).setdefault(image, output)
+    short = [name for name in names if len(found[name]) < count]
+    if short:
+        raise SweepError(
+            f"{folder}: the sweep is not finished, {short[0]!r} lacks images: run it again to go on"
+        )
+    return {name: torch.stack([rows[image] for image in sorted(rows)]) for name, rows in found.items()}
+
+
+def read_table(folder: str | Path) -> pandas.DataFrame:
+    """The same as one table: a row per lesion and image, sorted; columns lesion, lesion_hash, image, id, output."""
+    import pandas
+    import pyarrow
+
+    tables = [table for table, _ in _tables(Path(folder))]
+    if not tables:
+        return pandas.DataFrame(columns=["lesion", "lesion_hash", "image", "id", "output"])
+    frame = pyarrow.concat_tables(tables).replace_schema_metadata().to_pandas()
+    order = {name: place for place, name in enumerate(_manifest(Path(folder))["lesions"])}
+    frame = frame.drop_duplicates(["lesion", "image"])
+    frame = frame.sort_values(
+        ["lesion", "image"], key=lambda column: column.map(order) if column.name == "lesion" else column
+    )
+    return frame.reset_index(drop=True)
+
+
+def address(model: nn.Module, seed: int, calibration: Calibration | None, options: Options) -> str:
+    """A hash of all that decides a result but lesions and images: network, seed, calibration, precision, code."""
+    digest = hashlib.sha256(repr(model).encode())
+    tensors = dict(model.state_dict())
+    if calibration is not None:
+        tensors |= {f"calibration {name}": value for name, value in calibration.to_dict().items()}
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(_bytes(value))
+    digest.update(f"{seed} {options.autocast} {_code()}".encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _code() -> str:
+    """A hash of the code that computes results."""
+    here = Path(__file__).parent
+    files = sorted([*here.glob("*.py"), *(here.parent / "lesions").glob("*.py")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def _bytes(value: torch.Tensor) -> bytes:
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def token(name: str, lesion: Lesion | None) -> str:
+    """A lesion and the name it goes by, for a part's list of what it holds."""
+    return f"{'healthy' if lesion is None else lesion.hash} {name}"
+
+
+def _key(task: str, batch: torch.Tensor, ids: torch.Tensor) -> str:
+    digest = hashlib.sha256(f"{task} {tuple(batch.shape)} {batch.dtype} {ids.tolist()}".encode())
+    digest.update(_bytes(batch))
+    return digest.hexdigest()[:16]
+
+
+def finished(folder: Path) -> dict[str, set[str]]:
+    """Which lesions (tokens) each batch (key) has on disk, from the parts' own lists."""
+    import pyarrow.parquet as parquet
+
+    done: dict[str, set[str]] = {}
+    for path in sorted((folder / "parts").glob("*.parquet")):
+        told = parquet.read_schema(path).metadata
+        done.setdefault(told[b"batch"].decode(), set()).update(json.loads(told[b"lesions"]))
+    return done
+
+
+def _tables(folder: Path) -> Iterator[tuple[Any, tuple[int, ...]]]:
+    import pyarrow.parquet as parquet
+
+    _manifest(folder)
+    for path in sorted((folder / "parts").glob("*.parquet")):
+        table = parquet.read_table(path)
+        yield table, tuple(json.loads(table.schema.metadata[b"shape"]))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "sweep.json").read_text())
+    except FileNotFoundError:
+        raise SweepError(f"{folder} holds no sweep: there is no sweep.json") from None
+
+
+def _open(folder: Path, task: str, lesions: Mapping[str, Lesion | None], images: int) -> None:
+    """Makes the folder this sweep's, or sees that it is; lesions may be added to a sweep that is there."""
+    wanted = {name: None if lesion is None else lesion.to_dict() for name, lesion in lesions.items()}
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    with _lock(folder, "sweep", wait=True):
+        if (folder / "sweep.json").exists():
+            known = _manifest(folder)
+            if known["task"] != task:
+                raise SweepError(
+                    f"{folder} holds a sweep of another network, seed, calibration or version of the code: "
+                    "name another folder, or delete this one"
+                )
+            for name, lesion in known["lesions"].items():
+                if name in wanted and wanted[name] != lesion:
+                    raise SweepError(
+                        f"{folder} knows {name!r} as another lesion: give the new one another name"
+                    )
+            wanted, images = known["lesions"] | wanted, max(images, known["images"])
+            if (wanted, images) == (known["lesions"], known["images"]):
+                return
+        text = json.dumps({"task": task, "images": images, "lesions": wanted}, indent=1)
+        with _full(folder):
+            _place(folder / "sweep.json", lambda path: path.write_text(text))
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, name: str, wait: bool) -> Iterator[bool]:
+    """Holds a lock that the system lets go when this process ends, however it ends; False where another holds it."""
+    (folder / "locks").mkdir(exist_ok=True)
+    with open(folder / "locks" / name, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextlib.contextmanager
+def _full(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SweepError(
+                f"the disk is full at {folder}: make room and run the sweep again; every part before this one is kept"
+            ) from problem
+        raise
+
+
+def _place(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file whole or not at all: under another name, to the disk, then moved into place."""
+    hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        write(hidden)
+        with open(hidden, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def _batch(
+    folder: Path,
+    key: str,
+    first: int,
+    batch: torch.Tensor,
+    done: set[str],
+    tokens: Mapping[str, str],
+    part_bytes: int,
+    *,
+    options: Options,
+    **given: Any,
+) -> None:
+    """Computes what one batch lacks. The caller holds the batch's lock, so hidden files of it are leftovers."""
+    for leftover in (folder / "parts").glob(f".{key}-*"):
+        leftover.unlink(missing_ok=True)
+    numbers: torch.Tensor = given["ids"]
+    parts: list[Part] = []
+
+    def flush() -> None:
+        with _full(folder):
+            _write(folder, key, parts, tokens, first, numbers.tolist())
+        parts.clear()
+
+    for together in engine.chunks(
+        batches=batch, options=replace(options, batch_size=len(batch)),
+        skip=lambda name, rows: tokens[name] in done, **given,
+    ):  # fmt: skip
+        for part in together:
+            missing = tuple(name for name in part.names if tokens[name] not in done)
+            if missing:
+                parts.append(replace(part, names=missing, outputs=part.outputs.float().cpu()))
+        # Only what was run together is written together: a sweep that goes on repeats the same arithmetic.
+        if sum(part.outputs.nbytes * len(part.names) for part in parts) >= part_bytes:
+            flush()
+    if parts:
+        flush()
+
+
+def _write(
+    folder: Path, key: str, parts: Sequence[Part], tokens: Mapping[str, str], first: int, ids: list[int]
+) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    names = [name for part in parts for name in part.names]
+    outputs = torch.cat([part.outputs for part in parts for _ in part.names])
+    images, shape = len(ids), list(outputs.shape[1:])
+    flat = outputs.reshape(len(outputs), -1)
+    width = flat.shape[1]
+    offsets = pyarrow.array(range(0, len(flat) * width + 1, width), pyarrow.int32()) if width else None
+    table = pyarrow.table(
+        {
+            "lesion": pyarrow.array([name for name in names for _ in range(images)]).dictionary_encode(),
+            "lesion_hash": [tokens[name].split(" ")[0] for name in names for _ in range(images)],
+            "image": pyarrow.array(list(range(first, first + images)) * len(names), pyarrow.int64()),
+            "id": pyarrow.array(ids * len(names), pyarrow.int64()),
+            "output": pyarrow.ListArray.from_arrays(offsets, pyarrow.array(flat.reshape(-1).numpy())),
+        }
+    ).replace_schema_metadata(
+        {"batch": key, "lesions": json.dumps([tokens[name] for name in names]), "shape": json.dumps(shape)}
+    )
+    table = table.set_column(0, "lesion", table.column("lesion").cast(pyarrow.string()))
+    path = folder / "parts" / f"{key}-{uuid.uuid4().hex[:8]}.parquet"
+    _place(path, lambda hidden: parquet.write_table(table, hidden, compression="zstd"))
