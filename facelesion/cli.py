@@ -22,7 +22,8 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
-  facelesion faces [--people 6 --out faces.png]    draw faces of the built-in face space
+  facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
+  facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
   python -m facelesion.train --config FILE.yaml    train a network
 
@@ -207,28 +208,50 @@ def _prepare(argv: list[str]) -> None:
 
 def _faces(argv: list[str]) -> None:
     def faces(
-        people: int = 6, pictures: int = 6, seed: int = 0, variability: float = 0.6, out: str = "faces.png"
+        show: Literal["people", "caricature", "morph", "exchange", "distractors", "looks"] = "people",
+        people: int = 6,
+        pictures: int = 6,
+        seed: int = 0,
+        out: str = "faces.png",
     ) -> None:
-        """Draw people of the built-in face space: a row per person.
+        """Draw a sheet of faces of the built-in face space: a row per person.
 
         Args:
+            show: pictures of each person, or what one of the face space's tools does with them.
             people: rows.
-            pictures: pictures of each person.
+            pictures: columns, where `show` leaves them open.
             seed: another seed, other people.
-            variability: how much the pictures of one person differ; 1 is as much as news photographs do.
             out: where to write the PNG.
         """
         from PIL import Image
 
         from facelesion.data.facespace import FaceSpace
+        from facelesion.data.facespace_tools import draw_sheet
 
-        drawn = FaceSpace.load().draw(people, pictures, seed, variability).images
-        side = drawn.shape[-1]
-        sheet = drawn.reshape(people, pictures, 3, side, side).permute(0, 3, 1, 4, 2)
-        Image.fromarray(sheet.reshape(people * side, pictures * side, 3).numpy()).save(out)
+        Image.fromarray(draw_sheet(FaceSpace.load(), show, people, pictures, seed)).save(out)
         print(out)
 
     faces(**read_arguments(faces, argv, "facelesion faces"))
+
+
+def _weights(argv: list[str]) -> None:
+    def convert(file: str, to: str) -> None:
+        """Convert published weights of VGG-Face into a safetensors file that facelesion loads.
+
+        Args:
+            file: keras-vggface's .h5, MatConvNet's .mat, or a PyTorch state dict (.pth, .pt).
+            to: the .safetensors file to write.
+        """
+        from facelesion.models.convert import convert
+
+        about = convert(file, to)
+        print(f"{to}: converted from {about['converted_from']} ({about['source_colour_order']}), takes RGB")
+
+    actions = {"convert": convert}
+    if not argv or argv[0] not in actions:
+        raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
+    action = actions[argv[0]]
+    action(**read_arguments(action, argv[1:], f"facelesion weights {argv[0]}"))
 
 
 def _sites(argv: list[str]) -> None:
@@ -259,5 +282,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report,
     "prepare": _prepare,
     "faces": _faces,
+    "weights": _weights,
     "sites": _sites,
 }

@@ -17,7 +17,8 @@ INTACT, NONE = "intact", "none"
 PERCENT = "\u00a0%"  # the space does not break
 #: The order in which tasks are shown, and the metric that speaks for each.
 TASKS = ("detection", "identification", "verification", "objects")
-MAIN_METRIC = {"verification": "auc"}
+# Yes/no tasks are judged by sensitivity: damage also moves the criterion, and `accuracy` would mix the two.
+MAIN_METRIC = {"detection": "auc", "verification": "auc"}
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "auc": "area under the ROC curve",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,9 @@ def test_an_independent_recogniser_tells_people_of_the_face_space_apart(space, s
 @pytest.mark.shared
 def test_mediapipe_finds_a_face_in_every_picture(space, shared):
     mediapipe = pytest.importorskip("mediapipe")
+    signal.signal(
+        signal.SIGPROF, signal.SIG_IGN
+    )  # its library sends this to itself, and others reset the handler
     from mediapipe.tasks import python as tasks
 
     options = tasks.vision.FaceLandmarkerOptions(
