@@ -15,26 +15,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from facelesion.lesions import Ablate, Calibration, Clamp, Dropout, Keep, Lesion, Noise, Prune, Scale, Shift
-    from facelesion.lesions import calibrate, lesioned, sites
-    from facelesion.sweep import sweep
+    from facelesion.lesions import (
+        Ablate,
+        Calibration,
+        Clamp,
+        Dropout,
+        Keep,
+        Lesion,
+        Noise,
+        Prune,
+        Scale,
+        Shift,
+        calibrate,
+        lesioned,
+        sites,
+    )
 
-_HOME = {
-    "facelesion.lesions": (
-        "Ablate", "Calibration", "Clamp", "Dropout", "Keep", "Lesion", "Noise", "Prune", "Scale", "Shift",
-        "calibrate", "lesioned", "sites",
-    ),
-    "facelesion.sweep": ("sweep",),
-}  # fmt: skip
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = [*_MODULE_OF]
+__all__ = [
+    "Ablate", "Calibration", "Clamp", "Dropout", "Keep", "Lesion", "Noise", "Prune", "Scale", "Shift", "calibrate",
+    "lesioned", "sites",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Fetch a name when it is first used: `import facelesion` stays quick."""
-    if name in _MODULE_OF:
-        import importlib
+    """Fetch a name of the lesion library when it is first used: `import facelesion` stays quick."""
+    if name in __all__:
+        from facelesion import lesions
 
-        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+        return getattr(lesions, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

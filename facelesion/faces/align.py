@@ -63,8 +63,8 @@ def align(
         margin: pixels added around the crop on every side, at the same scale.
 
     Returns:
-        The crop (size + 2 margin, size + 2 margin, 3), uint8 RGB, with the photograph's border repeated where it ends, and the landmarks
-        (478, 2) in the crop's pixels.
+        The crop (size + 2 margin, size + 2 margin, 3), uint8 RGB, with the photograph's border repeated where it ends,
+        and the landmarks (478, 2) in the crop's pixels.
     """
     import cv2
 
