@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,8 @@ class DistilConfig:
         schedule: how long, how fast, at what sizes.
         run: where the run is kept.
         seed: of everything drawn at random.
+        start: a checkpoint of an earlier distillation of the same width to go on from (its averaged weights), with this
+            config's schedule; from random weights when left out.
         weights: the file that is made; in the run's folder when left out.
         measure: afterwards, ask about LFW's test pairs and the objects kept for tests.
         recipe: names this kind of training.
@@ -97,6 +100,7 @@ class DistilConfig:
     schedule: Schedule = field(default_factory=Schedule)
     run: RunConfig = field(default_factory=RunConfig)
     seed: int = 0
+    start: str | None = None
     weights: str | None = None
     measure: bool = True
     recipe: Literal["distil"] = "distil"
@@ -119,6 +123,8 @@ def distil(config: DistilConfig) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         module = Distillation(config.width, EMBEDDING, config.schedule, data.classes, held_out.labels, SIZE)
+    if config.start:
+        _go_on_from(module, Path(config.start))
     fit(module, data, config.schedule.epochs, config.run, config.seed)
     plain, identity = module.average.folded()
     tensors = {
@@ -141,6 +147,31 @@ def distil(config: DistilConfig) -> Path:
         (folder / "reached.json").write_text(json.dumps(reached, indent=2) + "\n", encoding="utf-8")
     store.save_weights(target, tensors, about)
     return target
+
+
+def _go_on_from(module: Distillation, path: Path) -> None:
+    """Give the student the averaged weights of an earlier run's checkpoint.
+
+    Raises:
+        FacelesionError: no such file, or not a checkpoint of a distillation of this width.
+    """
+    if not path.is_file():
+        raise FacelesionError(
+            f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = {
+            key.removeprefix("average."): value
+            for key, value in content["state_dict"].items()
+            if key.startswith("average.")
+        }
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
+        raise FacelesionError(
+            f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another"
+        ) from None
+    store.fit(module.student, state, str(path))
+    module.average.load_state_dict(module.student.state_dict())
 
 
 def measure(subject: Subject, data: DistilData) -> dict[str, float]:

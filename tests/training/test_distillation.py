@@ -10,7 +10,7 @@ import torch
 from facelesion.data import FaceSet, ImageSet
 from facelesion.errors import FacelesionError
 from facelesion.training.augmentation import vary
-from facelesion.training.distil import even_folds, hold_out
+from facelesion.training.distil import _go_on_from, even_folds, hold_out
 from facelesion.training.distillation import (
     Distillation,
     DistillationData,
@@ -185,3 +185,26 @@ def test_folds_share_out_both_kinds_of_pairs() -> None:
     assert all(
         int((folds[same] == fold).sum()) == 50 == int((folds[~same] == fold).sum()) for fold in range(10)
     )
+
+
+def test_a_second_run_begins_with_the_averaged_weights_of_the_first(tmp_path: Path) -> None:
+    loaded = data()
+    first = student(loaded)
+    best = fit(first, loaded, 1, replace(QUIET, folder=str(tmp_path)), seed=1)
+    second = student(loaded)
+    _go_on_from(second, best)
+    for part in (second.student, second.average):
+        for name, value in part.state_dict().items():
+            assert torch.equal(value, first.average.state_dict()[name]), name
+
+
+def test_a_start_that_is_no_checkpoint_of_this_network_is_refused(tmp_path: Path) -> None:
+    loaded = data()
+    torch.save({"weights": 1}, tmp_path / "other.ckpt")
+    for path, message in (("none.ckpt", "no such checkpoint"), ("other.ckpt", "not a checkpoint of a run")):
+        with pytest.raises(FacelesionError, match=message):
+            _go_on_from(student(loaded), tmp_path / path)
+    best = fit(student(loaded), loaded, 1, replace(QUIET, folder=str(tmp_path / "run")), seed=1)
+    wider = Distillation(0.125, 8, SCHEDULE, loaded.classes, loaded.held_out.people, size=48)
+    with pytest.raises(FacelesionError, match="do not fit"):
+        _go_on_from(wider, best)
