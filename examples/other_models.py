@@ -1,0 +1,169 @@
+"""The same lesions in networks that are no VGG: ResNet-18 and ViT from torchvision, and MobileFaceNet on real faces.
+
+    python examples/other_models.py --lfw lfw-deepfunneled --protocols folder --weights mobilefacenet.pt \
+        --landmarker face_landmarker.task --out other_models.png
+
+The left panel is verification by a trained recogniser (same person or two people, pairs of LFW's test part) against
+the dose of three kinds of damage. The right one needs no weights: how much of an untrained network's answer to those
+faces is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from facelesion.lesions import Ablate, Dropout, Lesion, Noise, Prune, calibrate, lesioned
+
+Dose = Callable[[float], Lesion]
+
+# For each network: where its representation is, and what the dose means.
+MOBILEFACENET: dict[str, Dose] = {
+    "ablate a share of units (last five blocks)": lambda dose: Ablate("features.1?", fraction=dose),
+    "noise, in unit deviations (last five blocks)": lambda dose: Noise(
+        "features.1?", std=dose, relative=True
+    ),
+    "cut a share of synapses (last five blocks)": lambda dose: Prune("features.1?.conv.2", fraction=dose),
+}
+RESNET: dict[str, Dose] = {
+    "ResNet-18: ablate layer3.*": lambda dose: Ablate("layer3.*", fraction=dose),
+    "ResNet-18: dropout layer3.*": lambda dose: Dropout("layer3.*", p=dose),
+}
+VIT: dict[str, Dose] = {
+    "ViT: ablate units of every MLP": lambda dose: Ablate("encoder.layers.*.mlp.1", fraction=dose),
+    "ViT: ablate attention heads": lambda dose: Ablate(
+        "encoder.layers.*.self_attention.heads", fraction=dose
+    ),
+}
+DOSES = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+@torch.no_grad()
+def answers(model: nn.Module, images: Tensor, lesions: list[Lesion | None], batch: int = 16) -> list[Tensor]:
+    """What the network says under each lesion: all of them share each forward, row by row."""
+    calibration = calibrate(model, images[:64].split(batch), [each for each in lesions if each is not None])
+    found: list[list[Tensor]] = [[] for _ in lesions]
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        numbers = range(start, start + len(part))
+        with lesioned(model, lesions, calibration=calibration, ids=numbers):
+            for kept, rows in zip(
+                found, model(part.repeat(len(lesions), 1, 1, 1)).chunk(len(lesions)), strict=True
+            ):
+                kept.append(rows)
+    return [torch.cat(rows) for rows in found]
+
+
+def curves(
+    model: nn.Module, images: Tensor, kinds: dict[str, Dose], score: Callable[[Tensor, Tensor], float]
+) -> dict:
+    """Score against dose for each kind: `score(damaged, healthy)`."""
+    doses = [(name, dose) for name in kinds for dose in DOSES[1:]]
+    healthy, *damaged = answers(model, images, [None, *(kinds[name](dose) for name, dose in doses)])
+    made = {name: [score(healthy, healthy)] for name in kinds}
+    for (name, _), rows in zip(doses, damaged, strict=True):
+        made[name].append(score(rows, healthy))
+    return made
+
+
+def lfw_pairs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Aligned faces of LFW's test pairs (2, P, 3, 112, 112) in [0, 1], and who is the same person as whom (P,)."""
+    from facelesion.data import open_lfw, read_image
+    from facelesion.faces.align import align
+    from facelesion.faces.landmarks import choose, landmark_backend
+
+    lfw = open_lfw(args.lfw, args.protocols)
+    asked = lfw.pairs("test")
+    asked = asked[: args.pairs // 2] + asked[-(args.pairs // 2) :]
+    backend = landmark_backend("mediapipe", args.landmarker)
+    crops: dict[str, Tensor | None] = {}
+    for name in sorted({name for pair in asked for name in (pair.first, pair.second)}):
+        photograph = read_image(lfw.root / name)
+        face = choose(backend.find(photograph), *photograph.shape[:2])
+        crops[name] = None
+        if face is not None:
+            crops[name] = torch.from_numpy(align(photograph, face.points)[0]).permute(2, 0, 1) / 255
+    sides: list[tuple[Tensor, Tensor]] = []
+    same = []
+    for pair in asked:
+        first, second = crops[pair.first], crops[pair.second]
+        if first is not None and second is not None:
+            sides.append((first, second))
+            same.append(pair.same)
+    print(f"{len(sides)} of {len(asked)} pairs, {sum(same)} of them one person")
+    return torch.stack([torch.stack(side) for side in zip(*sides, strict=True)]), torch.tensor(same)
+
+
+def best_accuracy(cosines: Tensor, same: Tensor) -> float:
+    """The share of pairs told rightly at the best threshold."""
+    return max(float(((cosines > limit) == same).float().mean()) for limit in cosines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lfw", type=Path, required=True, help="LFW unpacked")
+    parser.add_argument("--protocols", type=Path, required=True, help="folder of pairsDevTest.txt")
+    parser.add_argument("--weights", type=Path, required=True, help="MobileFaceNet's state dict")
+    parser.add_argument("--landmarker", type=Path, default=None, help="MediaPipe's face_landmarker.task")
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--out", type=Path, default=Path("other_models.png"))
+    args = parser.parse_args()
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from torchvision.models import VisionTransformer, resnet18
+
+    from facelesion.models import MobileFaceNet
+
+    faces, same = lfw_pairs(args)
+    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    images = (faces.flatten(0, 1) - mean) / deviation
+
+    recogniser = MobileFaceNet()
+    recogniser.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
+    recogniser.eval()
+
+    def accuracy(rows: Tensor, healthy: Tensor) -> float:
+        return best_accuracy(cosine_similarity(*rows.unflatten(0, (2, -1))), same)
+
+    def likeness(rows: Tensor, healthy: Tensor) -> float:
+        centre = healthy.mean(0)
+        return float(cosine_similarity(rows - centre, healthy - centre).mean())
+
+    verified = curves(recogniser, images, MOBILEFACENET, accuracy)
+    torch.manual_seed(0)
+    some = images[:32]
+    resnet = resnet18(weights=None).eval()
+    vit = VisionTransformer(112, 16, num_layers=4, num_heads=12, hidden_dim=192, mlp_dim=768).eval()
+    vit.heads = nn.Identity()
+    left = curves(resnet, some, RESNET, likeness) | curves(vit, some, VIT, likeness)
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
+    for axis, made, title, label, chance in (
+        (axes[0], verified, f"MobileFaceNet, {len(same)} LFW pairs", "accuracy at the best threshold", 0.5),
+        (axes[1], left, "Untrained networks, 32 faces", "likeness to the healthy answer (cosine)", 0.0),
+    ):
+        for (name, values), marker in zip(made.items(), "osD^", strict=False):
+            axis.plot(DOSES, values, marker=marker, label=name)
+            print(
+                f"{name}: "
+                + ", ".join(f"{dose:g}: {value:.3f}" for dose, value in zip(DOSES, values, strict=True))
+            )
+        axis.axhline(chance, color="grey", linestyle=":", linewidth=1)
+        axis.set(title=title, xlabel="dose", ylabel=label)
+        axis.legend(fontsize=8)
+    figure.savefig(args.out, dpi=150)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()
