@@ -3,18 +3,28 @@
 from .engine import Options, Part, Reducer, make_plan, stream, sweep
 from .errors import SweepError
 from .planner import Plan
+from .rankings import Ranking, agreement, effects, first_order, greedy_ranking
+from .store import read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
 __all__ = [
     "Options",
     "Part",
     "Plan",
+    "Ranking",
     "Reducer",
     "SweepError",
     "UnitPart",
+    "agreement",
+    "effects",
+    "first_order",
+    "greedy_ranking",
     "make_plan",
+    "read_sweep",
+    "read_table",
     "stream",
     "stream_units",
     "sweep",
+    "sweep_to_folder",
     "unit_sweep",
 ]

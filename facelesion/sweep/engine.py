@@ -227,12 +227,15 @@ def _plan(
 ) -> Plan:
     walk = plan_walk(trace, lesions)
     device = device_of(model)
-    cuts = [stop.position for stop in _all_stops(walk)]
-    peak = trace.peak_bytes(min(cuts, default=0), trace.length)
     budget = options.budget if options.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
-    rows = options.rows or memory.rows_that_fit(peak, budget, device)
+    rows: dict[int, int] = {}
+    most = 0
+    for position in sorted({stop.position for stop in _all_stops(walk)}):
+        peak = trace.peak_bytes(position, trace.length)
+        rows[position] = options.rows or memory.rows_that_fit(peak, budget, device)
+        most = max(most, peak * rows[position])
     costs = tuple(fact.multiply_adds for fact in trace.facts)
-    return Plan(walk, tuple(lesions), steps_of(model, trace), costs, trace.why_whole, rows, peak)
+    return Plan(walk, tuple(lesions), steps_of(model, trace), costs, trace.why_whole, rows, most)
 
 
 def _all_stops(walk: Walk) -> Iterator[Stop]:
@@ -289,7 +292,7 @@ class _Job:
         self,
         trace: Trace | Whole,
         lesions: Mapping[str, Lesion | None],
-        rows: int,
+        rows: Mapping[int, int],
         ids: torch.Tensor,
         seed: int,
         calibration: Calibration | None,
@@ -327,7 +330,7 @@ class _Job:
             )
             return self.readout(result)
 
-        size = 1 if self.trace.why_whole else max(1, self.rows // images)
+        size = 1 if self.trace.why_whole else max(1, self.rows[stop.position] // images)
         for begin in range(0, len(stop.leaves), size):
             chunk = stop.leaves[begin : begin + size]
             if self.done.issuperset(name for leaf in chunk for name in leaf.names):

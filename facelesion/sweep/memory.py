@@ -19,6 +19,8 @@ SHARE = 0.5
 # Convolutions of a processor gain nothing from longer batches once the weights are shared by this many rows.
 ROWS_ON_CPU = 64
 ROWS_ON_GPU = 2048
+# Beyond this, a processor's rows no longer stay in its caches, and every step asks the system for fresh memory.
+BYTES_ON_CPU = 128 << 20
 
 
 def free_bytes(device: torch.device) -> int:
@@ -68,8 +70,12 @@ def rows_that_fit(bytes_per_row: int, budget: int, device: torch.device) -> int:
     Example:
         >>> rows_that_fit(1_000_000, 10_000_000, torch.device("cpu"))
         5
+        >>> rows_that_fit(26_000_000, 10_000_000_000, torch.device("cpu"))
+        5
     """
     most = ROWS_ON_CPU if device.type == "cpu" else ROWS_ON_GPU
+    if device.type == "cpu":
+        budget = min(budget, 2 * BYTES_ON_CPU)
     # Twice: a step's input and output, a library's own workspace.
     return max(1, min(most, budget // max(1, 2 * bytes_per_row)))
 

@@ -79,8 +79,8 @@ class Plan:
         steps: readable names of the network's steps.
         costs: multiply-adds of each step for one image.
         why_whole: why the network runs whole for every lesion; empty where it is cut.
-        rows: rows of a batch that are run at once after a cut.
-        peak_bytes: memory per row at the worst place.
+        rows: how many rows (lesions times images) are run at once after the cut at each position.
+        peak_bytes: of activations, at the worst of these places.
     """
 
     walk: Walk
@@ -88,7 +88,7 @@ class Plan:
     steps: tuple[str, ...] = field(repr=False)
     costs: tuple[int, ...] = field(repr=False)
     why_whole: str = ""
-    rows: int = 0
+    rows: Mapping[int, int] = field(default_factory=dict)
     peak_bytes: int = 0
 
     @property
@@ -130,9 +130,12 @@ class Plan:
         planned, naive = self.multiply_adds, self.naive_multiply_adds
         times = f"{naive / planned:.1f} times fewer" if planned else "nothing to do"
         lines.append(f"planned {_amount(planned)} multiply-adds per image, naive {_amount(naive)}: {times}")
-        if self.rows and self.peak_bytes >= 1e4:
-            size = f"{self.rows * self.peak_bytes / 1e6:.0f} MB"
-            lines.append(f"{_count(self.rows, 'row')} at once after a cut, about {size} of activations")
+        if self.peak_bytes >= 1e4:
+            spread = sorted(set(self.rows.values()))
+            rows = f"{spread[0]}" if len(spread) == 1 else f"{spread[0]} to {spread[-1]}"
+            lines.append(
+                f"{rows} rows at once after a cut, at most {self.peak_bytes / 1e6:.0f} MB of activations"
+            )
         return "\n".join(lines)
 
     def shards(self, count: int) -> list[tuple[str, ...]]:
