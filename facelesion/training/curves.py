@@ -31,6 +31,7 @@ def draw_curves(log: Path, target: Path) -> None:
                 color="#d55e00" if kind == "validation" else "#0072b2",
             )  # fmt: skip
         axis.set(title=panel.replace("_", " "), xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     figure.savefig(target, dpi=120)

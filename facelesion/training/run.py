@@ -138,7 +138,11 @@ class EpochLog(Callback):
         if not trainer.is_global_zero:
             return
         row = {"epoch": trainer.current_epoch, "seconds": round(time.monotonic() - self._start, 1)}
-        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row |= {
+            name: float(value)
+            for name, value in sorted(trainer.callback_metrics.items())
+            if not name.endswith("_now")
+        }
         table = pandas.DataFrame([row])
         if self.path.exists() and trainer.current_epoch:
             # A resumed run repeats the epochs after its checkpoint: theirs are the rows that count.
