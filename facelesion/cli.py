@@ -186,7 +186,7 @@ def _prepare(argv: list[str]) -> None:
             margin: pixels around them.
             strict: leave with exit status 2 when a photograph had to be left out.
         """
-        from facelesion.faces.prepare import prepare
+        from facelesion.faces.preparation import prepare
 
         place = Path(root)
         target = Path(out) if out else place.with_name(f"{place.resolve().stem}-prepared")

@@ -168,7 +168,7 @@ def _from_lfw(config: DataConfig, seed: int, size: int) -> Materials:
     from facelesion.data.lfw import open_lfw
     from facelesion.data.pairs import find_pairs
     from facelesion.data.splits import gallery
-    from facelesion.faces.prepare import load_prepared, prepare
+    from facelesion.faces.preparation import load_prepared, prepare
 
     if config.root is None:
         raise FacelesionError(

@@ -19,7 +19,7 @@ from facelesion.data.facespace import CANVAS, CROP, MARGIN
 from facelesion.data.facespace_learning import learn_face_space
 from facelesion.data.lfw import open_lfw
 from facelesion.errors import FacelesionError
-from facelesion.faces.prepare import load_prepared, prepare
+from facelesion.faces.preparation import load_prepared, prepare
 
 NOSE, LEFT_EYE, RIGHT_EYE = 1, 33, 263  # mesh points: the nose's tip, the eyes' outer corners
 

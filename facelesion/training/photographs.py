@@ -7,7 +7,7 @@ from pathlib import Path
 
 from facelesion.data import LFW, FaceSet
 from facelesion.data.archives import cache_folder
-from facelesion.faces.prepare import load_prepared, prepare
+from facelesion.faces.preparation import load_prepared, prepare
 
 
 def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: str | None) -> FaceSet:

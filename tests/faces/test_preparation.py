@@ -20,7 +20,7 @@ from PIL import Image
 from facelesion.errors import FacelesionError
 from facelesion.faces import landmarks
 from facelesion.faces.landmarks import Face
-from facelesion.faces.prepare import COLUMNS, load_prepared, prepare
+from facelesion.faces.preparation import COLUMNS, load_prepared, prepare
 from facelesion.faces.regions import mean_face
 
 FILES = ("crops.npy", "faces.parquet", "left_out.csv", "manifest.json")
@@ -50,7 +50,7 @@ class Painted:
 @pytest.fixture(autouse=True)
 def painted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(landmarks.BACKENDS, "painted", Painted)
-    monkeypatch.setattr("facelesion.faces.prepare._CHUNK", 3)
+    monkeypatch.setattr("facelesion.faces.preparation._CHUNK", 3)
     Painted.calls = 0
 
 
@@ -305,7 +305,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import test_prepare
 from facelesion.faces import landmarks
-import facelesion.faces.prepare as prepare
+import facelesion.faces.preparation as prepare
 
 class Slow(test_prepare.Painted):
     def find(self, photograph):
