@@ -36,7 +36,7 @@ _PUBLIC = {
         "TileScramble",
     ),
     "landmarks": ("BACKENDS", "Backend", "Face", "choose", "landmark_backend"),
-    "prepare": ("Prepared", "load_prepared"),
+    "preparation": ("Prepared", "load_prepared", "prepare"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
