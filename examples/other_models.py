@@ -87,7 +87,7 @@ def lfw_pairs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
         face = choose(backend.find(photograph), *photograph.shape[:2])
         crops[name] = None
         if face is not None:
-            crops[name] = torch.from_numpy(align(photograph, face.points)[0]).permute(2, 0, 1) / 255
+            crops[name] = torch.from_numpy(align(photograph, face.mesh)[0]).permute(2, 0, 1) / 255
     sides: list[tuple[Tensor, Tensor]] = []
     same = []
     for pair in asked:

@@ -38,7 +38,7 @@ def test_a_callback_damages_its_epochs_only(begin, end, damaged, tmp_path):
             return self.out(y).square().mean()
 
         def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.01)
+            return torch.optim.SGD(self.parameters(), lr=1e-6)
 
     torch.manual_seed(0)
     module = Tiny()
