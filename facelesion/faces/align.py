@@ -31,7 +31,7 @@ def similarity(source: Points, target: Points) -> npt.NDArray[np.float64]:
     Example:
         >>> import numpy as np
         >>> square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-        >>> np.round(similarity(square, 2 * square + 3), 6)
+        >>> np.round(similarity(square, 2 * square + 3), 6) + 0.0
         array([[2., 0., 3.],
                [0., 2., 3.]])
     """

@@ -303,11 +303,11 @@ def test_an_unfinished_or_damaged_result_is_not_read(root: Path, tmp_path: Path)
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {tests!r})
-import test_prepare
+import test_preparation
 from facelesion.faces import landmarks
 import facelesion.faces.preparation as prepare
 
-class Slow(test_prepare.Painted):
+class Slow(test_preparation.Painted):
     def find(self, photograph):
         time.sleep(0.01)
         return super().find(photograph)
