@@ -332,14 +332,14 @@ def test_killed_processes_leave_nothing_that_changes_the_result(tmp_path: Path) 
     )
     for parts in (2, 15):
         process = subprocess.Popen([sys.executable, str(script), "2"], start_new_session=True)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while process.poll() is None and len(list((out / ".journal").glob("*.npz"))) < parts:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not (out / "manifest.json").exists()
-    subprocess.run([sys.executable, str(script), "2"], check=True, timeout=120)
+    subprocess.run([sys.executable, str(script), "2"], check=True, timeout=600)
     assert content(out) == content(whole)
 
 
