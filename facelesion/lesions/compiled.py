@@ -146,13 +146,13 @@ def slots(
         blocks: how many lesions may share a batch, row by row.
 
     Example:
-        >>> from facelesion.lesions import Ablate, lesioned
+        >>> from facelesion.lesions import Shift, lesioned
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> images = torch.rand(3, 4)
         >>> places = slots(network, "1", images)
         >>> compiled = torch.compile(network, backend="eager")
         >>> healthy = compiled(images)
-        >>> with lesioned(compiled, Ablate("1", units=[0, 5])):
+        >>> with lesioned(compiled, Shift("1", units=[0, 5], by=1.0)):
         ...     damaged = compiled(images)
         >>> torch.equal(compiled(images), healthy), torch.equal(damaged, healthy)
         (True, False)
