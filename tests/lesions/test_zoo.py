@@ -24,6 +24,7 @@ from facelesion.lesions import (
     lesion_sites,
     lesioned,
     philox,
+    sites,
     slots,
 )
 from facelesion.lesions.functional import how_many
@@ -259,7 +260,8 @@ NOT_IN_SLOTS = {"prune", "several"}
 def calls(case) -> int:
     """How often the site's module runs in one forward."""
     ran: list[int] = []
-    handle = case.model.get_submodule(case.site.split("[")[0]).register_forward_hook(lambda *_: ran.append(1))
+    path = sites(case.model, case.site)[0].split("[")[0]
+    handle = case.model.get_submodule(path).register_forward_hook(lambda *_: ran.append(1))
     case.model(case.images)
     handle.remove()
     return len(ran)
