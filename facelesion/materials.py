@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -164,21 +162,18 @@ def _from_lfw(config: DataConfig, seed: int, size: int) -> Materials:
 
     A test person may be both enrolled and in a pair: verification looks at no memory, so that gives nothing away.
     """
-    from facelesion.data.archives import cache_folder
     from facelesion.data.lfw import open_lfw
     from facelesion.data.pairs import find_pairs
     from facelesion.data.splits import gallery
-    from facelesion.faces.preparation import load_prepared, prepare
+    from facelesion.faces.preparation import load_prepared, prepare_once
 
     if config.root is None:
         raise FacelesionError(
             "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
         )
     lfw = open_lfw(config.root, config.protocols)
-    place = hashlib.sha256(str(lfw.root.resolve()).encode()).hexdigest()[:12]
-    folder = Path(config.prepared) if config.prepared else cache_folder() / f"prepared-{place}-{size}"
-    done = prepare(lfw.root, folder, model=config.landmarker, size=size)
-    faces = load_prepared(folder)
+    done = prepare_once(lfw.root, size, config.prepared, config.landmarker)
+    faces = load_prepared(done.folder)
 
     training_people, test_people = set(lfw.people("train")), set(lfw.people("test"))
     training = _some_of_each(faces, training_people, config.training_people, config.training_pictures, seed)

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from facelesion.data.archives import cache_folder
 from facelesion.data.images import read_image
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.listing import Listing, list_folder, list_table
@@ -213,6 +214,21 @@ def prepare(
             f"({first.reason}): mend or remove what {out / 'left_out.csv'} lists"
         )
     return prepared
+
+
+def prepare_once(
+    root: str | Path, size: int, out: str | Path | None = None, model: str | Path | None = None
+) -> Prepared:
+    """Prepare a folder of photographs where it is kept for good: studies and trainings share one result.
+
+    Args:
+        root: the folder of people.
+        size: side of the crops in pixels.
+        out: the folder to keep it in; one in the user's cache folder, by the photographs' place, when left out.
+        model: MediaPipe's model file, needed where something is still to be prepared.
+    """
+    place = hashlib.sha256(str(Path(root).resolve()).encode()).hexdigest()[:12]
+    return prepare(root, out or cache_folder() / f"prepared-{place}-{size}", model=model, size=size)
 
 
 def load_prepared(folder: str | Path) -> FaceSet:

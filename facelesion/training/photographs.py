@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 from facelesion.data import LFW, FaceSet
-from facelesion.data.archives import cache_folder
-from facelesion.faces.preparation import load_prepared, prepare
+from facelesion.faces.preparation import load_prepared, prepare_once
 
 
 def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: str | None) -> FaceSet:
@@ -19,7 +15,4 @@ def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: s
         prepared: the folder where crops and landmarks are kept; one in the user's cache folder when left out.
         landmarker: MediaPipe's model file, needed where something is still to be prepared.
     """
-    place = hashlib.sha256(str(lfw.root.resolve()).encode()).hexdigest()[:12]
-    folder = Path(prepared) if prepared else cache_folder() / f"prepared-{place}-{size}"
-    prepare(lfw.root, folder, model=landmarker, size=size)
-    return load_prepared(folder)
+    return load_prepared(prepare_once(lfw.root, size, prepared, landmarker).folder)
