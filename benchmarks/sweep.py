@@ -13,7 +13,8 @@ W5  ResNet-50 and ViT-B/16: 128 units of a late site
 A loop costs the same per lesion, so loops run a fixed number of lesions (`--trials`, peers half as many) and are scaled
 by count; a peer's answer is held to the plain hook's first. A sweep runs in full. Beside each ratio stands the
 ceiling: the loop's time over the time that the multiply-adds that must be done take at the rate of this machine's best
-convolution (512 to 512 channels, 3x3, 14x14, 64 rows, channels last).
+convolution (512 to 512 channels, 3x3, 14x14, 64 rows, channels last). The sweep computes large convolutions by fewer
+products than that, so it may pass the ceiling.
 """
 
 from __future__ import annotations
