@@ -279,9 +279,13 @@ def _weights(argv: list[str]) -> None:
             landmarks: what finds the face's features.
             model: the backend's model file, such as face_landmarker.task.
         """
-        from facelesion.models.verify import verify
+        from facelesion.faces.alone import features_alone
+        from facelesion.models.verify import FEATURES, verify
 
-        result = verify(file, photograph, landmarks, model)
+        shown = None
+        if photograph is not None:
+            shown = features_alone(photograph, FEATURES, landmarks=landmarks, model=model)
+        result = verify(file, shown)
         print(result)
         result.demand()
 

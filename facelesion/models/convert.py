@@ -140,7 +140,7 @@ def _refuse(found: Found, source: Path, layout: Layout, top: bool, known_as: str
     if not found.named and found.outputs != layout.people and known_as is None:
         raise FacelesionError(
             f"{source}: neither the layers' names nor {layout.people} outputs show that this is VGG-Face and not "
-            "another VGG16: where you know that it is, say --known-as vgg-face"
+            "another VGG16: where you know that it is, say --known_as vgg-face"
         )
 
 

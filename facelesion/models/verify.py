@@ -110,33 +110,29 @@ class Overlap:
         return Check(f"fingerprint {self.layer}", self.probability < _CHANCE, found)
 
 
-def verify(
-    file: str | Path,
-    photograph: str | Path | None = None,
-    landmarks: str = "mediapipe",
-    model: str | Path | None = None,
-) -> Verification:
+def verify(file: str | Path, features: torch.Tensor | None = None) -> Verification:
     """Check a file of converted weights.
 
     Args:
         file: a safetensors file, as `convert` writes it.
-        photograph: a picture of one face, with as much around it as Labeled Faces in the Wild shows. With it, the units
-            that answer most to eyebrows, eyes, nose and mouth are compared with those the notebook printed.
-        landmarks: what finds the features: mediapipe, dlib (as the notebook) or mtcnn.
-        model: that backend's model file.
+        features: four pictures of one face, (4, 3, 224, 224), RGB in [0, 1], that show eyebrows, eyes, nose and mouth
+            sharp and the rest blurred, as `facelesion.faces.alone.features_alone` makes them. With them, the units that
+            answer most to each are compared with those the notebook printed.
 
     Returns:
         The checks, failed or not; `demand()` raises if one failed.
 
     Raises:
-        FacelesionError: the file cannot be loaded, or the photograph holds no face.
+        FacelesionError: the file cannot be loaded.
     """
     subject = load(str(file))
     checks = [*_layout(subject), *_statistics(subject)]
-    remark = "Not checked: the fingerprint, which needs a photograph of a face (--photograph)."
-    if photograph is not None:
-        images, points = _face(Path(photograph), subject.size, landmarks, model)
-        checks += [overlap.check() for overlap in fingerprint(subject, images, points)]
+    remark = (
+        "Not checked: the fingerprint, which needs a photograph of a face (--photograph). "
+        "An untrained network passes the rest."
+    )
+    if features is not None:
+        checks += [overlap.check() for overlap in fingerprint(subject, features)]
         remark = (
             "The fingerprint is from the notebook's one photograph. Another face shifts it, most of all at conv5_3; "
             "far above chance is what the right weights give, and 100% is not to be expected."
@@ -214,29 +210,7 @@ def _dead_and_repeated(rows: torch.Tensor) -> tuple[int, int]:
     return int((~alive).sum()), 0 if alike is None else int(alike.sum())
 
 
-def _face(
-    photograph: Path, size: int, landmarks: str, model: str | Path | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The photograph squeezed to the network's size, as the notebook did, and its face's landmarks there."""
-    import cv2
-
-    from facelesion.data.images import read_image
-    from facelesion.faces.landmarks import choose, landmark_backend
-
-    squeezed = cv2.resize(read_image(photograph), (size, size), interpolation=cv2.INTER_AREA)
-    picture = np.ascontiguousarray(squeezed, dtype=np.uint8)
-    backend = landmark_backend(landmarks, model)
-    try:
-        face = choose(backend.find(picture), size, size)
-    finally:
-        backend.close()
-    if face is None:
-        raise FacelesionError(f"{photograph}: no face found: give a photograph of one face")
-    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    return image, torch.from_numpy(np.asarray(face.mesh, np.float32))[None]
-
-
-def fingerprint(subject: Subject, image: torch.Tensor, landmarks: torch.Tensor) -> list[Overlap]:
+def fingerprint(subject: Subject, features: torch.Tensor) -> list[Overlap]:
     """Compare the most active units with those the notebook printed.
 
     As there: one feature is shown sharp and the rest blurred, and the network gets values of 0 to 255 in its own order
@@ -244,15 +218,16 @@ def fingerprint(subject: Subject, image: torch.Tensor, landmarks: torch.Tensor) 
 
     Args:
         subject: the network, with the names of VGG-Face's layers.
-        image: one face, (1, 3, H, W), RGB in [0, 1].
-        landmarks: (1, 478, 2), pixels of `image`.
+        features: (4, 3, H, W), RGB in [0, 1]: eyebrows, eyes, nose and mouth of one face, each sharp by itself.
 
     Returns:
         One value for conv5_3, conv4_2 and conv3_2 each.
     """
-    from facelesion.faces.stimuli import Isolate
-
-    stimuli = torch.cat([Isolate(feature)(image, landmarks) for feature in FEATURES]) * 255
+    if len(features) != len(FEATURES):
+        raise FacelesionError(
+            f"{len(features)} pictures of features: give {', '.join(FEATURES)}, in this order"
+        )
+    stimuli = features * 255
     if subject.about.get("colour_order") == "BGR":
         stimuli = stimuli.flip(1)
     means = _mean_activations(subject.module, stimuli, tuple(PRINTED))

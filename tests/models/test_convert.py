@@ -438,7 +438,7 @@ def test_a_matlab_files_mean_picture_tells_imagenet(weights: Weights, tmp_path: 
 def test_a_file_that_does_not_show_what_it_is_needs_a_word(weights: Weights, tmp_path: Path) -> None:
     convolutions = {name: weights[name] for name in NAMES}
     torch.save(torch_layers(convolutions, torchvision_name), tmp_path / "vgg16.pth")
-    with pytest.raises(FacelesionError, match="--known-as vgg-face"):
+    with pytest.raises(FacelesionError, match="--known_as vgg-face"):
         convert(tmp_path / "vgg16.pth", tmp_path / "out.safetensors", layout=SMALL)
     assert not (tmp_path / "out.safetensors").exists()
     convert(tmp_path / "vgg16.pth", tmp_path / "out.safetensors", known_as="vgg-face", layout=SMALL)
@@ -490,3 +490,21 @@ def test_deepfaces_layers_are_told_by_their_number(weights: Weights, tmp_path: P
     write_deepface({name: weights[name] for name in order}, tmp_path / "face.h5")
     with pytest.raises(FacelesionError, match="conv3_1 is"):
         convert(tmp_path / "face.h5", tmp_path / "out.safetensors", layout=SMALL)
+
+
+def test_the_command_converts_and_says_what_the_network_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facelesion.cli import run
+
+    full = drawn(Layout(hidden=1, people=1))
+    source, target = tmp_path / "vgg16.pth", tmp_path / "face.safetensors"
+    torch.save(torch_layers({name: full[name] for name in NAMES}, torchvision_name), source)
+    words = ["weights", "convert", str(source), "--to", str(target)]
+    assert run(words) == 2
+    assert "--known_as vgg-face" in capsys.readouterr().err and not target.exists()
+    assert run([*words, "--known_as", "vgg-face", "--source_colours", "BGR", "--colours", "keep"]) == 0
+    assert "takes BGR, convolutions only" in capsys.readouterr().out
+    assert load(str(target)).preprocess.colour_order == "BGR"  # type: ignore[attr-defined]
+    assert run([*words, "--known_as", "vgg-face", "--top"]) == 2
+    assert "fc6 is missing" in capsys.readouterr().err

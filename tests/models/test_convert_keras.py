@@ -135,7 +135,7 @@ def test_the_notebooks_network_however_keras_saved_it(name: str, keras: Any, tmp
 
 def test_weights_without_names_need_a_word(keras: Any, tmp_path: Path) -> None:
     save(notebook(keras, SMALL), tmp_path / "all.weights.h5")
-    with pytest.raises(FacelesionError, match="--known-as"):
+    with pytest.raises(FacelesionError, match="--known_as"):
         convert(tmp_path / "all.weights.h5", tmp_path / "out.safetensors", layout=SMALL)
 
 

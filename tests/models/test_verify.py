@@ -9,10 +9,11 @@ import torch
 
 from facelesion.cli import run
 from facelesion.errors import FacelesionError
+from facelesion.faces.alone import features_alone
 from facelesion.models import VGGFace, load, store
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.subject import Preprocessing, Subject
-from facelesion.models.verify import PRINTED, Overlap, fingerprint, verify
+from facelesion.models.verify import FEATURES, PRINTED, Overlap, fingerprint, verify
 
 Tensors = dict[str, torch.Tensor]
 ABOUT = {
@@ -46,8 +47,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Tenso
     yield path, tensors
 
 
-def failed(path: Path, **settings: Any) -> list[str]:
-    return [check.what for check in verify(path, **settings).checks if not check.holds]
+def failed(path: Path, features: torch.Tensor | None = None) -> list[str]:
+    return [check.what for check in verify(path, features).checks if not check.holds]
 
 
 def test_a_sound_file_passes_and_says_what_was_not_checked(good: tuple[Path, Tensors]) -> None:
@@ -100,10 +101,12 @@ def test_the_built_in_network_is_not_vgg_face() -> None:
 
 def overlaps(network: VGGFace, about: dict[str, Any]) -> dict[str, Overlap]:
     from facelesion.faces.regions import mean_face
+    from facelesion.faces.stimuli import Isolate
 
     subject = Subject("x", network.eval(), 64, Preprocessing(64), torch.nn.Identity(), "x", about)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    return {overlap.layer: overlap for overlap in fingerprint(subject, image, mean_face(64)[None])}
+    features = torch.cat([Isolate(feature)(image, mean_face(64)[None]) for feature in FEATURES])
+    return {overlap.layer: overlap for overlap in fingerprint(subject, features)}
 
 
 def test_the_notebooks_units_are_recognised_and_others_are_chance() -> None:
@@ -149,27 +152,28 @@ def test_the_command_prints_a_table_and_fails_with_status_2(
 @pytest.mark.slow
 @pytest.mark.shared
 def test_a_photograph_is_read_and_its_features_found(
-    good: tuple[Path, Tensors], shared: Path, lfw: Path, tmp_path: Path
+    good: tuple[Path, Tensors], shared: Path, lfw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = shared / "data" / "face_landmarker.task"
     photograph = sorted(lfw.glob("George_W_Bush/*.jpg"))[0]
-    result = verify(good[0], photograph, model=model)
-    result.demand()
-    assert len(result.checks) == 10 and "one photograph" in result.remark
+    words = ["--photograph", str(photograph), "--model", str(model)]
+    assert run(["weights", "verify", str(good[0]), *words]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("\nok ") == 10 and "one photograph" in printed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         store.save_weights(tmp_path / "x.safetensors", VGGFace(outputs=None).state_dict(), ABOUT)
-    assert failed(tmp_path / "x.safetensors", photograph=photograph, model=model) == [
+    shown = features_alone(photograph, FEATURES, model=model)
+    assert shown.shape == (4, 3, 224, 224) and not torch.equal(shown[0], shown[1])
+    assert failed(tmp_path / "x.safetensors", shown) == [
         "fingerprint conv5_3", "fingerprint conv4_2", "fingerprint conv3_2",
     ]  # fmt: skip
 
 
-def test_a_photograph_without_a_face_is_refused(
-    good: tuple[Path, Tensors], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_photograph_without_a_face_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
-    from facelesion.faces import landmarks
+    from facelesion.faces import alone
 
     class Blind:
         def find(self, photograph: object) -> list[object]:
@@ -178,10 +182,10 @@ def test_a_photograph_without_a_face_is_refused(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(landmarks, "landmark_backend", lambda name, model: Blind())
+    monkeypatch.setattr(alone, "landmark_backend", lambda name, model: Blind())
     Image.new("RGB", (250, 250), "grey").save(tmp_path / "grey.png")
     with pytest.raises(FacelesionError, match="no face found"):
-        verify(good[0], tmp_path / "grey.png")
+        features_alone(tmp_path / "grey.png", FEATURES)
 
 
 def test_a_file_that_is_no_converted_network_is_refused(tmp_path: Path) -> None:
