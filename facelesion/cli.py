@@ -24,6 +24,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
+  facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
   python -m facelesion.train --config FILE.yaml    train a network
 
@@ -235,19 +236,60 @@ def _faces(argv: list[str]) -> None:
 
 
 def _weights(argv: list[str]) -> None:
-    def convert(file: str, to: str) -> None:
+    def convert(
+        file: str,
+        to: str,
+        top: bool = False,
+        names: str | None = None,
+        colours: Literal["fold", "keep"] = "fold",
+        known_as: Literal["vgg-face"] | None = None,
+        source_colours: Literal["RGB", "BGR"] | None = None,
+    ) -> None:
         """Convert published weights of VGG-Face into a safetensors file that facelesion loads.
 
         Args:
-            file: keras-vggface's .h5, MatConvNet's .mat, or a PyTorch state dict (.pth, .pt).
+            file: Keras' .h5 or .keras, MatConvNet's .mat, Torch7's .t7, or a PyTorch state dict (.pth, .pt).
             to: the .safetensors file to write.
+            top: take the fully connected layers too; the representation is then fc7.
+            names: a text file with the names of fc8's units, one a line.
+            colours: fold BGR into the first layer, or keep it and turn the pictures round.
+            known_as: vgg-face says whose weights they are where the file cannot show it.
+            source_colours: the order the source wants, where it is known better than from the format.
         """
         from facelesion.models.convert import convert
 
-        about = convert(file, to)
-        print(f"{to}: converted from {about['converted_from']} ({about['source_colour_order']}), takes RGB")
+        about = convert(file, to, top, names, colours, known_as, source_colours)
+        parts = "fc7 is the representation" if top else "convolutions only"
+        print(
+            f"{to}: converted from {about['converted_from']} ({about['source_colour_order']}), "
+            f"takes {about['colour_order']}, {parts}"
+        )
 
-    actions = {"convert": convert}
+    def verify(
+        file: str,
+        photograph: str | None = None,
+        landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
+        model: str | None = None,
+    ) -> None:
+        """Check a converted file: its layers, its statistics and, with a photograph of a face, the notebook's units.
+
+        Args:
+            file: the .safetensors file.
+            photograph: a picture of one face, cut as widely as Labeled Faces in the Wild cuts them.
+            landmarks: what finds the face's features.
+            model: the backend's model file, such as face_landmarker.task.
+        """
+        from facelesion.faces.alone import features_alone
+        from facelesion.models.verify import FEATURES, verify
+
+        shown = None
+        if photograph is not None:
+            shown = features_alone(photograph, FEATURES, landmarks=landmarks, model=model)
+        result = verify(file, shown)
+        print(result)
+        result.demand()
+
+    actions: dict[str, Callable[..., None]] = {"convert": convert, "verify": verify}
     if not argv or argv[0] not in actions:
         raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
     action = actions[argv[0]]

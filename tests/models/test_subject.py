@@ -133,3 +133,12 @@ def test_preprocessing_takes_bytes_and_fractions_alike_and_resizes() -> None:
     assert white[0, :, 0, 0].tolist() == [1.0, 1.5, 4.0]
     with pytest.raises(FacelesionError, match="RGB"):
         prepare(torch.zeros(2, 1, 8, 8))
+
+
+def test_a_network_that_wants_bgr_gets_the_rgb_means_taken_off_and_then_bgr() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    settings = {"mean": (0.5, 0.25, 0.125), "std": (0.5, 0.25, 1.0)}
+    rgb = Preprocessing(8, **settings)(images)
+    torch.testing.assert_close(Preprocessing(8, colour_order="BGR", **settings)(images), rgb[:, [2, 1, 0]])
+    with pytest.raises(FacelesionError, match="colour order"):
+        Preprocessing(8, colour_order="GBR")
