@@ -293,7 +293,12 @@ def _weights(argv: list[str]) -> None:
 
         print(registry.path(name))
 
-    actions = {"convert": convert, "list": listing, "fetch": fetch, "path": path}
+    actions: dict[str, Callable[..., None]] = {
+        "convert": convert,
+        "list": listing,
+        "fetch": fetch,
+        "path": path,
+    }
     if not argv or argv[0] not in actions:
         raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
     action = actions[argv[0]]
@@ -309,9 +314,9 @@ def _sites(argv: list[str]) -> None:
         """
         from facelesion.lesions import aliases
         from facelesion.lesions import sites as list_sites
-        from facelesion.models import load
+        from facelesion.models import get
 
-        module = load(model).module
+        module = get(model).module
         names = {path: alias for alias, path in aliases(module).items()}
         for path in list_sites(module):
             print(f"{path}  {names[path]}" if path in names else path)

@@ -42,7 +42,7 @@ def convert(source: str | Path, target: str | Path) -> dict[str, Any]:
             - the PyTorch state dict ported from it (`vgg_face_dag.pth`: `conv1_1.weight`),
             - the PyTorch state dict ported from Torch7 (`vgg_face_weights.pth`: `conv_1_1.weight`, takes BGR),
             - a state dict with torchvision's names (`features.0.weight`), taken as VGG-Face's in RGB.
-        target: the safetensors file to write; `facelesion.models.load` reads it.
+        target: the safetensors file to write; `facelesion.models.get` reads it.
 
     Returns:
         The note that the file carries: format, colour order of the source, mean, size.

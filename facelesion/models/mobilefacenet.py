@@ -64,7 +64,7 @@ class _GlobalDepthwise(nn.Module):
 class MobileFaceNet(nn.Module):
     """Aligned 112-pixel RGB faces, ImageNet's mean and deviation, to a 128-d identity embedding (not normalised).
 
-    `site_aliases` names the rows of the paper's table: `bottleneck1` ... `bottleneck15`, `gdconv`, `embedding`.
+    `site_aliases` names the rows of the paper's table: `bottleneck1` ... `bottleneck15`, `embedding`.
 
     The layout fits the published state dict of foamliu/MobileFaceNet (Apache-2.0): about 99 % on LFW's pairs.
 
@@ -92,7 +92,6 @@ class MobileFaceNet(nn.Module):
             "conv1_relu": "conv1.2",
             "depthwise": "dw_conv",
             **{f"bottleneck{number + 1}": f"features.{number}" for number in range(len(blocks))},
-            "gdconv": "gdconv.bn",
             "embedding": "bn",
         }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facelesion.errors import FacelesionError
-from facelesion.models import load
+from facelesion.models import get
 from facelesion.models.convert import NAMES, VGG_FACE_MEAN, convert
 
 Weights = dict[str, tuple[np.ndarray, np.ndarray]]  # kernels as (rows, columns, in, out), biases
@@ -106,7 +106,7 @@ def test_the_converted_network_answers_as_the_source_would(
     write(weights, tmp_path / name)
     about = convert(tmp_path / name, tmp_path / "vgg_face.safetensors")
     assert about["source_colour_order"] == colours and about["colour_order"] == "RGB"
-    subject = load(str(tmp_path / "vgg_face.safetensors"))
+    subject = get(str(tmp_path / "vgg_face.safetensors"))
     assert subject.size == 224
     picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     # The study's own preprocessing, but at 32 pixels, which plain numpy can do.
