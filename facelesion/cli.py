@@ -25,6 +25,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
+  facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
   python -m facelesion.train --config FILE.yaml    train a network
 
@@ -125,7 +126,7 @@ def _spelled_out(target: Callable[..., Any], words: list[str]) -> list[str]:
     }
     switches |= {f"--{name}" for name, p in parameters.items() if isinstance(p.default, bool)}
     spelled: list[str] = []
-    for word, after in zip(words, [*words[1:], "--"], strict=True):
+    for word, after in zip(words, [*words, "--"][1:], strict=True):
         spelled.append(word)
         if word in switches and after.startswith("--"):
             spelled.append("true")
@@ -289,7 +290,58 @@ def _weights(argv: list[str]) -> None:
         print(result)
         result.demand()
 
-    actions: dict[str, Callable[..., None]] = {"convert": convert, "verify": verify}
+    def listing() -> None:
+        """List the weights that facelesion knows of: name, state, size, licence."""
+        from facelesion.models import registry
+
+        for entry in registry.entries().values():
+            found = entry.find()
+            size = entry.size if found is None else found.stat().st_size
+            shown = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
+            print(f"{entry.name:<26}{entry.state():<18}{shown:>13}  {entry.licence}")
+
+    def fetch(name: str, to: str | None = None) -> None:
+        """Fetch weights, and check that they are what they should be.
+
+        Args:
+            name: as `facelesion weights list` names them.
+            to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
+        """
+        from facelesion.models import registry, store
+
+        entry = registry.entry(name)
+        file = registry.fetch(name, to)
+        print(file)
+        if entry.checksum is None and (noted := registry.recorded(file)) is not None:
+            print(f"unchecked: nobody published its hash; held to {noted} from now on", file=sys.stderr)
+        if entry.convert:
+            if entry.convert != entry.file:
+                print(f"unpack it: tar -xzf {file} -C {file.parent}", file=sys.stderr)
+            place = store.weights_folder() / "vgg_face.safetensors"
+            print(
+                f"then: facelesion weights convert {file.parent / entry.convert} --to {place}",
+                file=sys.stderr,
+            )
+        elif file.parent not in store.weights_folders():
+            print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
+
+    def path(name: str) -> None:
+        """Tell where weights are, or what to put where.
+
+        Args:
+            name: as `facelesion weights list` names them.
+        """
+        from facelesion.models import registry
+
+        print(registry.path(name))
+
+    actions: dict[str, Callable[..., None]] = {
+        "convert": convert,
+        "verify": verify,
+        "list": listing,
+        "fetch": fetch,
+        "path": path,
+    }
     if not argv or argv[0] not in actions:
         raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
     action = actions[argv[0]]
@@ -305,9 +357,9 @@ def _sites(argv: list[str]) -> None:
         """
         from facelesion.lesions import aliases
         from facelesion.lesions import sites as list_sites
-        from facelesion.models import load
+        from facelesion.models import get
 
-        module = load(model).module
+        module = get(model).module
         names = {path: alias for alias, path in aliases(module).items()}
         for path in list_sites(module):
             print(f"{path}  {names[path]}" if path in names else path)

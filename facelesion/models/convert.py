@@ -65,7 +65,7 @@ def convert(
             - the PyTorch state dict ported from MatConvNet (`vgg_face_dag.pth`: `conv1_1.weight`),
             - the PyTorch state dict ported from Torch7 (`vgg_face_weights.pth`: `conv_1_1.weight`),
             - a state dict with torchvision's names (`features.0.weight`).
-        target: the safetensors file to write; `facelesion.models.load` reads it.
+        target: the safetensors file to write; `facelesion.models.get` reads it.
         top: take fc6, fc7 and fc8 as well: the published network, whose representation is fc7 (4,096 numbers). Without
             it the convolutions alone, and the representation is the average of the last map (512), as in the notebook.
         names: with `top`, a text file with one person's name a line, in the order of fc8's units. A MATLAB file brings

@@ -87,50 +87,29 @@ class Subject:
     extra: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
-def load(name: str = "builtin", seed: int = 0) -> Subject:
-    """Load a network by name, or from a file of weights.
-
-    Args:
-        name: `builtin` (the project's own small network), `untrained` (its twin with random weights), or a path that
-            ends in `.safetensors`, as training and conversion write it.
-        seed: of the untrained twin's weights.
-
-    Raises:
-        FacelesionError: no such name or file, or weights that do not fit; nothing is half-loaded.
-
-    Example:
-        >>> subject = load("untrained")
-        >>> pictures = torch.zeros(2, 3, 112, 112, dtype=torch.uint8)
-        >>> subject.identity(subject.module(subject.preprocess(pictures))).shape, subject.weights
-        (torch.Size([2, 128]), 'untrained-seed0')
-    """
-    if name == "untrained":
-        return _untrained(seed)
-    if name == "builtin":
-        return _from_file(store.weights_path("builtin.safetensors"), "builtin")
-    if name.endswith(".safetensors"):
-        return _from_file(Path(name), Path(name).stem)
-    raise FacelesionError(
-        f"no network is called {name!r}: take 'builtin', 'untrained' or the path of a .safetensors file"
-    )
-
-
-def _ready(module: nn.Module) -> nn.Module:
+def ready(module: nn.Module) -> nn.Module:
+    """The module in `eval` mode, its weights fixed."""
     return module.eval().requires_grad_(False)
 
 
-def _untrained(seed: int) -> Subject:
+def untrained(seed: int) -> Subject:
+    """The built-in network's twin with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = VGGFace(BUILTIN_WIDTH, outputs=None)
         identity = nn.Linear(channels(BUILTIN_WIDTH)[-1], _EMBEDDING)
     return Subject(
-        "untrained", _ready(network), BUILTIN_SIZE, Preprocessing(BUILTIN_SIZE), _ready(identity),
+        "untrained", ready(network), BUILTIN_SIZE, Preprocessing(BUILTIN_SIZE), ready(identity),
         f"untrained-seed{seed}", {"width": BUILTIN_WIDTH},
     )  # fmt: skip
 
 
-def _from_file(path: Path, name: str) -> Subject:
+def from_file(path: Path, name: str) -> Subject:
+    """A network from a file of weights that training or conversion wrote.
+
+    Raises:
+        FacelesionError: no such file, or weights that do not fit; nothing is half-loaded.
+    """
     tensors, about = store.read_weights(path)
     network = network_of(about, str(path))
     parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "classifier": {}, "identity": {}, "head": {}}
@@ -155,10 +134,10 @@ def _from_file(path: Path, name: str) -> Subject:
     )
     return Subject(
         name,
-        _ready(network),
+        ready(network),
         preprocessing.size,
         preprocessing,
-        _ready(identity),
+        ready(identity),
         store.digest(tensors),
         about,
         parts["head"],

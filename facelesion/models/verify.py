@@ -14,7 +14,7 @@ from facelesion.errors import FacelesionError
 from facelesion.models.formats.layers import NAMES
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.formats.refusals import exchanged, imagenet
-from facelesion.models.subject import Subject, load
+from facelesion.models.subject import Subject, from_file
 
 # What the notebook printed for VGG-Face: units whose mean activation is at least 0.75 of the layer's largest, for one
 # photograph of Labeled Faces in the Wild that shows one feature sharply and the rest blurred.
@@ -125,7 +125,7 @@ def verify(file: str | Path, features: torch.Tensor | None = None) -> Verificati
     Raises:
         FacelesionError: the file cannot be loaded.
     """
-    subject = load(str(file))
+    subject = from_file(Path(file), Path(file).stem)
     checks = [*_layout(subject), *_statistics(subject)]
     remark = (
         "Not checked: the fingerprint, which needs a photograph of a face (--photograph). "

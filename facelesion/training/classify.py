@@ -23,7 +23,7 @@ from facelesion.data.modules import DetectionData, IdentificationData, Trials
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites, lesioned
-from facelesion.models import Subject, load, store
+from facelesion.models import Subject, get, store
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit
 
@@ -99,7 +99,7 @@ def classify(config: ClassifyConfig) -> Path:
         The weights' file.
     """
     folder = check_folder(config.run)
-    subject = load(config.network, seed=config.seed)
+    subject = get(config.network, seed=config.seed)
     lesion = read_lesion(config.lesion)
     if lesion is not None:
         lesion_sites(subject.module, lesion)  # a site that does not exist is told before any work is done

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from facelesion.errors import FacelesionError
-from facelesion.models import load
+from facelesion.models import get
 from facelesion.models.convert import NAMES, VGG_FACE_MEAN, Layout, convert
 from facelesion.models.formats.refusals import balance
 
@@ -247,7 +247,7 @@ def test_the_converted_convolutions_answer_as_the_source_would(
     about = convert(tmp_path / name, tmp_path / "face.safetensors", colours=colours, layout=SMALL)
     assert about["source_colour_order"] == order
     assert about["colour_order"] == ("RGB" if colours == "fold" else order)
-    subject = load(str(tmp_path / "face.safetensors"))
+    subject = get(str(tmp_path / "face.safetensors"))
     answer = subject.module(subject.preprocess(as_batch(photograph())))
     agrees(answer[0], reference(weights, photograph(), order).pooled)
     assert not subject.extra
@@ -260,7 +260,7 @@ def test_with_its_top_the_network_answers_fc7_and_reads_fc8(
     name, order, write = FORMATS[format_]
     write(weights, tmp_path / name)
     convert(tmp_path / name, tmp_path / "face.safetensors", top=True, layout=SMALL)
-    subject = load(str(tmp_path / "face.safetensors"))
+    subject = get(str(tmp_path / "face.safetensors"))
     expected = reference(weights, photograph(), order)
     answer = subject.module(subject.preprocess(as_batch(photograph())))
     agrees(answer[0], expected.fc7)
@@ -278,7 +278,7 @@ def test_at_full_width_the_file_is_the_notebooks_network(tmp_path: Path) -> None
     full = drawn(Layout(hidden=1, people=1))
     torch.save(torch_layers({name: full[name] for name in NAMES}, str), tmp_path / "vgg_face_dag.pth")
     convert(tmp_path / "vgg_face_dag.pth", tmp_path / "face.safetensors")
-    subject = load(str(tmp_path / "face.safetensors"))
+    subject = get(str(tmp_path / "face.safetensors"))
     assert subject.size == 224
     assert sum(value.numel() for value in subject.module.parameters()) == 14_715_201 - 513
 
@@ -297,7 +297,7 @@ def test_swapping_colours_rows_or_channels_would_be_seen(weights: Weights) -> No
 def test_the_order_of_colours_can_be_said_where_it_is_known_better(weights: Weights, tmp_path: Path) -> None:
     torch.save(torch_layers(weights, str), tmp_path / "face.pth")
     convert(tmp_path / "face.pth", tmp_path / "out.safetensors", source_colours="BGR", layout=SMALL)
-    subject = load(str(tmp_path / "out.safetensors"))
+    subject = get(str(tmp_path / "out.safetensors"))
     agrees(
         subject.module(subject.preprocess(as_batch(photograph())))[0],
         reference(weights, photograph(), "BGR").pooled,
@@ -324,7 +324,7 @@ def test_names_come_from_the_matlab_file_or_from_a_list(weights: Weights, tmp_pa
         names=tmp_path / "names.txt",
         layout=SMALL,
     )
-    assert load(str(tmp_path / "b.safetensors")).about["names"] == people
+    assert get(str(tmp_path / "b.safetensors")).about["names"] == people
     (tmp_path / "names.txt").write_text("one\ntwo\n")
     with pytest.raises(FacelesionError, match="2 names, not 20"):
         convert(
@@ -505,6 +505,6 @@ def test_the_command_converts_and_says_what_the_network_takes(
     assert "--known_as vgg-face" in capsys.readouterr().err and not target.exists()
     assert run([*words, "--known_as", "vgg-face", "--source_colours", "BGR", "--colours", "keep"]) == 0
     assert "takes BGR, convolutions only" in capsys.readouterr().out
-    assert load(str(target)).preprocess.colour_order == "BGR"  # type: ignore[attr-defined]
+    assert get(str(target)).preprocess.colour_order == "BGR"  # type: ignore[attr-defined]
     assert run([*words, "--known_as", "vgg-face", "--top"]) == 2
     assert "fc6 is missing" in capsys.readouterr().err

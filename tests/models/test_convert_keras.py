@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from facelesion.errors import FacelesionError
-from facelesion.models import load
+from facelesion.models import get
 from facelesion.models.convert import VGG_FACE_MEAN, Layout, convert
 
 pytestmark = [pytest.mark.slow]  # Keras takes five seconds to import
@@ -108,7 +108,7 @@ def answer_of_keras(keras: Any, model: Any, output: Any) -> np.ndarray:
 
 
 def answer_of(path: Path) -> tuple[torch.Tensor, Any]:
-    subject = load(str(path))
+    subject = get(str(path))
     images = torch.from_numpy(pictures(subject.size)).permute(0, 3, 1, 2)
     return subject.module(subject.preprocess(images)), subject
 

@@ -10,7 +10,7 @@ import torch
 from facelesion.cli import run
 from facelesion.errors import FacelesionError
 from facelesion.faces.alone import features_alone
-from facelesion.models import VGGFace, load, store
+from facelesion.models import VGGFace, get, store
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.subject import Preprocessing, Subject
 from facelesion.models.verify import FEATURES, PRINTED, Overlap, fingerprint, verify
@@ -193,4 +193,4 @@ def test_a_file_that_is_no_converted_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FacelesionError, match="does not say"):
         verify(tmp_path / "x.safetensors")
     with pytest.raises(FacelesionError, match="no network"):
-        load("nothing")
+        get("nothing")
