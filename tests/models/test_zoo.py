@@ -129,7 +129,13 @@ def test_the_list_is_what_is_tested() -> None:
     assert names() == tuple(name for name in NETWORKS if "/" not in name)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE or "inception" in name else [])
+        for name in NETWORKS | LARGE
+    ],
+)
 def test_a_network_of_the_list_is_a_subject(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
