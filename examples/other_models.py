@@ -3,10 +3,10 @@
     python examples/other_models.py --lfw lfw-deepfunneled --protocols folder --weights mobilefacenet.pt \
         --landmarker face_landmarker.task --out other_models.png
 
-The left panel is verification by a trained recogniser (same person or two people, pairs of LFW's test part) against
-the dose of three kinds of damage. Threshold and calibration come from the healthy network and pairs of the training
-part, and stay as they are under damage. The right panel needs no weights: how much of an untrained network's answer to
-those faces is left.
+Two panels are verification by a trained recogniser (same person or two people, pairs of LFW's test part) against the
+dose of three kinds of damage. Threshold and calibration come from the healthy network and pairs of the training part,
+and stay as they are under damage; the area under the ROC curve asks for no threshold. The last panel needs no weights:
+how much of an untrained network's answer to those faces is left.
 """
 
 from __future__ import annotations
@@ -116,6 +116,17 @@ def cosines(rows: Tensor) -> Tensor:
     return cosine_similarity(*rows.unflatten(0, (2, -1)))
 
 
+def interval(values: Tensor) -> list[Tensor]:
+    """Mean over the cases (doses, cases), and half the width of its 95 % interval."""
+    return [values.mean(1), 1.96 * values.std(1) / values.shape[1] ** 0.5]
+
+
+def area_of_pairs(same: Tensor, different: Tensor) -> Tensor:
+    """How often a pair of one person looks more alike than a pair of two: (doses, S), (doses, D) to (doses,)."""
+    gaps = same[:, :, None] - different[:, None]
+    return ((gaps > 0).float() + 0.5 * (gaps == 0).float()).mean((1, 2))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -148,14 +159,11 @@ def main() -> None:
         alike = cosines(torch.cat([recogniser(part) for part in usual.split(64)]))
     threshold = max(alike, key=lambda limit: float(((alike >= limit) == known_same).float().mean()))
 
-    def right(rows: Tensor, healthy: Tensor) -> Tensor:
-        return ((cosines(rows) >= threshold) == same).float()
-
     def likeness(rows: Tensor, healthy: Tensor) -> Tensor:
         centre = healthy.mean(0)
         return cosine_similarity(rows - centre, healthy - centre)
 
-    verified = curves(recogniser, images, usual[:64], MOBILEFACENET, right)
+    verified = curves(recogniser, images, usual[:64], MOBILEFACENET, lambda rows, healthy: cosines(rows))
     torch.manual_seed(0)
     some = images[:32]
     resnet = resnet18(weights=None).eval()
@@ -163,19 +171,28 @@ def main() -> None:
     vit.heads = nn.Identity()
     left = curves(resnet, some, usual[:32], RESNET, likeness) | curves(vit, some, usual[:32], VIT, likeness)
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-    for axis, made, title, label, chance in (
-        (axes[0], verified, f"MobileFaceNet, {len(same)} LFW pairs", "share of pairs told rightly", 0.5),
-        (axes[1], left, "Untrained networks, 32 faces", "likeness to the healthy answer (cosine)", 0.0),
-    ):
-        for (name, scores), marker in zip(made.items(), "osD^", strict=False):
-            middle, error = scores.mean(1), 1.96 * scores.std(1) / scores.shape[1] ** 0.5
-            axis.errorbar(DOSES, middle, error, marker=marker, capsize=3, label=name)
-            said = (f"{d:g}: {m:.3f} ± {e:.3f}" for d, m, e in zip(DOSES, middle, error, strict=True))
-            print(f"{name}: {', '.join(said)}")
+    accuracy = {name: interval(((values >= threshold) == same).float()) for name, values in verified.items()}
+    area = {name: [area_of_pairs(values[:, same], values[:, ~same])] for name, values in verified.items()}
+    panels = (
+        (accuracy, f"MobileFaceNet, {len(same)} LFW pairs", "share told rightly, threshold fixed", 0.5),
+        (area, f"MobileFaceNet, {len(same)} LFW pairs", "area under the ROC curve", 0.5),
+        (
+            {name: interval(values) for name, values in left.items()},
+            "Untrained networks, 32 faces",
+            "likeness to the healthy answer (cosine)",
+            0.0,
+        ),
+    )
+    figure, axes = pyplot.subplots(1, 3, figsize=(15, 4.2), constrained_layout=True)
+    for axis, (made, title, label, chance) in zip(axes, panels, strict=True):
+        for (name, values), marker in zip(made.items(), "osD^", strict=False):
+            axis.errorbar(DOSES, *values, marker=marker, capsize=3, label=name)
+            said = ", ".join(f"{dose:g}: {value:.3f}" for dose, value in zip(DOSES, values[0], strict=True))
+            print(f"{label}, {name}: {said}")
         axis.axhline(chance, color="grey", linestyle=":", linewidth=1)
         axis.set(title=title, xlabel="dose", ylabel=label)
-        axis.legend(fontsize=8)
+        axis.set_ylim(min(chance - 0.03, axis.get_ylim()[0] - 0.12))  # room for the legend below the curves
+        axis.legend(fontsize=8, loc="lower left", frameon=False)
     figure.savefig(args.out, dpi=150)
     print(args.out)
 
