@@ -76,6 +76,7 @@ class ClassifyConfig:
         seed: of everything drawn at random.
         weights: the file that is made; in the run's folder when left out.
         course: test before training and after each epoch as well, on intact pictures, into `course.csv`.
+        sham: the control: the lesion chooses what is trained, as above, and damages nothing.
         recipe: names this kind of training.
     """
 
@@ -91,6 +92,7 @@ class ClassifyConfig:
     seed: int = 0
     weights: str | None = None
     course: bool = False
+    sham: bool = False
     recipe: Literal["classify"] = "classify"
 
 
@@ -112,9 +114,9 @@ def classify(config: ClassifyConfig) -> Path:
     shown = {part: _shown(parts[part], config.data.stimuli) for part in ("train", "validation")}
     shown["train"] = _some(shown["train"], config.data.keep, config.seed)
     module = Classifier(subject, classes, lesion, config)
-    if lesion is not None:
+    if module.lesion is not None:
         module.calibration = calibrate(
-            subject.module, subject.preprocess(shown["train"].pictures.images[:200]), lesion
+            subject.module, subject.preprocess(shown["train"].pictures.images[:200]), module.lesion
         )
     before = module.accuracies(shown["validation"])
     for name, accuracy in before.items():
@@ -127,7 +129,8 @@ def classify(config: ClassifyConfig) -> Path:
     about = {
         **{key: value for key, value in subject.about.items() if key != "reached"},
         "architecture": "VGGFace", "size": subject.size, "classes": list(classes), "seed": config.seed,
-        "trained_with": str(lesion) if lesion is not None else "no lesion", "started_from": subject.weights,
+        "trained_with": "no lesion" if module.lesion is None else str(module.lesion),
+        "started_from": subject.weights,
     }  # fmt: skip
     tensors = {
         **subject.module.state_dict(),
@@ -253,7 +256,7 @@ class Classifier(lightning.LightningModule):
         self, subject: Subject, classes: Sequence[str], lesion: Lesion | None, config: ClassifyConfig
     ) -> None:
         super().__init__()
-        self.subject, self.lesion, self.config = subject, lesion, config
+        self.subject, self.lesion, self.config = subject, None if config.sham else lesion, config
         self.network = subject.module
         self.calibration: Calibration | None = None
         outputs = 1 if config.task == "detection" else len(classes)

@@ -2,7 +2,8 @@
 
 What is watched is the share of right answers on pictures that nothing is learned from: of the healthy network, after
 each injury, and after each epoch of retraining; always with the damage in place and without it. The second tells
-whether what was learned makes up for the damage only, or holds for the whole network.
+whether what was learned makes up for the damage only, or holds for the whole network. A sham twin goes through the same
+training and is never damaged: what it gains is practice, not recovery.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Stages are folders: their number, and one of these.
+HEALTHY, INJURED, SHAM = "healthy", "injured", "sham"
+IN_PLACE, TAKEN_AWAY, NEVER = "damage in place", "damage taken away", "never damaged"
+
+
 @dataclass(frozen=True)
 class RecoveryConfig:
     """What is injured, and what is retrained.
@@ -32,6 +38,7 @@ class RecoveryConfig:
         network: `builtin`, `untrained`, or a file of weights.
         task: `detection` (face or not) or `identification` (who of the people).
         injuries: one after the other, each a list of `{kind, site, ...}`; earlier damage stays when more is added.
+        sham: run the twin that is trained the same and never damaged; it doubles the time.
         trained: after an injury: `everything`, `after_lesion` or `head`, as in the recipe `classify`.
         data: which pictures; all training is on `data.stimuli`, all tests on intact pictures.
         readout_epochs: of the healthy network's readout, which is trained first while the network stays as it is.
@@ -45,6 +52,7 @@ class RecoveryConfig:
     network: str = "builtin"
     task: Literal["detection", "identification"] = "identification"
     injuries: tuple[tuple[dict[str, Any], ...], ...] = ()
+    sham: bool = True
     trained: Trained = "everything"
     data: ClassifyData = field(default_factory=lambda: ClassifyData(pictures=8))
     readout_epochs: int = 30
@@ -71,11 +79,12 @@ def recovery(config: RecoveryConfig) -> Path:
     for injury in config.injuries:
         lesion_sites(network, read_lesion(injury))  # a mistake is told before any work is done
     folder = _claim(config)
-    start = config.network
-    stages = [()] + [sum(config.injuries[:count], ()) for count in range(1, len(config.injuries) + 1)]
-    for number, lesion in enumerate(stages):
-        place = folder / ("0-healthy" if number == 0 else f"{number}-injured")
-        start = _stage(config, start, lesion, place)
+    healthy = _stage(config, config.network, (), folder / f"0-{HEALTHY}")
+    lesions = [sum(config.injuries[:count], ()) for count in range(1, len(config.injuries) + 1)]
+    for kind in (INJURED, SHAM) if config.sham else (INJURED,):
+        weights = healthy
+        for number, lesion in enumerate(lesions, 1):
+            weights = _stage(config, weights, lesion, folder / f"{number}-{kind}", sham=kind == SHAM)
     table = course(folder)
     table.to_csv(folder / "recovery.csv", index=False)
     draw_recovery(table, folder / "recovery.png")
@@ -102,7 +111,9 @@ def _claim(config: RecoveryConfig) -> Path:
     return folder
 
 
-def _stage(config: RecoveryConfig, network: str, lesion: tuple[dict[str, Any], ...], folder: Path) -> str:
+def _stage(
+    config: RecoveryConfig, network: str, lesion: tuple[dict[str, Any], ...], folder: Path, sham: bool = False
+) -> str:
     """Train once, unless an earlier start has done so; the file of weights."""
     weights = folder / "weights.safetensors"
     if not weights.is_file():
@@ -117,7 +128,7 @@ def _stage(config: RecoveryConfig, network: str, lesion: tuple[dict[str, Any], .
                 data=dataclasses.replace(config.data, tests=("intact",)),
                 epochs=config.readout_epochs if healthy else config.epochs,
                 batch_size=config.batch_size, learning_rate=1e-2 if healthy else config.learning_rate,
-                run=run, seed=config.seed, course=True,
+                run=run, seed=config.seed, course=True, sham=sham,
             )
         )  # fmt: skip
     return str(weights)
@@ -127,19 +138,20 @@ def course(folder: Path) -> pd.DataFrame:
     """The whole course of a run as one table.
 
     Returns:
-        A row per injury (0: healthy), epoch (0: before retraining) and state of the network (`damage in place` or
-        `damage taken away`): accuracy, how many pictures, chance.
+        A row per injury (0: healthy), epoch (0: before retraining) and state of the network (`damage in place`,
+        `damage taken away` or `never damaged`): accuracy, how many pictures, chance.
     """
     import pandas
 
     parts = []
-    for number, stage in enumerate(
-        sorted(folder.glob("[0-9]*-*"), key=lambda path: int(path.name.split("-")[0]))
-    ):
-        table = pandas.read_csv(stage / "course.csv")
-        if number == 0:  # only how the healthy network ends is of interest
+    for stage in sorted(folder.glob("[0-9]*-*"), key=lambda path: int(path.name.split("-")[0])):
+        number, kind = stage.name.split("-")
+        table = pandas.read_csv(stage / "course.csv").assign(injury=int(number))
+        if kind != INJURED:
+            table["state"] = NEVER
+        if kind == HEALTHY:  # only how it ends is of interest
             table = table[table["epoch"] == table["epoch"].max()].assign(epoch=0)
-        parts.append(table.assign(injury=number))
+        parts.append(table)
     return pandas.concat(parts, ignore_index=True)
 
 
@@ -151,11 +163,13 @@ def draw_recovery(table: pd.DataFrame, target: Path) -> None:
     steps = list(dict.fromkeys(zip(table["injury"], table["epoch"], strict=True)))
     figure = Figure(figsize=(7.2, 3.8), layout="constrained")
     axis = figure.subplots()
-    looks = {"damage in place": ("#d55e00", "o"), "damage taken away": ("#0072b2", "s")}
+    looks = {IN_PLACE: ("#d55e00", "o"), TAKEN_AWAY: ("#0072b2", "s"), NEVER: ("#666666", "^")}
     for state, (colour, marker) in looks.items():
         for injury in sorted(set(table["injury"]) - {0}):
             label = state if injury == 1 else None
             rows = table[(table["injury"] == injury) & (table["state"] == state)]
+            if rows.empty:  # no sham twin
+                continue
             accuracy, count = rows["accuracy"].to_numpy(), rows["pictures"].to_numpy()
             error = 1.96 * np.sqrt(accuracy * (1 - accuracy) / count)
             places = [steps.index((injury, epoch)) for epoch in rows["epoch"]]

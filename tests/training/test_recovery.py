@@ -49,8 +49,8 @@ class TestARun:
         places = [(0, 0)] + [(injury, epoch) for injury in (1, 2) for epoch in (0, 1, 2)]
         for injury, epoch in places:
             rows = table[(table["injury"] == injury) & (table["epoch"] == epoch)]
-            states = ["damage taken away"] + (["damage in place"] if injury else [])
-            assert rows["state"].tolist() == states
+            injured = ["damage in place", "damage taken away"] if injury else []
+            assert sorted(rows["state"]) == [*injured, "never damaged"]
         assert set(table["pictures"]) == {8} and set(table["chance"]) == {1 / 8}
         assert table["accuracy"].between(0, 1).all()
         assert (done / "recovery.png").stat().st_size > 5_000
@@ -73,6 +73,26 @@ class TestARun:
             assert after.about["started_from"] == before.weights
         assert stages[2].about["trained_with"].count("seed 1") == 2
         assert stages[2].about["trained_with"].count("seed 2") == 2
+
+    def test_the_sham_twin_is_trained_as_often_and_never_damaged(self, done: Path) -> None:
+        shams = [get(str(done / name / "weights.safetensors")) for name in ("1-sham", "2-sham")]
+        assert {sham.about["trained_with"] for sham in shams} == {"no lesion"}
+        assert shams[1].about["started_from"] == shams[0].weights
+        for stage in ("1", "2"):
+            logs = [pandas.read_csv(done / f"{stage}-{kind}" / "log.csv") for kind in ("injured", "sham")]
+            assert logs[0]["epoch"].tolist() == logs[1]["epoch"].tolist()
+        assert shams[1].weights != get(str(done / "0-healthy" / "weights.safetensors")).weights
+
+    def test_a_sham_lesion_leaves_frozen_what_the_real_one_does(
+        self, done: Path, tiny: str, tmp_path: Path
+    ) -> None:
+        assert run(tmp_path / "run", tiny, "--trained", "after_lesion", "--epochs", "1") == 0
+        healthy, sham = (
+            get(str(tmp_path / "run" / name / "weights.safetensors")).module.state_dict()
+            for name in ("0-healthy", "1-sham")
+        )
+        changed = {name for name in healthy if not torch.equal(healthy[name], sham[name])}
+        assert changed and min(int(name.split(".")[1]) for name in changed) > 21  # conv4_3 is features.21
 
     def test_the_same_command_again_does_nothing_twice_and_gives_the_same_table(
         self, done: Path, tiny: str
