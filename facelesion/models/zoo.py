@@ -108,8 +108,8 @@ class CroppedPreprocessing:
         return functional.normalize(values, list(self.mean), list(self.std))
 
 
-def _builtin(seed: int) -> Subject:
-    return subject.from_file(store.weights_path("builtin.safetensors"), "builtin")
+def _carried(name: str) -> Callable[[int], Subject]:
+    return lambda seed: subject.from_file(store.weights_path(f"{name}.safetensors"), name)
 
 
 def _untrained(seed: int) -> Subject:
@@ -400,7 +400,7 @@ def _vgg_sites(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
 
 
 _BY_NAME: dict[str, Callable[[int], Subject]] = {
-    "builtin": _builtin,
+    "builtin": _carried("builtin"),
     "untrained": _untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _inceptionresnet_vggface2,

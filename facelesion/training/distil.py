@@ -90,6 +90,7 @@ class DistilConfig:
         start: a checkpoint of an earlier distillation of the same width to go on from (its averaged weights), with this
             config's schedule; from random weights when left out.
         weights: the file that is made; in the run's folder when left out.
+        kept: how its numbers are kept; `float16` makes half the file, and what is measured is what is kept.
         measure: afterwards, ask about LFW's test pairs and the objects kept for tests.
         recipe: names this kind of training.
     """
@@ -102,6 +103,7 @@ class DistilConfig:
     seed: int = 0
     start: str | None = None
     weights: str | None = None
+    kept: Literal["float32", "float16"] = "float32"
     measure: bool = True
     recipe: Literal["distil"] = "distil"
 
@@ -118,8 +120,8 @@ def distil(config: DistilConfig) -> Path:
     faces, held_out = hold_out(training, people, config.data.held_out_people, config.seed)
     views = _taught(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
     others = _others(faces, config.data)
-    kept = _taught(teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress)
-    data = DistillationData(views, others, HeldOut(kept, held_out.labels), config.schedule, config.seed)
+    validation = _taught(teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress)
+    data = DistillationData(views, others, HeldOut(validation, held_out.labels), config.schedule, config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         module = Distillation(config.width, EMBEDDING, config.schedule, data.classes, held_out.labels, SIZE)
@@ -127,6 +129,9 @@ def distil(config: DistilConfig) -> Path:
         _go_on_from(module, Path(config.start))
     fit(module, data, config.schedule.epochs, config.run, config.seed)
     plain, identity = module.average.folded()
+    kept = getattr(torch, config.kept)
+    for value in (*plain.parameters(), *identity.parameters()):
+        value.data = value.data.to(kept).float()
     tensors = {
         **plain.state_dict(),
         **{f"identity.{key}": value for key, value in identity.state_dict().items()},
@@ -145,7 +150,7 @@ def distil(config: DistilConfig) -> Path:
         reached = measure(subject, config.data)
         about |= {"reached": reached}
         (folder / "reached.json").write_text(json.dumps(reached, indent=2) + "\n", encoding="utf-8")
-    store.save_weights(target, tensors, about)
+    store.save_weights(target, {name: value.to(kept) for name, value in tensors.items()}, about)
     return target
 
 
