@@ -3,9 +3,10 @@
     python examples/other_models.py --lfw lfw-deepfunneled --protocols folder --weights mobilefacenet.pt \
         --landmarker face_landmarker.task --out other_models.png
 
-The left panel is verification by a trained recogniser (same person or two people, pairs of LFW's test part) against
-the dose of three kinds of damage. The right one needs no weights: how much of an untrained network's answer to those
-faces is left.
+Two panels are verification by a trained recogniser (same person or two people, pairs of LFW's test part) against the
+dose of three kinds of damage. Threshold and calibration come from the healthy network and pairs of the training part,
+and stay as they are under damage; the area under the ROC curve asks for no threshold. The last panel needs no weights:
+how much of an untrained network's answer to those faces is left.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,42 +46,50 @@ DOSES = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @torch.no_grad()
-def answers(model: nn.Module, images: Tensor, lesions: list[Lesion | None], batch: int = 16) -> list[Tensor]:
-    """What the network says under each lesion: all of them share each forward, row by row."""
-    calibration = calibrate(model, images[:64].split(batch), [each for each in lesions if each is not None])
+def answers(
+    model: nn.Module, images: Tensor, usual: Tensor, lesions: list[Lesion | None], batch: int = 16
+) -> list[Tensor]:
+    """What the network says under each lesion: all of them share each forward, row by row.
+
+    `usual` are the images by which the units' usual activations are known.
+    """
+    calibration = calibrate(model, usual.split(batch), [each for each in lesions if each is not None])
     found: list[list[Tensor]] = [[] for _ in lesions]
     for start in range(0, len(images), batch):
         part = images[start : start + batch]
         numbers = range(start, start + len(part))
         with lesioned(model, lesions, calibration=calibration, ids=numbers):
-            for kept, rows in zip(
-                found, model(part.repeat(len(lesions), 1, 1, 1)).chunk(len(lesions)), strict=True
-            ):
-                kept.append(rows)
+            rows = model(part.repeat(len(lesions), 1, 1, 1)).chunk(len(lesions))
+        for kept, each in zip(found, rows, strict=True):
+            kept.append(each)
     return [torch.cat(rows) for rows in found]
 
 
 def curves(
-    model: nn.Module, images: Tensor, kinds: dict[str, Dose], score: Callable[[Tensor, Tensor], float]
-) -> dict:
-    """Score against dose for each kind: `score(damaged, healthy)`."""
+    model: nn.Module,
+    images: Tensor,
+    usual: Tensor,
+    kinds: dict[str, Dose],
+    score: Callable[[Tensor, Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """Scores (doses, cases) for each kind: `score(damaged, healthy)` has one value for each case."""
     doses = [(name, dose) for name in kinds for dose in DOSES[1:]]
-    healthy, *damaged = answers(model, images, [None, *(kinds[name](dose) for name, dose in doses)])
+    healthy, *damaged = answers(model, images, usual, [None, *(kinds[name](dose) for name, dose in doses)])
     made = {name: [score(healthy, healthy)] for name in kinds}
     for (name, _), rows in zip(doses, damaged, strict=True):
         made[name].append(score(rows, healthy))
-    return made
+    return {name: torch.stack(scores) for name, scores in made.items()}
 
 
-def lfw_pairs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Aligned faces of LFW's test pairs (2, P, 3, 112, 112) in [0, 1], and who is the same person as whom (P,)."""
+def lfw_pairs(args: argparse.Namespace, part: Literal["train", "test"], count: int) -> tuple[Tensor, Tensor]:
+    """Aligned faces of LFW's pairs (2, P, 3, 112, 112) as MobileFaceNet wants them, and which are one person (P,)."""
     from facelesion.data import open_lfw, read_image
     from facelesion.faces.align import align
     from facelesion.faces.landmarks import choose, landmark_backend
 
     lfw = open_lfw(args.lfw, args.protocols)
-    asked = lfw.pairs("test")
-    asked = asked[: args.pairs // 2] + asked[-(args.pairs // 2) :]
+    asked = lfw.pairs(part)  # those of one person come first
+    asked = asked[: count // 2] + asked[-(count // 2) :]
     backend = landmark_backend("mediapipe", args.landmarker)
     crops: dict[str, Tensor | None] = {}
     for name in sorted({name for pair in asked for name in (pair.first, pair.second)}):
@@ -95,13 +105,26 @@ def lfw_pairs(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
         if first is not None and second is not None:
             sides.append((first, second))
             same.append(pair.same)
-    print(f"{len(sides)} of {len(asked)} pairs, {sum(same)} of them one person")
-    return torch.stack([torch.stack(side) for side in zip(*sides, strict=True)]), torch.tensor(same)
+    print(f"{part}: {len(sides)} of {len(asked)} pairs, {sum(same)} of them one person")
+    faces = torch.stack([torch.stack(side) for side in zip(*sides, strict=True)])
+    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (faces - mean) / deviation, torch.tensor(same)
 
 
-def best_accuracy(cosines: Tensor, same: Tensor) -> float:
-    """The share of pairs told rightly at the best threshold."""
-    return max(float(((cosines > limit) == same).float().mean()) for limit in cosines)
+def cosines(rows: Tensor) -> Tensor:
+    """How alike the two of each pair are: (2·P, D) to (P,)."""
+    return cosine_similarity(*rows.unflatten(0, (2, -1)))
+
+
+def interval(values: Tensor) -> list[Tensor]:
+    """Mean over the cases (doses, cases), and half the width of its 95 % interval."""
+    return [values.mean(1), 1.96 * values.std(1) / values.shape[1] ** 0.5]
+
+
+def area_of_pairs(same: Tensor, different: Tensor) -> Tensor:
+    """How often a pair of one person looks more alike than a pair of two: (doses, S), (doses, D) to (doses,)."""
+    gaps = same[:, :, None] - different[:, None]
+    return ((gaps > 0).float() + 0.5 * (gaps == 0).float()).mean((1, 2))
 
 
 def main() -> None:
@@ -124,43 +147,52 @@ def main() -> None:
 
     from facelesion.models import MobileFaceNet
 
-    faces, same = lfw_pairs(args)
-    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    images = (faces.flatten(0, 1) - mean) / deviation
+    known, known_same = lfw_pairs(args, "train", args.pairs // 2)
+    tested, same = lfw_pairs(args, "test", args.pairs)
+    usual, images = known.flatten(0, 1), tested.flatten(0, 1)
 
     recogniser = MobileFaceNet()
     recogniser.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
     recogniser.eval()
 
-    def accuracy(rows: Tensor, healthy: Tensor) -> float:
-        return best_accuracy(cosine_similarity(*rows.unflatten(0, (2, -1))), same)
+    with torch.no_grad():
+        alike = cosines(torch.cat([recogniser(part) for part in usual.split(64)]))
+    threshold = max(alike, key=lambda limit: float(((alike >= limit) == known_same).float().mean()))
 
-    def likeness(rows: Tensor, healthy: Tensor) -> float:
+    def likeness(rows: Tensor, healthy: Tensor) -> Tensor:
         centre = healthy.mean(0)
-        return float(cosine_similarity(rows - centre, healthy - centre).mean())
+        return cosine_similarity(rows - centre, healthy - centre)
 
-    verified = curves(recogniser, images, MOBILEFACENET, accuracy)
+    verified = curves(recogniser, images, usual[:64], MOBILEFACENET, lambda rows, healthy: cosines(rows))
     torch.manual_seed(0)
     some = images[:32]
     resnet = resnet18(weights=None).eval()
     vit = VisionTransformer(112, 16, num_layers=4, num_heads=12, hidden_dim=192, mlp_dim=768).eval()
     vit.heads = nn.Identity()
-    left = curves(resnet, some, RESNET, likeness) | curves(vit, some, VIT, likeness)
+    left = curves(resnet, some, usual[:32], RESNET, likeness) | curves(vit, some, usual[:32], VIT, likeness)
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-    for axis, made, title, label, chance in (
-        (axes[0], verified, f"MobileFaceNet, {len(same)} LFW pairs", "accuracy at the best threshold", 0.5),
-        (axes[1], left, "Untrained networks, 32 faces", "likeness to the healthy answer (cosine)", 0.0),
-    ):
+    accuracy = {name: interval(((values >= threshold) == same).float()) for name, values in verified.items()}
+    area = {name: [area_of_pairs(values[:, same], values[:, ~same])] for name, values in verified.items()}
+    panels = (
+        (accuracy, f"MobileFaceNet, {len(same)} LFW pairs", "share told rightly, threshold fixed", 0.5),
+        (area, f"MobileFaceNet, {len(same)} LFW pairs", "area under the ROC curve", 0.5),
+        (
+            {name: interval(values) for name, values in left.items()},
+            "Untrained networks, 32 faces",
+            "likeness to the healthy answer (cosine)",
+            0.0,
+        ),
+    )
+    figure, axes = pyplot.subplots(1, 3, figsize=(15, 4.2), constrained_layout=True)
+    for axis, (made, title, label, chance) in zip(axes, panels, strict=True):
         for (name, values), marker in zip(made.items(), "osD^", strict=False):
-            axis.plot(DOSES, values, marker=marker, label=name)
-            print(
-                f"{name}: "
-                + ", ".join(f"{dose:g}: {value:.3f}" for dose, value in zip(DOSES, values, strict=True))
-            )
+            axis.errorbar(DOSES, *values, marker=marker, capsize=3, label=name)
+            said = ", ".join(f"{dose:g}: {value:.3f}" for dose, value in zip(DOSES, values[0], strict=True))
+            print(f"{label}, {name}: {said}")
         axis.axhline(chance, color="grey", linestyle=":", linewidth=1)
         axis.set(title=title, xlabel="dose", ylabel=label)
-        axis.legend(fontsize=8)
+        axis.set_ylim(min(chance - 0.03, axis.get_ylim()[0] - 0.12))  # room for the legend below the curves
+        axis.legend(fontsize=8, loc="lower left", frameon=False)
     figure.savefig(args.out, dpi=150)
     print(args.out)
 

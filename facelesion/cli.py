@@ -24,6 +24,8 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
+  facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
+  facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
   python -m facelesion.train --config FILE.yaml    train a network
 
@@ -124,7 +126,7 @@ def _spelled_out(target: Callable[..., Any], words: list[str]) -> list[str]:
     }
     switches |= {f"--{name}" for name, p in parameters.items() if isinstance(p.default, bool)}
     spelled: list[str] = []
-    for word, after in zip(words, [*words[1:], "--"], strict=True):
+    for word, after in zip(words, [*words, "--"][1:], strict=True):
         spelled.append(word)
         if word in switches and after.startswith("--"):
             spelled.append("true")
@@ -235,19 +237,111 @@ def _faces(argv: list[str]) -> None:
 
 
 def _weights(argv: list[str]) -> None:
-    def convert(file: str, to: str) -> None:
+    def convert(
+        file: str,
+        to: str,
+        top: bool = False,
+        names: str | None = None,
+        colours: Literal["fold", "keep"] = "fold",
+        known_as: Literal["vgg-face"] | None = None,
+        source_colours: Literal["RGB", "BGR"] | None = None,
+    ) -> None:
         """Convert published weights of VGG-Face into a safetensors file that facelesion loads.
 
         Args:
-            file: keras-vggface's .h5, MatConvNet's .mat, or a PyTorch state dict (.pth, .pt).
+            file: Keras' .h5 or .keras, MatConvNet's .mat, Torch7's .t7, or a PyTorch state dict (.pth, .pt).
             to: the .safetensors file to write.
+            top: take the fully connected layers too; the representation is then fc7.
+            names: a text file with the names of fc8's units, one a line.
+            colours: fold BGR into the first layer, or keep it and turn the pictures round.
+            known_as: vgg-face says whose weights they are where the file cannot show it.
+            source_colours: the order the source wants, where it is known better than from the format.
         """
         from facelesion.models.convert import convert
 
-        about = convert(file, to)
-        print(f"{to}: converted from {about['converted_from']} ({about['source_colour_order']}), takes RGB")
+        about = convert(file, to, top, names, colours, known_as, source_colours)
+        parts = "fc7 is the representation" if top else "convolutions only"
+        print(
+            f"{to}: converted from {about['converted_from']} ({about['source_colour_order']}), "
+            f"takes {about['colour_order']}, {parts}"
+        )
 
-    actions = {"convert": convert}
+    def verify(
+        file: str,
+        photograph: str | None = None,
+        landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
+        model: str | None = None,
+    ) -> None:
+        """Check a converted file: its layers, its statistics and, with a photograph of a face, the notebook's units.
+
+        Args:
+            file: the .safetensors file.
+            photograph: a picture of one face, cut as widely as Labeled Faces in the Wild cuts them.
+            landmarks: what finds the face's features.
+            model: the backend's model file, such as face_landmarker.task.
+        """
+        from facelesion.faces.alone import features_alone
+        from facelesion.models.verify import FEATURES, verify
+
+        shown = None
+        if photograph is not None:
+            shown = features_alone(photograph, FEATURES, landmarks=landmarks, model=model)
+        result = verify(file, shown)
+        print(result)
+        result.demand()
+
+    def listing() -> None:
+        """List the weights that facelesion knows of: name, state, size, licence."""
+        from facelesion.models import registry
+
+        for entry in registry.entries().values():
+            found = entry.find()
+            size = entry.size if found is None else found.stat().st_size
+            shown = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
+            print(f"{entry.name:<26}{entry.state():<18}{shown:>13}  {entry.licence}")
+
+    def fetch(name: str, to: str | None = None) -> None:
+        """Fetch weights, and check that they are what they should be.
+
+        Args:
+            name: as `facelesion weights list` names them.
+            to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
+        """
+        from facelesion.models import registry, store
+
+        entry = registry.entry(name)
+        file = registry.fetch(name, to)
+        print(file)
+        if entry.checksum is None and (noted := registry.recorded(file)) is not None:
+            print(f"unchecked: nobody published its hash; held to {noted} from now on", file=sys.stderr)
+        if entry.convert:
+            if entry.convert != entry.file:
+                print(f"unpack it: tar -xzf {file} -C {file.parent}", file=sys.stderr)
+            place = store.weights_folder() / "vgg_face.safetensors"
+            print(
+                f"then: facelesion weights convert {file.parent / entry.convert} --to {place}",
+                file=sys.stderr,
+            )
+        elif file.parent not in store.weights_folders():
+            print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
+
+    def path(name: str) -> None:
+        """Tell where weights are, or what to put where.
+
+        Args:
+            name: as `facelesion weights list` names them.
+        """
+        from facelesion.models import registry
+
+        print(registry.path(name))
+
+    actions: dict[str, Callable[..., None]] = {
+        "convert": convert,
+        "verify": verify,
+        "list": listing,
+        "fetch": fetch,
+        "path": path,
+    }
     if not argv or argv[0] not in actions:
         raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
     action = actions[argv[0]]
@@ -263,9 +357,9 @@ def _sites(argv: list[str]) -> None:
         """
         from facelesion.lesions import aliases
         from facelesion.lesions import sites as list_sites
-        from facelesion.models import load
+        from facelesion.models import get
 
-        module = load(model).module
+        module = get(model).module
         names = {path: alias for alias, path in aliases(module).items()}
         for path in list_sites(module):
             print(f"{path}  {names[path]}" if path in names else path)

@@ -38,7 +38,7 @@ from facelesion.lesions import (
     lesioned,
 )
 from facelesion.materials import DataConfig, Materials, gather
-from facelesion.models import Subject, load
+from facelesion.models import Subject, get
 from facelesion.sweep import sweep
 from facelesion.tasks import Detection, Identification, Objects, Task, Verification
 
@@ -176,7 +176,7 @@ def run_study(config: StudyConfig, command: str = "") -> Path:
     from facelesion import report
 
     clock = _Clock()
-    subject = load(config.model)
+    subject = get(config.model)
     lesions = conditions(config)
     for condition in lesions[1:]:
         lesion_sites(

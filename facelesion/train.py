@@ -16,6 +16,7 @@ python -m facelesion.train --config FILE.yaml [--key value ...]
 The config's `recipe` says what is trained:
   distil     a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)
   classify   a network and a readout learn "face or not" or who it is, healthy or damaged (configs/notebook/*.yaml)
+  recovery   injuries one after the other, with retraining after each (configs/train/recovery.yaml)
 
 `python -m facelesion.train --recipe NAME --help` lists a recipe's settings. What follows on the command line goes over
 the config. A run that was stopped goes on with `--run.resume true`.
@@ -46,7 +47,11 @@ def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
         from facelesion.training.classify import ClassifyConfig, classify
 
         return ClassifyConfig, classify
-    raise FacelesionError(f"no recipe is called {name!r}: take distil or classify")
+    if name == "recovery":
+        from facelesion.training.recovery import RecoveryConfig, recovery
+
+        return RecoveryConfig, recovery
+    raise FacelesionError(f"no recipe is called {name!r}: take distil, classify or recovery")
 
 
 def _named_recipe(words: list[str]) -> str:

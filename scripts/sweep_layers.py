@@ -12,7 +12,7 @@ import torch
 
 from facelesion.data.facespace import FaceSpace
 from facelesion.lesions import Ablate
-from facelesion.models import load
+from facelesion.models import get
 from facelesion.sweep import make_plan, sweep
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--doses", type=float, nargs="+", default=[0.1, 0.2, 0.4])
     given = parser.parse_args()
 
-    subject = load(given.model)
+    subject = get(given.model)
     faces = FaceSpace.load().draw(given.people, 3, 0)
     images = subject.preprocess(faces.images)
 

@@ -11,7 +11,7 @@ import argparse
 import torch
 
 from facelesion.data.facespace import FaceSpace
-from facelesion.models import load
+from facelesion.models import get
 from facelesion.sweep import agreement, effects, first_order
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=10)
     given = parser.parse_args()
 
-    subject = load(given.model)
+    subject = get(given.model)
     faces = FaceSpace.load().draw(given.people, 4, 0)
     images = subject.preprocess(faces.images)
     people = sorted(set(faces.labels))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -27,3 +31,86 @@ def lfw(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "facelesion" / "tests" / "lfw"
     cache.parent.mkdir(parents=True, exist_ok=True)
     return unpack(shared / "data" / "lfw-deepfunneled.tgz", cache) / "lfw-deepfunneled"
+
+
+class Web:
+    """A server on this machine that does what a test tells it to.
+
+    `answers` says what a path does with a request; `asked` keeps the requests, each a path and its headers.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                web.asked.append((self.path, dict(self.headers)))
+                web.answers.get(self.path, lambda handler: handler.send_error(404))(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def file(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        etag: str | None = '"one"',
+        cuts: tuple[int, ...] = (),
+        ranges: bool = True,
+        length: int | None = None,
+    ) -> None:
+        """Serve a file: cut off after so many bytes in turn, with or without Range, saying another length."""
+        left = list(cuts)
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+            same = handler.headers.get("If-Range") in (None, etag)
+            start = int(asked[1]) if asked and ranges and same else 0
+            if start >= len(content) > 0:
+                handler.send_response(416)
+                handler.send_header("Content-Range", f"bytes */{len(content)}")
+                handler.send_header("Content-Length", "0")
+                handler.end_headers()
+                return
+            handler.send_response(206 if start else 200)
+            if start:
+                handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if etag:
+                handler.send_header("ETag", etag)
+            handler.send_header("Content-Length", str((length or len(content)) - start))
+            handler.end_headers()
+            end = start + left.pop(0) if left else len(content)
+            handler.wfile.write(content[start:end])
+
+        self.answers[path] = answer
+
+    def redirect(self, path: str, to: str) -> None:
+        """Send whoever asks for a path elsewhere."""
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(302)
+            handler.send_header("Location", to)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        self.answers[path] = answer
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A server on this machine; nothing goes through a proxy, and nobody waits before asking again."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr("facelesion.fetching.PAUSE", 0.0)
+    served = Web()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()

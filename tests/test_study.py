@@ -148,10 +148,10 @@ def test_too_few_people_are_refused():
 def test_the_builtin_network_does_every_task_well_before_it_is_damaged():
     """The default study's own pictures: what is to be lost must first be there."""
     from facelesion.cli import read_arguments
-    from facelesion.models import load
+    from facelesion.models import get
 
     config = StudyConfig(**read_arguments(StudyConfig, ["default"], "study", config=True))
-    subject = load("builtin")
+    subject = get("builtin")
     bench = study._Bench.build(subject, gather(config.data, config.seed, subject.size), config)
     (representation,) = bench.represent_all(study.Stimulus.from_dict("intact"), conditions(config)[:1])
     scores = {(task.name, s.metric): s.value for task in bench.tasks for s in task.score(representation)}

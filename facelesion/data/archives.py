@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import json
 import lzma
-import os
 import shutil
 import stat
 import tarfile
@@ -20,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from facelesion.errors import FacelesionError
+from facelesion.fetching import file_hash
 
 MAX_BYTES = 8_000_000_000
 MAX_FILES = 1_000_000
@@ -110,22 +109,8 @@ def is_archive(path: str | Path) -> bool:
         return False
 
 
-def cache_folder() -> Path:
-    """Where unpacked and downloaded data sets are kept: $FACELESION_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("FACELESION_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facelesion"
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _origin(archive: Path) -> dict[str, Any]:
-    return {"sha256": file_sha256(archive), "bytes": archive.stat().st_size}
+    return {"sha256": file_hash(archive), "bytes": archive.stat().st_size}
 
 
 def _already(target: Path, origin: dict[str, Any]) -> bool:

@@ -7,16 +7,17 @@ which pairs are asked about. View 1 (`peopleDevTrain` ... `pairsDevTest`) is for
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from facelesion.data.archives import cache_folder, file_sha256, is_archive, unpack
+from facelesion.data.archives import is_archive, unpack
 from facelesion.data.listing import Listing, list_folder
 from facelesion.data.pairs import NamedPair
 from facelesion.errors import FacelesionError
+from facelesion.fetching import cache_folder, fetch, file_hash
 
 Part = Literal["train", "test"]
 
@@ -154,7 +155,7 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
             raise FacelesionError(
                 f"{root}: neither a folder nor a tar or zip archive: give LFW's folder of people"
             )
-        root = unpack(root, cache_folder() / f"lfw-{file_sha256(root)[:12]}")
+        root = unpack(root, cache_folder() / f"lfw-{file_hash(root)[:12]}")
         places.append(root)
     root = _folder_of_people(root)
     places += [root, root.parent]
@@ -191,12 +192,10 @@ def download_lfw(
         raise FacelesionError(f"LFW has no variant {variant!r}: take one of {', '.join(_ARCHIVES)}")
     folder = Path(folder) if folder is not None else cache_folder() / "lfw"
     name, address, known = _ARCHIVES[variant]
-    archive = _fetch(address, known, name, folder)
+    archive = fetch(address, folder / name, checksum=known, advice=f"give the path of a {name} you have")
     for protocol, (where, hashed) in _PROTOCOLS.items():
-        try:
-            _fetch(where, hashed, protocol, folder)
-        except FacelesionError:
-            continue
+        with contextlib.suppress(FacelesionError):
+            fetch(where, folder / protocol, checksum=hashed)
     return open_lfw(unpack(archive, folder / Path(name).stem), folder)
 
 
@@ -269,18 +268,3 @@ def _folder_of_people(root: Path) -> Path:
             if any(entry.is_dir() for entry in inside[0].iterdir()):
                 root = inside[0]
     return root
-
-
-def _fetch(address: str, known_hash: str, name: str, folder: Path) -> Path:
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        return Path(
-            pooch.retrieve(address, known_hash, fname=name, path=folder, progressbar=sys.stderr.isatty())
-        )
-    except Exception as error:  # requests, sockets and pooch each have errors of their own
-        reason = " ".join(str(error).split())[:200]
-        raise FacelesionError(
-            f"{address} cannot be had ({type(error).__name__}: {reason}): give the path of a {name} you have"
-        ) from None

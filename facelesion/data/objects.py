@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facelesion.data.archives import cache_folder, file_sha256, is_archive, unpack
+from facelesion.data.archives import is_archive, unpack
 from facelesion.data.images import centre_crop, read_image
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.listing import list_folder
 from facelesion.data.shapes import MAKERS, Shape
 from facelesion.errors import FacelesionError
+from facelesion.fetching import cache_folder, file_hash
 
 CATEGORIES = tuple(MAKERS)
 TEXTURE, PHASE, TILES = "texture", "phase-scrambled face", "tile-scrambled face"
@@ -172,7 +173,7 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
     """
     root = Path(root)
     if root.is_file() and is_archive(root):
-        root = unpack(root, cache_folder() / f"objects-{file_sha256(root)[:12]}")
+        root = unpack(root, cache_folder() / f"objects-{file_hash(root)[:12]}")
     if root.is_dir():
         inside = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
         if len(inside) == 1 and inside[0].is_dir() and any(entry.is_dir() for entry in inside[0].iterdir()):

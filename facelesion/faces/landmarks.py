@@ -34,8 +34,6 @@ Points = npt.NDArray[np.float32]
 Window = tuple[int, int, int, int]  # top, left, bottom, right in pixels
 
 MODEL_NAME = "face_landmarker.task"
-MODEL_ADDRESS = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 _MOST_FACES = 10
 _SMALL = 0.25  # of a picture's longer side: a mesh of less extent is looked at again from nearer
@@ -335,8 +333,8 @@ BACKENDS: dict[str, Any] = {"mediapipe": MediaPipe, "dlib": Dlib, "mtcnn": MTCNN
 def mediapipe_model(path: str | Path | None = None) -> Path:
     """Find MediaPipe's model, or fetch it once.
 
-    Looked for: the given path (the file, or a folder that holds it); the folder that FACELESION_WEIGHTS names; the
-    user's cache folder. Where there is a network, it is then downloaded into the cache and its hash is checked.
+    Looked for: the given path (the file, or a folder that holds it); then among the weights (the folder that
+    FACELESION_WEIGHTS names, the user's cache folder). Else it is fetched there, and its hash is checked.
     """
     if path is not None:
         given = Path(path)
@@ -344,27 +342,9 @@ def mediapipe_model(path: str | Path | None = None) -> Path:
         if not given.is_file():
             raise FacelesionError(f"no model at {given}: give the path of {MODEL_NAME}")
         return given
-    import pooch
+    from facelesion.models import registry
 
-    cache = Path(pooch.os_cache("facelesion"))
-    folders = [Path(os.environ["FACELESION_WEIGHTS"])] if os.environ.get("FACELESION_WEIGHTS") else []
-    for folder in (*folders, cache):
-        if (folder / MODEL_NAME).is_file():
-            return folder / MODEL_NAME
-    try:
-        logger = pooch.get_logger()
-        level = logger.level
-        logger.setLevel("ERROR")
-        try:
-            got = pooch.retrieve(MODEL_ADDRESS, f"sha256:{MODEL_SHA256}", fname=MODEL_NAME, path=cache)
-        finally:
-            logger.setLevel(level)
-        return Path(got)
-    except Exception as error:  # no network, a proxy's page, a changed file: each has an exception of its own
-        raise FacelesionError(
-            f"MediaPipe's model is neither here nor to be had ({type(error).__name__}): get {MODEL_ADDRESS} and "
-            f"put it at {cache / MODEL_NAME}, or name the file (--model)"
-        ) from None
+    return registry.path_or_fetch("face_landmarker", "or name the file (--model)")
 
 
 def _dlib_model(path: str | Path | None) -> Path:

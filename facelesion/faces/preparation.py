@@ -36,13 +36,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facelesion.data.archives import cache_folder
 from facelesion.data.images import read_image
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.listing import Listing, list_folder, list_table
 from facelesion.errors import FacelesionError
 from facelesion.faces.align import align, five_points, similarity, template
 from facelesion.faces.landmarks import Backend, choose, landmark_backend
+from facelesion.fetching import cache_folder
 
 FORMAT = 1
 MESH_POINTS = 478

@@ -31,7 +31,8 @@ class LesionCallback(Callback):
     """Damages a network while it is trained.
 
     From epoch `from_epoch` until `to_epoch` begins, the lesion acts on every training batch, and on the validation
-    batches between them as well. Every epoch draws other noise. The damage is gone when training ends or fails.
+    batches between them as well. Every epoch draws other noise, and so
+    does every process of a training on several. The damage is gone when training ends or fails.
 
     Args:
         lesion: a lesion, or a function from the epoch's number to a lesion or None: damage that grows or heals.
@@ -69,8 +70,9 @@ class LesionCallback(Callback):
         lesion = self.at(trainer.current_epoch)
         if lesion is not None:
             model: nn.Module = pl_module if self.on is None else pl_module.get_submodule(self.on)
-            # One seed an epoch: image numbers begin again, the noise must not.
+            # One seed for each epoch and process: image numbers begin again there, the noise must not.
             seed = self.seed * 1_000_003 + trainer.current_epoch
+            seed = seed * trainer.world_size + trainer.global_rank
             self._damage.enter_context(lesioned(model, lesion, seed=seed, calibration=self.calibration))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

@@ -231,6 +231,8 @@ class Damage:
         return output
 
     def _damage(self, steps: list[Step], call: int, y: Tensor, axis: int, batch: int) -> Tensor:
+        last = torch.channels_last
+        keep_last = y.ndim == 4 and not y.is_contiguous() and y.is_contiguous(memory_format=last)
         for step in steps:
             if step.site.call not in (None, call):
                 continue
@@ -242,7 +244,8 @@ class Damage:
             if key not in step.fitted:
                 step.fitted[key] = Fitted(step.entries, z, call, self.blocks, self.seed, self.calibration)
             y = step.fitted[key].damage(z, ids).flatten(0, 1).movedim((0, 1), (batch, axis))
-        return y
+        # Without its layout, every later convolution would be slower.
+        return y.contiguous(memory_format=last) if keep_last else y
 
     def _ids(self, site: Site, rows: int) -> Tensor:
         images, rest = divmod(rows, self.blocks)

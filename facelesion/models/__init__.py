@@ -2,7 +2,8 @@
 
 from facelesion.models.mobilefacenet import MobileFaceNet
 from facelesion.models.store import weights_path
-from facelesion.models.subject import Subject, load
+from facelesion.models.subject import Subject
 from facelesion.models.vgg import VGGFace, site_aliases, vgg_face
+from facelesion.models.zoo import get, names
 
-__all__ = ["MobileFaceNet", "Subject", "VGGFace", "load", "site_aliases", "vgg_face", "weights_path"]
+__all__ = ["MobileFaceNet", "Subject", "VGGFace", "get", "names", "site_aliases", "vgg_face", "weights_path"]

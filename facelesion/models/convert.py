@@ -1,192 +1,170 @@
-"""VGG-Face's published weights, in the formats they went round in, as one safetensors file of `VGGFace`.
+"""VGG-Face's published weights, in the formats they went round in, as one safetensors file that `load` reads.
 
-Only the convolutions are taken: the study's network ends in an average over the last map (as the notebook's does), and
-fully connected layers do not fit behind it. What differs between the formats is settled once, here: the order of a
-kernel's axes, and the order of the colours, which is folded into the first convolution so that every converted network
-takes RGB. Files are read as numbers; no code in them is run.
+What differs between the formats is settled by their readers (`models/formats`): the order of a kernel's axes, how the
+last map was flattened for fc6, and which order of colours the first layer wants. The last is folded into the first
+convolution, so that the converted network takes RGB, or kept and left to the preprocessing. Files are read as numbers;
+no code in them is run.
 """
 
 from __future__ import annotations
 
-import pickle
-import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import nn
 
 from facelesion.errors import FacelesionError
 from facelesion.models import store
-from facelesion.models.vgg import BLOCKS, VGGFace
+from facelesion.models.formats import (
+    NAMES,
+    PUBLISHED,
+    Found,
+    Layout,
+    read_keras,
+    read_matconvnet,
+    read_pytorch,
+    read_torch7,
+)
+from facelesion.models.formats.pytorch import TORCHVISION
+from facelesion.models.formats.refusals import exchanged, imagenet
+
+__all__ = ["NAMES", "VGG_FACE_MEAN", "Layout", "convert"]
 
 # Mean of VGG-Face's training pictures, RGB, 0 to 255 (Parkhi et al. 2015).
 VGG_FACE_MEAN = (129.1863, 104.7624, 93.5940)
-SIZE = 224
 
-# One convolution: its kernel (out, in, rows, columns) and bias (out,).
-Layers = dict[str, tuple[torch.Tensor, torch.Tensor]]
-NAMES = tuple(f"conv{block}_{n}" for block, (count, _) in enumerate(BLOCKS, 1) for n in range(1, count + 1))
+_READERS = {
+    ".h5": read_keras,
+    ".hdf5": read_keras,
+    ".keras": read_keras,
+    ".mat": read_matconvnet,
+    ".t7": read_torch7,
+    ".pth": read_pytorch,
+    ".pt": read_pytorch,
+}
 
 
-def convert(source: str | Path, target: str | Path) -> dict[str, Any]:
+def convert(
+    source: str | Path,
+    target: str | Path,
+    top: bool = False,
+    names: str | Path | None = None,
+    colours: Literal["fold", "keep"] = "fold",
+    known_as: Literal["vgg-face"] | None = None,
+    source_colours: Literal["RGB", "BGR"] | None = None,
+    layout: Layout = PUBLISHED,
+) -> dict[str, Any]:
     """Convert a file of VGG-Face weights.
 
     Args:
         source: one of
 
-            - keras-vggface's HDF5, with top or without (`.h5`; needs h5py),
+            - Keras' HDF5 or `.keras`: keras-vggface's, with top or without, the notebook's trained model, deepface's,
             - MatConvNet's `vgg_face.mat`,
-            - the PyTorch state dict ported from it (`vgg_face_dag.pth`: `conv1_1.weight`),
-            - the PyTorch state dict ported from Torch7 (`vgg_face_weights.pth`: `conv_1_1.weight`, takes BGR),
-            - a state dict with torchvision's names (`features.0.weight`), taken as VGG-Face's in RGB.
-        target: the safetensors file to write; `facelesion.models.load` reads it.
+            - Torch7's `VGG_FACE.t7`,
+            - the PyTorch state dict ported from MatConvNet (`vgg_face_dag.pth`: `conv1_1.weight`),
+            - the PyTorch state dict ported from Torch7 (`vgg_face_weights.pth`: `conv_1_1.weight`),
+            - a state dict with torchvision's names (`features.0.weight`).
+        target: the safetensors file to write; `facelesion.models.get` reads it.
+        top: take fc6, fc7 and fc8 as well: the published network, whose representation is fc7 (4,096 numbers). Without
+            it the convolutions alone, and the representation is the average of the last map (512), as in the notebook.
+        names: with `top`, a text file with one person's name a line, in the order of fc8's units. A MATLAB file brings
+            its own.
+        colours: where the source wants BGR, "fold" turns the first kernel round, so that the network takes RGB; "keep"
+            leaves it as it is, and the preprocessing turns the picture round.
+        known_as: "vgg-face" says whose weights they are where the file cannot show it: without VGG-Face's layer names
+            and without its 2,622 outputs.
+        source_colours: the order that the source wants, where it is known better than from the format.
+        layout: shapes to ask for; anything but the published network's is for narrower siblings.
 
     Returns:
-        The note that the file carries: format, colour order of the source, mean, size.
+        The note that the file carries: format, colour order of source and result, mean, size, names of the people.
 
     Raises:
-        FacelesionError: an unknown format, a layer that is missing, of another shape or no number, or an ImageNet
-            network by its layers' names. Nothing is written then.
+        FacelesionError: an unknown format; a file cut short; a layer that is missing, of another shape, no number or
+            out of order; ImageNet's weights, or such as cannot be told from them. Nothing is written then.
     """
     source = Path(source)
     if not source.is_file():
         raise FacelesionError(f"{source}: no such file: give VGG-Face's weights")
-    reader = {".h5": _keras, ".hdf5": _keras, ".mat": _matconvnet, ".pth": _pytorch, ".pt": _pytorch}.get(
-        source.suffix.lower()
-    )
+    reader = _READERS.get(source.suffix.lower())
     if reader is None:
         raise FacelesionError(
-            f"{source}: unknown kind of weights {source.suffix!r}: give .h5, .hdf5, .mat, .pth or .pt"
+            f"{source}: unknown kind of weights {source.suffix!r}: give {', '.join(_READERS)}"
         )
-    layers, format_, colours = reader(source)
-    tensors = _as_state_dict(layers, colours, source)
-    store.fit(VGGFace(outputs=None), tensors, str(source))
-    about = {
-        "architecture": "VGGFace", "width": 1.0, "size": SIZE, "colour_order": "RGB",
+    if names is not None and not top:
+        raise FacelesionError(f"{names}: names belong to the last layer: say --top too")
+    people = _people(Path(names), layout.people) if names is not None else ()
+    found = reader(source, layout, top)
+    _refuse(found, source, layout, top, known_as)
+    wanted = source_colours or found.colours
+    tensors = _state_dict(found, turn=wanted == "BGR" and colours == "fold")
+    about: dict[str, Any] = {
+        "architecture": "PublishedVGGFace" if top else "VGGFace", "width": layout.width, "size": layout.size,
+        "colour_order": "RGB" if colours == "fold" else wanted,
         "mean": [value / 255 for value in VGG_FACE_MEAN], "std": [1 / 255] * 3,
-        "converted_from": format_, "source_colour_order": colours,
+        "converted_from": found.format, "source_colour_order": wanted,
         "trained_on": "VGG Face data set, 2,622 people (Parkhi et al. 2015); non-commercial use",
     }  # fmt: skip
+    if top:
+        about["hidden"] = layout.hidden
+        own = found.people if len(found.people) == layout.people else ()
+        if people or own:
+            about["names"] = list(people or own)
     store.save_weights(target, tensors, about)
     return about
 
 
-def _as_state_dict(layers: Layers, colours: str, source: Path) -> dict[str, torch.Tensor]:
-    missing = [name for name in NAMES if name not in layers]
-    if missing:
+def _refuse(found: Found, source: Path, layout: Layout, top: bool, known_as: str | None) -> None:
+    wanted = layout.shapes(top)
+    missing = [name for name in wanted if name not in found.layers]
+    if missing and missing[0] in NAMES:
         raise FacelesionError(
             f"{source}: {len(missing)} of 13 convolutions are missing, {missing[0]} first: take a whole VGG-Face file"
         )
-    positions = [i for i, layer in enumerate(VGGFace(width=1 / 64).features) if isinstance(layer, nn.Conv2d)]
+    reason = imagenet(found.layers["conv1_1"][1], found.outputs)
+    if reason:
+        raise FacelesionError(f"{source}: these are ImageNet's weights, not VGG-Face's: {reason}")
+    if missing:
+        raise FacelesionError(
+            f"{source}: {missing[0]} is missing: take a file with its top, or convert without --top"
+        )
+    for name, parts in found.layers.items():
+        if not all(bool(torch.isfinite(part).all()) for part in parts):
+            raise FacelesionError(f"{source}: {name} holds values that are no numbers: get the file again")
+    reason = exchanged({name: found.layers[name][0] for name in NAMES})
+    if reason:
+        raise FacelesionError(
+            f"{source}: its layers are in the wrong order: {reason}: take the original file"
+        )
+    if not found.named and found.outputs != layout.people and known_as is None:
+        raise FacelesionError(
+            f"{source}: neither the layers' names nor {layout.people} outputs show that this is VGG-Face and not "
+            "another VGG16: where you know that it is, say --known_as vgg-face"
+        )
+
+
+def _state_dict(found: Found, turn: bool) -> dict[str, torch.Tensor]:
+    """Tensors with the names of `VGGFace` or `PublishedVGGFace`; fc8 becomes the trained readout, `head`."""
     tensors = {}
-    for position, name in zip(positions, NAMES, strict=True):
-        kernel, bias = layers[name]
-        if name == "conv1_1" and colours == "BGR":
+    for name in list(found.layers):
+        kernel, bias = found.layers.pop(name)
+        if name == "conv1_1" and turn:
             kernel = kernel.flip(1)
-        tensors[f"features.{position}.weight"] = kernel.float().contiguous()
-        tensors[f"features.{position}.bias"] = bias.float().contiguous()
+        module = "head" if name == "fc8" else TORCHVISION[name]
+        tensors[f"{module}.weight"] = (kernel if name in NAMES else kernel.flatten(1)).contiguous()
+        tensors[f"{module}.bias"] = bias
     return tensors
 
 
-def _from_rows_first(kernel: np.ndarray, bias: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """A kernel as (rows, columns, in, out), as Keras and MatConvNet keep it."""
-    return torch.from_numpy(np.ascontiguousarray(np.transpose(kernel, (3, 2, 0, 1)))), torch.from_numpy(
-        np.ascontiguousarray(bias).reshape(-1)
-    )
-
-
-def _keras(source: Path) -> tuple[Layers, str, str]:
+def _people(path: Path, count: int) -> tuple[str, ...]:
     try:
-        import h5py
-    except ModuleNotFoundError:
-        raise FacelesionError(f"{source}: reading HDF5 needs h5py: pip install h5py") from None
-    arrays: dict[str, list[np.ndarray]] = {}
-
-    def visit(path: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if re.search(r"block\d_conv\d", path):
-            raise FacelesionError(
-                f"{source}: these are ImageNet's layers (block1_conv1 ...), not VGG-Face's (conv1_1 ...): "
-                "take keras-vggface's file"
-            )
-        name = next((part for part in path.split("/") if part in NAMES), None)
-        if name is not None:
-            arrays.setdefault(name, []).append(np.asarray(item))
-
-    try:
-        with h5py.File(source) as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise FacelesionError(f"{source}: not a whole HDF5 file ({error}): get it again") from None
-    layers: Layers = {}
-    for name, found in arrays.items():
-        by_axes = {array.ndim: array for array in found}
-        if sorted(by_axes) != [1, 4] or len(found) != 2:
-            raise FacelesionError(
-                f"{source}: {name} is not one kernel and one bias: take keras-vggface's file"
-            )
-        layers[name] = _from_rows_first(by_axes[4], by_axes[1])
-    # keras-vggface turns RGB into BGR before the first layer.
-    return layers, "keras-vggface HDF5", "BGR"
-
-
-def _matconvnet(source: Path) -> tuple[Layers, str, str]:
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(source, squeeze_me=True, struct_as_record=False)
-    except Exception as error:  # scipy raises many kinds on damaged files
-        reason = " ".join(str(error).split())
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FacelesionError(f"{path}: names that cannot be read ({error}): give a text file") from None
+    people = tuple(line.strip() for line in lines if line.strip())
+    if len(people) != count:
         raise FacelesionError(
-            f"{source}: not a MATLAB file that can be read ({reason}): get it again"
-        ) from None
-    holder = content.get("net", None)
-    found = content.get("layers", getattr(holder, "layers", None))
-    if found is None:
-        raise FacelesionError(f"{source}: holds no `layers`: take MatConvNet's vgg_face.mat")
-    layers: Layers = {}
-    for layer in np.atleast_1d(found):
-        name = getattr(layer, "name", None)
-        if name in NAMES:
-            kernel, bias = getattr(layer, "weights", None), None
-            if kernel is not None:
-                kernel, bias = kernel
-            else:  # files older than 2015
-                kernel, bias = layer.filters, layer.biases
-            layers[str(name)] = _from_rows_first(np.asarray(kernel), np.asarray(bias))
-    return layers, "MatConvNet", "RGB"
-
-
-def _pytorch(source: Path) -> tuple[Layers, str, str]:
-    try:
-        tensors = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise FacelesionError(f"{source}: not a plain state dict ({reason}): get it again") from None
-    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
-        tensors = tensors["state_dict"]
-    if not isinstance(tensors, dict):
-        raise FacelesionError(f"{source}: holds no state dict: save the network's state_dict()")
-    positions = [i for i, layer in enumerate(VGGFace(width=1 / 64).features) if isinstance(layer, nn.Conv2d)]
-    torchvision = dict(zip(NAMES, positions, strict=True))
-    namings: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-        ("PyTorch state dict ported from MatConvNet", "RGB", lambda name: name),
-        ("PyTorch state dict ported from Torch7", "BGR", lambda name: name.replace("conv", "conv_")),
-        ("PyTorch state dict with torchvision's names", "RGB", lambda name: f"features.{torchvision[name]}"),
-    )
-    for format_, colours, key in namings:
-        if f"{key('conv1_1')}.weight" in tensors:
-            layers = {
-                name: (tensors[f"{key(name)}.weight"], tensors[f"{key(name)}.bias"])
-                for name in NAMES
-                if f"{key(name)}.weight" in tensors and f"{key(name)}.bias" in tensors
-            }
-            return layers, format_, colours
-    raise FacelesionError(
-        f"{source}: none of the known names (conv1_1.weight, conv_1_1.weight, features.0.weight) is in it: "
-        "take one of VGG-Face's PyTorch files"
-    )
+            f"{path}: {len(people)} names, not {count}: one name a line, in the order of fc8's units"
+        )
+    return people

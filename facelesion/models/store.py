@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,25 @@ from typing import Any
 import torch
 
 from facelesion.errors import FacelesionError
+from facelesion.fetching import cache_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def weights_folders() -> tuple[Path, ...]:
-    """Folders searched for weights, in order: $FACELESION_WEIGHTS, what the package brings, the project's own."""
+# What the installed package brings, and the same in the project's own folder.
+CARRIED = (_PACKAGE / "_weights", _PACKAGE.parent / "weights")
+
+
+def weights_folder() -> Path:
+    """Where weights are put that are fetched or converted: $FACELESION_WEIGHTS, else in the cache folder."""
     chosen = os.environ.get("FACELESION_WEIGHTS")
-    return (
-        *([Path(chosen)] if chosen else []),
-        _PACKAGE / "_weights",
-        _PACKAGE.parent / "weights",
-    )
+    return Path(chosen) if chosen else cache_folder() / "weights"
+
+
+def weights_folders() -> tuple[Path, ...]:
+    """Folders searched for weights, in order: $FACELESION_WEIGHTS, what the package brings, the cache folder."""
+    fetched = cache_folder() / "weights"
+    return tuple(dict.fromkeys((weights_folder(), *CARRIED, fetched)))
 
 
 def weights_path(name: str) -> Path:
@@ -32,14 +40,37 @@ def weights_path(name: str) -> Path:
     Raises:
         FacelesionError: it is in none of the folders.
     """
-    folders = weights_folders()
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise FacelesionError(
-        f"weights {name!r} are not in {' or '.join(map(str, folders))}: put the file there, "
-        "or name its folder in FACELESION_WEIGHTS"
-    )
+    found = find_weights(name)
+    if found is None:
+        raise FacelesionError(
+            f"weights {name!r} are not in {' or '.join(map(str, weights_folders()))}: put the file there, "
+            "or name its folder in FACELESION_WEIGHTS"
+        )
+    return found
+
+
+def find_weights(name: str) -> Path | None:
+    """The file of this name among the weights, or None."""
+    return next((folder / name for folder in weights_folders() if (folder / name).is_file()), None)
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a PyTorch state dict; code in the file is never run.
+
+    Raises:
+        FacelesionError: no such file, or anything else than tensors by name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FacelesionError(f"{path}: no such file: give the path of a PyTorch state dict")
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
+            raise ValueError("it holds something else")
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise FacelesionError(f"{path}: not a plain state dict ({reason}): get the file again") from None
+    return dict(tensors)
 
 
 def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:

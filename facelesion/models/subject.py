@@ -12,7 +12,7 @@ from torch import nn
 
 from facelesion.errors import FacelesionError
 from facelesion.models import store
-from facelesion.models.vgg import VGGFace, channels
+from facelesion.models.vgg import VGGFace, channels, network_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,6 +28,7 @@ class Preprocessing:
     Attributes:
         size: side in pixels.
         mean, std: per RGB channel, of values in [0, 1].
+        colour_order: what the network wants, "RGB" or "BGR".
 
     Call it with uint8 or float in [0, 1] (N, 3, H, W), RGB. It answers float32 (N, 3, size, size) in the network's
     colour order.
@@ -41,6 +42,11 @@ class Preprocessing:
     size: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    colour_order: str = "RGB"
+
+    def __post_init__(self) -> None:
+        if self.colour_order not in ("RGB", "BGR"):
+            raise FacelesionError(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -51,7 +57,8 @@ class Preprocessing:
                 values, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
             )
         mean, std = values.new_tensor(self.mean), values.new_tensor(self.std)
-        return (values - mean[:, None, None]) / std[:, None, None]
+        values = (values - mean[:, None, None]) / std[:, None, None]
+        return values.flip(1) if self.colour_order == "BGR" else values
 
 
 @dataclass(frozen=True)
@@ -80,57 +87,32 @@ class Subject:
     extra: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
-def load(name: str = "builtin", seed: int = 0) -> Subject:
-    """Load a network by name, or from a file of weights.
-
-    Args:
-        name: `builtin` (the project's own small network), `untrained` (its twin with random weights), or a path that
-            ends in `.safetensors`, as training and conversion write it.
-        seed: of the untrained twin's weights.
-
-    Raises:
-        FacelesionError: no such name or file, or weights that do not fit; nothing is half-loaded.
-
-    Example:
-        >>> subject = load("untrained")
-        >>> pictures = torch.zeros(2, 3, 112, 112, dtype=torch.uint8)
-        >>> subject.identity(subject.module(subject.preprocess(pictures))).shape, subject.weights
-        (torch.Size([2, 128]), 'untrained-seed0')
-    """
-    if name == "untrained":
-        return _untrained(seed)
-    if name == "builtin":
-        return _from_file(store.weights_path("builtin.safetensors"), "builtin")
-    if name.endswith(".safetensors"):
-        return _from_file(Path(name), Path(name).stem)
-    raise FacelesionError(
-        f"no network is called {name!r}: take 'builtin', 'untrained' or the path of a .safetensors file"
-    )
-
-
-def _ready(module: nn.Module) -> nn.Module:
+def ready(module: nn.Module) -> nn.Module:
+    """The module in `eval` mode, its weights fixed."""
     return module.eval().requires_grad_(False)
 
 
-def _untrained(seed: int) -> Subject:
+def untrained(seed: int) -> Subject:
+    """The built-in network's twin with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = VGGFace(BUILTIN_WIDTH, outputs=None)
         identity = nn.Linear(channels(BUILTIN_WIDTH)[-1], _EMBEDDING)
     return Subject(
-        "untrained", _ready(network), BUILTIN_SIZE, Preprocessing(BUILTIN_SIZE), _ready(identity),
+        "untrained", ready(network), BUILTIN_SIZE, Preprocessing(BUILTIN_SIZE), ready(identity),
         f"untrained-seed{seed}", {"width": BUILTIN_WIDTH},
     )  # fmt: skip
 
 
-def _from_file(path: Path, name: str) -> Subject:
+def from_file(path: Path, name: str) -> Subject:
+    """A network from a file of weights that training or conversion wrote.
+
+    Raises:
+        FacelesionError: no such file, or weights that do not fit; nothing is half-loaded.
+    """
     tensors, about = store.read_weights(path)
-    if about.get("architecture") != "VGGFace":
-        raise FacelesionError(
-            f"{path}: the file does not say that it is a VGGFace network: convert or train the weights with facelesion"
-        )
-    network = VGGFace(float(about["width"]), outputs=None)
-    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "identity": {}, "head": {}}
+    network = network_of(about, str(path))
+    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "classifier": {}, "identity": {}, "head": {}}
     for key, value in tensors.items():
         part, _, rest = key.partition(".")
         if part not in parts or not rest:
@@ -138,7 +120,7 @@ def _from_file(path: Path, name: str) -> Subject:
                 f"{path}: weights do not fit: {key} is unknown: take weights made for this network"
             )
         parts[part][rest if part == "identity" else key] = value
-    store.fit(network, parts["features"], str(path))
+    store.fit(network, parts["features"] | parts["classifier"], str(path))
     identity: nn.Module = nn.Identity()
     if parts["identity"]:
         weight = parts["identity"].get("weight", torch.empty(0, 0))
@@ -148,13 +130,14 @@ def _from_file(path: Path, name: str) -> Subject:
         int(about["size"]),
         tuple(about.get("mean", IMAGENET_MEAN)),
         tuple(about.get("std", IMAGENET_STD)),
+        about.get("colour_order", "RGB"),
     )
     return Subject(
         name,
-        _ready(network),
+        ready(network),
         preprocessing.size,
         preprocessing,
-        _ready(identity),
+        ready(identity),
         store.digest(tensors),
         about,
         parts["head"],

@@ -6,8 +6,13 @@ module. A width factor makes narrower siblings of the same shape.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
+
+from facelesion.errors import FacelesionError
 
 # Convolutions per block and channels at full width; a pool closes each block.
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -41,6 +46,25 @@ def site_aliases() -> dict[str, str]:
     return aliases
 
 
+def convolutions(width: float = 1.0) -> tuple[nn.Sequential, int]:
+    """VGG16's thirteen convolutions with their ReLUs and pools, and how many channels come out of them.
+
+    Example:
+        >>> layers, out = convolutions(0.25)
+        >>> len(layers), out
+        (31, 128)
+    """
+    layers: list[nn.Module] = []
+    before = 3
+    for (count, _), here in zip(BLOCKS, channels(width), strict=True):
+        for _ in range(count):
+            # In place as in torchvision: half the memory, and lesions must cope with it in any case.
+            layers += [nn.Conv2d(before, here, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+            before = here
+        layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+    return nn.Sequential(*layers), before
+
+
 class VGGFace(nn.Module):
     """VGG16's convolutions, global average pooling and a linear head.
 
@@ -63,15 +87,7 @@ class VGGFace(nn.Module):
     def __init__(self, width: float = 1.0, outputs: int | None = 1) -> None:
         super().__init__()
         self.width = width
-        layers: list[nn.Module] = []
-        before = 3
-        for (convolutions, _), here in zip(BLOCKS, channels(width), strict=True):
-            for _ in range(convolutions):
-                # In place as in torchvision: half the memory, and lesions must cope with it in any case.
-                layers += [nn.Conv2d(before, here, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
-                before = here
-            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
-        self.features = nn.Sequential(*layers)
+        self.features, before = convolutions(width)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head: nn.Module = nn.Identity() if outputs is None else nn.Linear(before, outputs)
         self.site_aliases = site_aliases()
@@ -79,6 +95,76 @@ class VGGFace(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(torch.flatten(self.pool(self.features(images)), 1))
+
+
+class PublishedVGGFace(nn.Module):
+    """VGG-Face as it was published (Parkhi et al. 2015), up to its descriptor: the answer is fc7 after the ReLU.
+
+    Convolutions, then fc6 and fc7 with torchvision's names (`classifier.0`, `classifier.3`) and its order of
+    flattening (channels, rows, columns). The last layer, fc8, is a readout of the descriptor and not part of
+    this module: `Subject.extra` keeps it.
+
+    Args:
+        width: factor on the number of channels; 1 is VGG16.
+        hidden: units of fc6 and of fc7.
+        size: side of its pictures in pixels, a multiple of 32: fc6 looks at every place of the last map.
+
+    Call it with float32 (N, 3, size, size), already preprocessed. It answers (N, hidden), none of it negative. Dropout
+    acts in training alone.
+
+    Attributes:
+        site_aliases: as `VGGFace`'s, and `fc6`, `fc7` (after the ReLU).
+
+    Example:
+        >>> network = PublishedVGGFace(width=0.0625, hidden=16, size=64).eval()
+        >>> network(torch.zeros(2, 3, 64, 64)).shape, network.site_aliases["fc7"]
+        (torch.Size([2, 16]), 'classifier.4')
+    """
+
+    def __init__(self, width: float = 1.0, hidden: int = 4096, size: int = 224) -> None:
+        super().__init__()
+        self.width = width
+        self.features, before = convolutions(width)
+        self.classifier = nn.Sequential(
+            nn.Linear(before * (size // 32) ** 2, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+        )
+        self.site_aliases = site_aliases() | {"fc6": "classifier.1", "fc7": "classifier.4"}
+        initialise(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.flatten(self.features(images), 1))
+
+
+def network_of(about: Mapping[str, Any], source: str) -> nn.Module:
+    """The network, without weights that mean anything, that a file of weights says it holds.
+
+    Args:
+        about: the file's note: `architecture`, `width`, and for the published network `hidden` and `size`.
+        source: the file's name, for the error.
+
+    Raises:
+        FacelesionError: the note names neither `VGGFace` nor `PublishedVGGFace`.
+
+    Example:
+        >>> type(network_of({"architecture": "VGGFace", "width": 0.25}, "x.safetensors")).__name__
+        'VGGFace'
+    """
+    kind = about.get("architecture")
+    if kind == "VGGFace":
+        return VGGFace(float(about["width"]), outputs=None)
+    if kind == "PublishedVGGFace":
+        # A hundred million numbers that the file's replace at once need not be drawn.
+        with torch.device("meta"):
+            network = PublishedVGGFace(float(about["width"]), int(about["hidden"]), int(about["size"]))
+        return network.to_empty(device="cpu")
+    raise FacelesionError(
+        f"{source}: the file does not say that it is a VGGFace network: convert or train the weights with facelesion"
+    )
 
 
 def initialise(module: nn.Module) -> None:

@@ -18,6 +18,7 @@ from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, names_of, plan_walk, steps_of
 from facelesion.sweep.tracing import CannotTrace, State, Trace, Whole
+from facelesion.sweep.winograd import Winograd
 
 Batches = torch.Tensor | Iterable[torch.Tensor]
 # What was run together: lesions that are one and the same, and their outputs.
@@ -58,6 +59,8 @@ class Options:
         budget: bytes for activations; None: half of what is free, measured when the sweep starts.
         channels_last: lay feature maps out channels last: the same arithmetic with other rounding, and up to twice as
             fast on processors. None: on a processor yes, on a GPU no.
+        winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by 2.25 times fewer products: other
+            rounding (a few 1e-6 of a layer's largest value), half as much time again saved.
         autocast: a lower precision for convolutions and products, such as torch.bfloat16; about 1e-2 relative.
         trace: cut the network; False runs it whole for every lesion.
     """
@@ -66,6 +69,7 @@ class Options:
     rows: int | None = None
     budget: int | None = None
     channels_last: bool | None = None
+    winograd: bool = True
     autocast: torch.dtype | None = None
     trace: bool = True
 
@@ -274,6 +278,8 @@ def record_sites(
             raise CannotTrace("the recorded steps give another answer than the network")
     except CannotTrace as problem:
         return Whole(model, example, str(problem))
+    if options.winograd and device.type == "cpu":
+        trace.arithmetic = Winograd()
     return trace
 
 
@@ -357,12 +363,15 @@ class _Job:
         piece = self.trace.piece(begin, end)
         arguments = self.trace.arguments(state, begin)
         state.clear()
-        with lesioned(
-            piece,
-            list(lesions),
-            seed=self.seed,
-            calibration=self.calibration,
-            ids=self.ids,
+        with (
+            lesioned(
+                piece,
+                list(lesions),
+                seed=self.seed,
+                calibration=self.calibration,
+                ids=self.ids,
+            ),
+            self.trace.arithmetic,
         ):
             result = piece(*arguments)
         return self.trace.named(result, end)

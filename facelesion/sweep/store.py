@@ -163,7 +163,7 @@ def address(model: nn.Module, seed: int, calibration: Calibration | None, option
     for name, value in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(_bytes(value))
-    digest.update(f"{seed} {options.autocast} {_code()}".encode())
+    digest.update(f"{seed} {options.autocast} {options.winograd} {_code()}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -7,6 +7,7 @@ paths, so that hooks, parameters and buffers are the network's own.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ class Trace:
         if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
             raise CannotTrace("a scripted or compiled network cannot be recorded")
         self.model, self.example = model, example
+        # How pieces compute: a context that is on while one runs.
+        self.arithmetic: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         tracer = _Tracer(whole)
         try:
             graph = tracer.trace(model, concrete_args=_defaults(model))
@@ -234,8 +237,8 @@ class Trace:
 
         In-place steps write into the state that is handed in: hand in a copy (`repeated`) to keep it.
         """
-        piece = self.piece(begin, end)
-        return self.named(piece(*(state[node.name] for node in self.live(begin))), end)
+        with self.arithmetic:
+            return self.named(self.piece(begin, end)(*self.arguments(state, begin)), end)
 
     def arguments(self, state: Mapping[str, Any], position: int) -> list[Any]:
         """The state in the order in which the piece that begins at `position` takes it."""
@@ -453,6 +456,7 @@ class Whole:
 
     def __init__(self, model: nn.Module, example: torch.Tensor, why: str) -> None:
         self.model, self.example, self.why_whole = model, example, why
+        self.arithmetic: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(example.clone())
         cost = counter.get_total_flops() // (2 * max(1, len(example)))

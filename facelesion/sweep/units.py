@@ -325,11 +325,11 @@ def _one_by_one(
     healthy: torch.Tensor, without: torch.Tensor, channels: Channels, units: Sequence[int]
 ) -> torch.Tensor:
     """(m·N, ...): the value with each unit's own place taken from `without`."""
-    rows = healthy.expand(len(units), *healthy.shape).clone(memory_format=torch.preserve_format).contiguous()
-    for row, unit in zip(rows, units, strict=True):
+    rows = torch.cat([healthy] * len(units))  # which keeps the layout, as `repeat` does not
+    for row, unit in zip(rows.split(len(healthy)), units, strict=True):
         place = (channels.axis, unit * channels.block, channels.block)
         row.narrow(*place).copy_(without.narrow(*place))
-    return rows.flatten(0, 1)
+    return rows
 
 
 def _removal(site: Site, units: Units, job: _Job) -> Lesion:

@@ -23,7 +23,7 @@ from facelesion.data.modules import DetectionData, IdentificationData, Trials
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites, lesioned
-from facelesion.models import Subject, load, store
+from facelesion.models import Subject, VGGFace, get, store
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit
 
@@ -75,6 +75,7 @@ class ClassifyConfig:
         run: where the run is kept; ten epochs without a lower validation loss end it.
         seed: of everything drawn at random.
         weights: the file that is made; in the run's folder when left out.
+        course: test before training and after each epoch as well, on intact pictures, into `course.csv`.
         recipe: names this kind of training.
     """
 
@@ -89,6 +90,7 @@ class ClassifyConfig:
     run: RunConfig = field(default_factory=lambda: RunConfig(patience=10))
     seed: int = 0
     weights: str | None = None
+    course: bool = False
     recipe: Literal["classify"] = "classify"
 
 
@@ -99,7 +101,9 @@ def classify(config: ClassifyConfig) -> Path:
         The weights' file.
     """
     folder = check_folder(config.run)
-    subject = load(config.network, seed=config.seed)
+    subject = get(config.network, seed=config.seed)
+    if not isinstance(subject.module, VGGFace):
+        raise FacelesionError(f"{config.network}: this recipe trains VGGFace networks, such as builtin")
     lesion = read_lesion(config.lesion)
     if lesion is not None:
         lesion_sites(subject.module, lesion)  # a site that does not exist is told before any work is done
@@ -116,7 +120,8 @@ def classify(config: ClassifyConfig) -> Path:
     for name, accuracy in before.items():
         print(f"before training, {name}: {accuracy:.1%} right")
     data = _TrialData(shown, config, module)
-    fit(module, data, config.epochs, config.run, config.seed)
+    watch = [Course(folder / "course.csv", parts["test"])] if config.course else []
+    fit(module, data, config.epochs, config.run, config.seed, watch)
     _write_tests(module, parts["test"], config.data.tests, folder / "tests.csv")
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
     about = {
@@ -362,6 +367,42 @@ def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained)
             if after and not list(module.children()):
                 module.requires_grad_(True)
             after = after or name in damaged
+
+
+class Course(lightning.Callback):
+    """Tests before training and after each epoch, as rows of a CSV file."""
+
+    def __init__(self, target: Path, trials: Trials) -> None:
+        self.target, self.trials = target, trials
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            self._add(module, 0)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._add(module, trainer.current_epoch + 1)
+
+    def _add(self, module: lightning.LightningModule, epoch: int) -> None:
+        import pandas
+
+        assert isinstance(module, Classifier)
+        mode = module.training
+        names = {"healthy": "damage taken away", "damaged": "damage in place"}
+        rows = [
+            {
+                "epoch": epoch, "state": names[state], "accuracy": accuracy, "pictures": len(self.trials),
+                "chance": 1 / max(2, module.head.out_features),
+            }
+            for state, accuracy in module.accuracies(self.trials).items()
+        ]  # fmt: skip
+        module.train(mode)
+        table = pandas.DataFrame(rows)
+        if epoch and self.target.exists():
+            # A resumed run repeats the epochs after its checkpoint: theirs are the rows that count.
+            before = pandas.read_csv(self.target)
+            table = pandas.concat([before[before["epoch"] < epoch], table])
+        table.to_csv(self.target, index=False)
 
 
 @dataclass(frozen=True)

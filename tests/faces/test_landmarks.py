@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 from pathlib import Path
@@ -13,6 +14,7 @@ from facelesion.errors import FacelesionError
 from facelesion.faces import landmarks
 from facelesion.faces.landmarks import BACKENDS, Face, choose, landmark_backend, mediapipe_model
 from facelesion.faces.regions import mean_face
+from facelesion.models import registry
 
 
 def face(x: float, y: float, size: float) -> Face:
@@ -64,8 +66,13 @@ def test_without_a_network_the_message_says_where_the_model_belongs(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("FACELESION_WEIGHTS", raising=False)
-    monkeypatch.setattr(landmarks, "MODEL_ADDRESS", "http://127.0.0.1:9/face_landmarker.task")
-    with pytest.raises(FacelesionError, match="put it at .*face_landmarker.task"):
+    monkeypatch.delenv("FACELESION_CACHE", raising=False)
+    known = registry.entries()["face_landmarker"]
+    nowhere = dataclasses.replace(known, addresses=("http://127.0.0.1:9/face_landmarker.task",))
+    monkeypatch.setitem(registry.entries(), "face_landmarker", nowhere)
+    with pytest.raises(
+        FacelesionError, match=r"put it at .*face_landmarker.task, or name the file \(--model\)"
+    ):
         mediapipe_model()
 
 

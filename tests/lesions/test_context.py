@@ -363,3 +363,17 @@ class TestSlots:
         slots(model, "1", torch.randn(4, 6))
         with pytest.raises(LesionDidNotAct), lesioned(model, Ablate("1")):
             pass
+
+
+@pytest.mark.parametrize(
+    "lesion",
+    [Ablate("0", units=[1]), Ablate("0", fraction=0.8), Noise("0", std=1), Dropout("0", p=0.5)],
+    ids=str,
+)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@torch.no_grad()
+def test_the_layout_of_feature_maps_is_kept(lesion, layout):
+    model, images = nn.Sequential(nn.Conv2d(3, 8, 3)), torch.rand(4, 3, 6, 6).contiguous(memory_format=layout)
+    for lesions in (lesion, [lesion, None]):
+        with lesioned(model, lesions):
+            assert model(images).is_contiguous(memory_format=layout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 
 import pytest
 import torch
@@ -51,75 +52,68 @@ KINDS = {
 }
 
 
+# What becomes of one unit's output `y` for one image, given the unit's own random numbers, mean and deviation.
+BY_HAND = {
+    Ablate: lambda p, y, draw, mean, std: 0 * y + (mean if p.to == "mean" else 0),
+    Keep: lambda p, y, draw, mean, std: 0 * y,
+    Noise: lambda p, y, draw, mean, std: (
+        y + p.std * draw * (y if p.multiplicative else std if p.relative else 1)
+    ),
+    Dropout: lambda p, y, draw, mean, std: torch.where(
+        (draw if p.per == "activation" else draw.view(-1)[0]) < p.p, 0, y / (1 - p.p if p.rescale else 1)
+    ),
+    Clamp: lambda p, y, draw, mean, std: y.clamp(p.min, p.max) if p.value is None else 0 * y + p.value,
+    Shift: lambda p, y, draw, mean, std: y + p.by * (std if p.relative else 1),
+    Scale: lambda p, y, draw, mean, std: y * p.by,
+}
+
+
 def oracle(case, lesion, calibration, seed=0):
-    """The answers with plain hooks: one lesion, one image at a time, one unit after the other."""
+    """The answers with plain hooks: one lesion, one image, one unit after the other, on a copy of the network."""
     answers = []
     for number, image in enumerate(case.images):
-        handles, healthy, turns = [], copy.deepcopy(case.model.state_dict()), {}
-        for part in lesion.parts:
-            turn = turns[part] = turns.get(part, -1) + 1
-            for path in lesion_sites(case.model, part):
-                module = case.model.get_submodule(path)
+        model = copy.deepcopy(case.model)
+        for place, part in enumerate(lesion.parts):
+            turn = lesion.parts[:place].count(part)  # how often the same part came before: it draws anew
+            for path in lesion_sites(model, part):
+                module = model.get_submodule(path)
                 if isinstance(part, Prune):
-                    with torch.no_grad():
-                        order = philox.ranks(module.weight.numel(), "prune", part.seed, path).argsort()
-                        module.weight.view(-1)[order[: how_many(part.fraction, module.weight.numel())]] = 0
+                    module.weight.detach().view(-1)[drawn(module.weight.numel(), part, "prune", path)] = 0
                 else:
-                    hook = by_hand(case, part, turn, path, number, calibration, seed)
-                    handles.append(module.register_forward_hook(hook))
-        answers.append(case.model(image[None]))
-        case.model.load_state_dict(healthy)
-        for handle in handles:
-            handle.remove()
+                    module.register_forward_hook(by_hand(case, part, turn, number, calibration, seed))
+        answers.append(model(image[None]))
     return torch.cat(answers)
 
 
-def by_hand(case, part, turn, path, number, calibration, seed):
-    calls = []
+def drawn(count, part, purpose, path):
+    """Which of `count` things a fraction takes: those with the smallest random ranks."""
+    order = philox.ranks(count, purpose, part.seed, path).argsort()
+    return order[: how_many(part.fraction, count)].tolist()
+
+
+def by_hand(case, part, turn, number, calibration, seed):
+    calls = itertools.count()
+    site = find(case.model, part.site)[0]
 
     def hook(module, inputs, output):
-        calls.append(0)
-        call = len(calls) - 1
-        wanted = find(case.model, part.site)[0].call
-        if wanted not in (None, call):
+        call = next(calls)
+        if site.call not in (None, call):
             return None
         y = (output[0] if isinstance(output, tuple) else output).clone()
         # The LSTM's time and the tokens of the transformer are places, like height and width.
         units = y.select(case.batch, 0).movedim(case.axis - 1, 0)
-        place = find(case.model, part.site)[0].path + f"[{call}]"
-        key = torch.tensor([philox.key_of(seed, part.hash, turn, place)])
-        chosen = part.units if part.units is not None else range(len(units))
-        if part.fraction is not None:
-            order = philox.ranks(len(units), "units", part.seed, path).argsort().tolist()
-            chosen = order[: how_many(part.fraction, len(units))]
-        if isinstance(part, Keep):
-            chosen = set(range(len(units))) - set(chosen)
+        every = range(len(units))
+        chosen = part.units or (
+            every if part.fraction is None else drawn(len(units), part, "units", site.path)
+        )
         law = philox.uniform if isinstance(part, Dropout) else philox.normal
+        key = torch.tensor([philox.key_of(seed, part.hash, turn, f"{site.path}[{call}]")])
         draws = law(key, torch.tensor([number]), torch.arange(len(units)), units[0].numel())[0, 0]
-        for unit in chosen:
+        mean, std = calibration.of(site, call)
+        for unit in set(every) - set(chosen) if isinstance(part, Keep) else chosen:
             old = units[unit].clone()
             draw = draws[unit].view(old.shape)
-            mean, deviation = (each[unit] for each in calibration.of(find(case.model, part.site)[0], call))
-            match part:
-                case Ablate():
-                    new = torch.zeros_like(old) if part.to == "zero" else mean.expand(old.shape)
-                case Noise():
-                    size = old if part.multiplicative else deviation if part.relative else 1
-                    new = old + part.std * size * draw
-                case Dropout():
-                    draw = draw if part.per == "activation" else draw.flatten()[0]
-                    new = torch.where(draw < part.p, 0, old / (1 - part.p if part.rescale else 1))
-                case Clamp():
-                    new = (
-                        old.clamp(part.min, part.max)
-                        if part.value is None
-                        else torch.full_like(old, part.value)
-                    )
-                case Shift():
-                    new = old + part.by * (deviation if part.relative else 1)
-                case Scale():
-                    new = old * part.by
-            units[unit] = new
+            units[unit] = BY_HAND[type(part)](part, old, draw, mean[unit], std[unit])
         return (y, *output[1:]) if isinstance(output, tuple) else y
 
     return hook

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facelesion.errors import FacelesionError
-from facelesion.models import VGGFace, load, store, weights_path
+from facelesion.models import VGGFace, get, store, weights_path
 from facelesion.models.subject import Preprocessing
 
 ABOUT = {"architecture": "VGGFace", "width": 0.0625, "size": 64}
@@ -23,7 +23,7 @@ def tensors(identity: bool = True) -> dict[str, torch.Tensor]:
 def test_a_file_gives_back_the_network_that_was_saved(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     store.save_weights(path, tensors(), ABOUT)
-    subject = load(str(path))
+    subject = get(str(path))
     network = VGGFace(0.0625, outputs=None)
     network.load_state_dict({key: value for key, value in tensors().items() if key.startswith("features")})
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
@@ -37,7 +37,7 @@ def test_a_file_gives_back_the_network_that_was_saved(tmp_path: Path) -> None:
 
 def test_without_an_identity_readout_the_representation_is_the_embedding(tmp_path: Path) -> None:
     store.save_weights(tmp_path / "a.safetensors", tensors(identity=False), ABOUT)
-    assert load(str(tmp_path / "a.safetensors")).identity(torch.ones(1, 32)).shape == (1, 32)
+    assert get(str(tmp_path / "a.safetensors")).identity(torch.ones(1, 32)).shape == (1, 32)
 
 
 def test_the_hash_names_the_values_and_not_the_file(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_the_hash_names_the_values_and_not_the_file(tmp_path: Path) -> None:
         ("c", changed, ABOUT),
     ]:
         store.save_weights(tmp_path / f"{name}.safetensors", values, about)
-    a, b, c = (load(str(tmp_path / f"{name}.safetensors")).weights for name in "abc")
+    a, b, c = (get(str(tmp_path / f"{name}.safetensors")).weights for name in "abc")
     assert a == b != c
 
 
@@ -76,7 +76,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_reason(
     path = tmp_path / "wrong.safetensors"
     store.save_weights(path, values, ABOUT)
     with pytest.raises(FacelesionError) as told:
-        load(str(path))
+        get(str(path))
     assert message in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
 
 
@@ -85,14 +85,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     store.save_weights(path, tensors(), ABOUT)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FacelesionError, match="not a whole safetensors file"):
-        load(str(path))
+        get(str(path))
 
 
 def test_names_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FacelesionError, match="no network is called 'resnet'"):
-        load("resnet")
+        get("resnet")
     with pytest.raises(FacelesionError, match="no such weights file"):
-        load(str(tmp_path / "none.safetensors"))
+        get(str(tmp_path / "none.safetensors"))
 
 
 def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_untrained_twins_differ_by_seed_alone_and_leave_chance_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    one, again, other = load("untrained"), load("untrained"), load("untrained", seed=1)
+    one, again, other = get("untrained"), get("untrained"), get("untrained", seed=1)
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(one.module.features[0].weight, again.module.features[0].weight)  # type: ignore
     assert not torch.equal(one.module.features[0].weight, other.module.features[0].weight)  # type: ignore
@@ -133,3 +133,12 @@ def test_preprocessing_takes_bytes_and_fractions_alike_and_resizes() -> None:
     assert white[0, :, 0, 0].tolist() == [1.0, 1.5, 4.0]
     with pytest.raises(FacelesionError, match="RGB"):
         prepare(torch.zeros(2, 1, 8, 8))
+
+
+def test_a_network_that_wants_bgr_gets_the_rgb_means_taken_off_and_then_bgr() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    settings = {"mean": (0.5, 0.25, 0.125), "std": (0.5, 0.25, 1.0)}
+    rgb = Preprocessing(8, **settings)(images)
+    torch.testing.assert_close(Preprocessing(8, colour_order="BGR", **settings)(images), rgb[:, [2, 1, 0]])
+    with pytest.raises(FacelesionError, match="colour order"):
+        Preprocessing(8, colour_order="GBR")

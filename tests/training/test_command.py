@@ -7,7 +7,7 @@ import pandas
 import pytest
 import torch
 
-from facelesion.models import VGGFace, load, store
+from facelesion.models import VGGFace, get, store
 from facelesion.train import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,9 +42,9 @@ def test_a_network_trained_with_a_lesion_in_place_is_tested_with_and_without_it(
     assert (tests["true_positive"] + tests["false_negative"] == tests["pictures"] / 2).all()
     log = pandas.read_csv(tmp_path / "run" / "log.csv")
     assert {"train_loss", "val_loss", "val_accuracy", "val_accuracy_without_lesion"} <= set(log.columns)
-    trained = load(str(tmp_path / "run" / "weights.safetensors"))
+    trained = get(str(tmp_path / "run" / "weights.safetensors"))
     assert "ablate" in trained.about["trained_with"] and "head.weight" in trained.extra
-    before = load(tiny)
+    before = get(tiny)
     assert not torch.equal(trained.module.features[0].weight, before.module.features[0].weight)  # type: ignore
 
 
@@ -54,13 +54,13 @@ def test_the_best_epoch_is_what_is_kept(tmp_path: Path, tiny: str) -> None:
     log = pandas.read_csv(tmp_path / "run" / "log.csv")
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["epoch"] == int(log["val_loss"].idxmin())
-    kept = load(str(tmp_path / "run" / "weights.safetensors"))
+    kept = get(str(tmp_path / "run" / "weights.safetensors"))
     assert torch.equal(kept.extra["head.weight"], best["state_dict"]["head.weight"])
 
 
 def test_head_only_training_leaves_the_network_alone(tmp_path: Path, tiny: str) -> None:
     assert train(tmp_path, "noise.yaml", "--network", tiny, "--trained", "head") == 0
-    trained, before = load(str(tmp_path / "run" / "weights.safetensors")), load(tiny)
+    trained, before = get(str(tmp_path / "run" / "weights.safetensors")), get(tiny)
     for one, other in zip(trained.module.parameters(), before.module.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -70,7 +70,7 @@ def test_after_the_lesion_means_after_it(tmp_path: Path, tiny: str) -> None:
     assert train(
         tmp_path, "healthy.yaml", "--network", tiny, "--trained", "after_lesion", "--lesion", lesion
     ) == 0  # fmt: skip
-    trained, before = load(str(tmp_path / "run" / "weights.safetensors")), load(tiny)
+    trained, before = get(str(tmp_path / "run" / "weights.safetensors")), get(tiny)
     changed = {
         name
         for (name, one), other in zip(
@@ -83,7 +83,7 @@ def test_after_the_lesion_means_after_it(tmp_path: Path, tiny: str) -> None:
 
 def test_identification_learns_who_it_is(tmp_path: Path, tiny: str) -> None:
     assert train(tmp_path, "healthy.yaml", "--network", tiny, "--task", "identification") == 0
-    assert load(str(tmp_path / "run" / "weights.safetensors")).extra["head.weight"].shape == (8, 32)
+    assert get(str(tmp_path / "run" / "weights.safetensors")).extra["head.weight"].shape == (8, 32)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

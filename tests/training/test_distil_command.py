@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facelesion.models import load
+from facelesion.models import get
 from facelesion.train import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ def test_the_built_in_networks_command_runs_from_photographs_to_figures(
     reached = json.loads((run / "reached.json").read_text())
     assert reached["pairsDevTest_pairs"] + reached["pairsDevTest_missing"] == 20
     assert 0 <= reached["pairsDevTest_accuracy"] <= 1
-    subject = load(str(run / "weights.safetensors"))
+    subject = get(str(run / "weights.safetensors"))
     assert subject.about["reached"] == reached and subject.about["width"] == 0.0625
     pictures = torch.zeros(2, 3, 112, 112, dtype=torch.uint8)
     assert subject.identity(subject.module(subject.preprocess(pictures))).shape == (2, 128)

@@ -1,0 +1,73 @@
+"""PyTorch state dicts of VGG-Face, under the three namings that went round."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from facelesion.errors import FacelesionError
+from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, channels_first
+from facelesion.models.vgg import VGGFace
+
+# Module paths in torchvision's VGG16.
+TORCHVISION = {
+    **dict(
+        zip(
+            NAMES,
+            (
+                f"features.{i}"
+                for i, m in enumerate(VGGFace(width=1 / 64).features)
+                if isinstance(m, nn.Conv2d)
+            ),
+            strict=True,
+        )
+    ),
+    **dict(zip(FULLY_CONNECTED, ("classifier.0", "classifier.3", "classifier.6"), strict=True)),
+}
+_NAMINGS: tuple[tuple[str, str, bool, Callable[[str], str]], ...] = (
+    ("PyTorch state dict ported from MatConvNet", "RGB", True, lambda name: name),
+    (
+        "PyTorch state dict ported from Torch7",
+        "BGR",
+        True,
+        lambda name: name.replace("conv", "conv_"),
+    ),
+    ("PyTorch state dict with torchvision's names", "RGB", False, lambda name: TORCHVISION[name]),
+)
+
+
+def read_pytorch(source: Path, layout: Layout, top: bool) -> Found:
+    """Read a state dict; `weights_only` refuses everything but numbers and containers of them."""
+    try:
+        tensors = torch.load(source, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FacelesionError(f"{source}: not a plain state dict ({reason}): get it again") from None
+    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
+        tensors = tensors["state_dict"]
+    if not isinstance(tensors, dict):
+        raise FacelesionError(f"{source}: holds no state dict: save the network's state_dict()")
+    tensors = {str(key): value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    naming = next((naming for naming in _NAMINGS if f"{naming[3]('conv1_1')}.weight" in tensors), None)
+    if naming is None:
+        raise FacelesionError(
+            f"{source}: none of the known names (conv1_1.weight, conv_1_1.weight, features.0.weight) is in it: "
+            "take one of VGG-Face's PyTorch files"
+        )
+    format_, colours, named, key = naming
+    last = tensors.get(f"{key('fc8')}.weight")
+    layers: Layers = {}
+    for name, shape in layout.shapes(top).items():
+        kernel, bias = (tensors.pop(f"{key(name)}.{part}", None) for part in ("weight", "bias"))
+        if kernel is not None and bias is not None:
+            layers[name] = channels_first(name, _array(kernel), _array(bias), shape, source)
+    return Found(layers, format_, colours, named, None if last is None else len(last))
+
+
+def _array(values: torch.Tensor):  # type: ignore[no-untyped-def]  # numpy's own type depends on the tensor's
+    values = values.detach()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()

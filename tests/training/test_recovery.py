@@ -1,0 +1,131 @@
+"""Injury and recovery: what is retrained, what is measured, and that a stopped run goes on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas
+import pytest
+import torch
+
+from facelesion.models import VGGFace, get, store
+from facelesion.train import main
+from facelesion.training import recovery as room
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / "configs" / "train" / "recovery.yaml")
+SMALL = [
+    "--data.people", "8", "--data.pictures", "5", "--readout_epochs", "2", "--epochs", "2",
+    "--run.progress", "false", "--run.accelerator", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = dict(VGGFace(0.0625, outputs=None).state_dict())
+    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
+    store.save_weights(path, network, {"architecture": "VGGFace", "width": 0.0625, "size": 112})
+    return str(path)
+
+
+def run(folder: Path, tiny: str, *more: str) -> int:
+    return main(["--config", CONFIG, "--network", tiny, "--run.folder", str(folder), *SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
+    folder = tmp_path_factory.mktemp("recovery") / "run"
+    assert run(folder, tiny) == 0
+    return folder
+
+
+@pytest.mark.slow
+class TestARun:
+    def test_its_table_holds_every_injury_epoch_and_state(self, done: Path) -> None:
+        table = pandas.read_csv(done / "recovery.csv")
+        places = [(0, 0)] + [(injury, epoch) for injury in (1, 2) for epoch in (0, 1, 2)]
+        for injury, epoch in places:
+            rows = table[(table["injury"] == injury) & (table["epoch"] == epoch)]
+            states = ["damage taken away"] + (["damage in place"] if injury else [])
+            assert rows["state"].tolist() == states
+        assert set(table["pictures"]) == {8} and set(table["chance"]) == {1 / 8}
+        assert table["accuracy"].between(0, 1).all()
+        assert (done / "recovery.png").stat().st_size > 5_000
+
+    def test_the_readout_is_learned_first_and_the_network_stays_as_it_was(
+        self, done: Path, tiny: str
+    ) -> None:
+        healthy, before = get(str(done / "0-healthy" / "weights.safetensors")), get(tiny)
+        for one, other in zip(healthy.module.parameters(), before.module.parameters(), strict=True):
+            assert torch.equal(one, other)
+        assert healthy.extra["head.weight"].shape[0] == 8
+
+    def test_each_stage_begins_where_the_last_one_ended_and_keeps_the_earlier_damage(
+        self, done: Path
+    ) -> None:
+        stages = [
+            get(str(done / name / "weights.safetensors")) for name in ("0-healthy", "1-injured", "2-injured")
+        ]
+        for before, after in zip(stages, stages[1:], strict=False):
+            assert after.about["started_from"] == before.weights
+        assert stages[2].about["trained_with"].count("seed 1") == 2
+        assert stages[2].about["trained_with"].count("seed 2") == 2
+
+    def test_the_same_command_again_does_nothing_twice_and_gives_the_same_table(
+        self, done: Path, tiny: str
+    ) -> None:
+        table = (done / "recovery.csv").read_bytes()
+        times = {path: path.stat().st_mtime_ns for path in done.rglob("weights.safetensors")}
+        assert run(done, tiny) == 0
+        assert (done / "recovery.csv").read_bytes() == table
+        assert {path: path.stat().st_mtime_ns for path in done.rglob("weights.safetensors")} == times
+
+    def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
+        self, done: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "run"
+        classify = room.classify
+
+        def stopped(config: room.ClassifyConfig) -> Path:
+            if config.run.folder.endswith("2-injured"):
+                raise KeyboardInterrupt
+            return classify(config)
+
+        monkeypatch.setattr(room, "classify", stopped)
+        assert run(folder, tiny) == 130
+        monkeypatch.setattr(room, "classify", classify)
+        # As if the first injury had been stopped too, between its last checkpoint and its weights.
+        (folder / "1-injured" / "weights.safetensors").unlink()
+        assert run(folder, tiny) == 0
+        assert (folder / "recovery.csv").read_bytes() == (done / "recovery.csv").read_bytes()
+
+    def test_other_settings_in_the_same_folder_are_refused(
+        self, done: Path, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = tmp_path / "run"
+        shutil.copytree(done, folder)
+        assert run(folder, tiny, "--seed", "5") == 2
+        assert "other settings" in capsys.readouterr().err
+        assert (folder / "recovery.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--injuries", "[]"], "injuries is empty"),
+        (["--injuries", "[[]]"], "injuries is empty"),
+        (["--injuries", "[[{kind: Abalate, site: conv4_3}]]"], "Abalate"),
+        (["--injuries", "[[{kind: Ablate, site: conv9_9, fraction: 0.1}]]"], "conv9_9"),
+        (["--network", "mobilefacenet"], "."),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_trained(
+    words: list[str], message: str, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "run", tiny, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not list((tmp_path / "run").rglob("weights.safetensors"))
