@@ -1,0 +1,104 @@
+"""How well do the backends agree, and do the boxes of one hold the landmarks of another? (The tables of docs/faces.md.)
+
+python scripts/compare_landmarks.py landmarks.npz     # made by scripts/measure_landmarks.py
+
+Distances are in per cent of the distance between the eyes' middles. A face is "another" where the eyes of two backends
+are more than half that distance apart: they picked different people in the photograph.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facelesion.faces.regions import boxes, complete, eye_centres, region
+
+FEATURES = ("eyebrows", "eyes", "nose", "mouth", "face")
+BOXED = (
+    "left_eyebrow",
+    "right_eyebrow",
+    "eyebrows",
+    "left_eye",
+    "right_eye",
+    "eyes",
+    "nose",
+    "mouth",
+)
+ANOTHER = 0.5
+
+
+@dataclass(frozen=True)
+class SameFaces:
+    """The faces that two backends both found.
+
+    Attributes:
+        mesh: (N, 478, 2), MediaPipe's.
+        other: (N, 68 or 5, 2), the other backend's.
+        training: (N,) bool, which show View 1's training people.
+        missed: photographs in which only MediaPipe found a face.
+        another: photographs in which the two picked different faces.
+    """
+
+    mesh: torch.Tensor
+    other: torch.Tensor
+    training: torch.Tensor
+    missed: int
+    another: int
+
+
+def same_faces(kept: Path, backend: str) -> SameFaces:
+    """Read what `scripts/measure_landmarks.py` kept."""
+    with np.load(kept) as file:
+        mesh, other, training = (torch.from_numpy(file[key]) for key in ("mediapipe", backend, "training"))
+    here = ~(mesh.isnan().any((1, 2)) | other.isnan().any((1, 2)))
+    missed = int((other.isnan().any((1, 2)) & ~mesh.isnan().any((1, 2))).sum())
+    mesh, other, training = mesh[here], other[here], training[here]
+    same = eyes_apart(mesh, other) <= ANOTHER
+    return SameFaces(mesh[same], other[same], training[same], missed, int((~same).sum()))
+
+
+def eyes_apart(mesh: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Mean distance (N,) between the eyes' middles of two schemes, in distances between the eyes."""
+    ours, theirs = torch.stack(eye_centres(mesh), 1), torch.stack(eye_centres(other), 1)
+    return (ours - theirs).norm(dim=-1).mean(1) / (ours[:, 1] - ours[:, 0]).norm(dim=-1)
+
+
+def holds(mesh: torch.Tensor, points: torch.Tensor, name: str) -> torch.Tensor:
+    """Which of dlib's landmarks (N, 68, 2) of a region lie in MediaPipe's box: bool (N, K)."""
+    return boxes(mesh, name).contains(points[:, list(region(name).points68)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare the landmarks of backends.")
+    parser.add_argument("kept", type=Path, help="landmarks.npz of scripts/measure_landmarks.py")
+    kept = parser.parse_args().kept
+
+    for backend in ("dlib", "mtcnn"):
+        both = same_faces(kept, backend)
+        for people, rows in (("all", torch.ones_like(both.training)), ("test people", ~both.training)):
+            mesh, other = both.mesh[rows], both.other[rows]
+            eyes = torch.stack(eye_centres(mesh), 1)
+            across = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1)
+            apart = (complete(other) - mesh).norm(dim=-1) / across[:, None] * 100
+            line = f"{backend}, {people}: {len(mesh)} faces, {both.missed} not found, {both.another} another; "
+            line += f"eyes' middles {100 * eyes_apart(mesh, other).mean():.1f}"
+            for name in FEATURES:
+                each = apart[:, list(region(name).points)].mean(1)
+                line += f"; {name} {each.mean():.1f} ({each.quantile(0.95):.1f})"
+            print(line)
+
+    both = same_faces(kept, "dlib")
+    for people, rows in (("all", torch.ones_like(both.training)), ("test people", ~both.training)):
+        print(f"MediaPipe's boxes hold dlib's landmarks, {people}: {int(rows.sum())} faces")
+        for name in BOXED:
+            inside = holds(both.mesh[rows], both.other[rows], name)
+            whole, points = inside.all(1).float().mean(), inside.float().mean()
+            print(f"  {name:14} every landmark in {whole:6.1%} of faces, {points:6.1%} of landmarks")
+
+
+if __name__ == "__main__":
+    main()
