@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facelesion.faces.regions import boxes, complete, eye_centres, region
+from facelesion.faces.regions import Boxes, boxes, complete, eye_centres, region, region_mask
 
 FEATURES = ("eyebrows", "eyes", "nose", "mouth", "face")
 BOXED = (
@@ -29,6 +29,18 @@ BOXED = (
     "mouth",
 )
 ANOTHER = 0.5
+# Eyebrow boxes to compare: factors of width and height, and what is added below, in distances between the eyes.
+LARGER = (
+    ((1.2, 1.5), 0.0),
+    ((1.35, 1.5), 0.0),
+    ((1.5, 1.5), 0.0),
+    ((1.6, 1.5), 0.0),
+    ((1.6, 1.8), 0.0),
+    ((1.2, 1.5), 0.02),
+    ((1.2, 1.5), 0.04),
+    ((1.2, 1.5), 0.06),
+    ((1.5, 1.5), 0.06),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,25 @@ def holds(mesh: torch.Tensor, points: torch.Tensor, name: str) -> torch.Tensor:
     return boxes(mesh, name).contains(points[:, list(region(name).points68)])
 
 
+def brows(mesh: torch.Tensor, name: str, scale: tuple[float, float], below: float) -> Boxes:
+    """A brow's box by these factors, with `below` distances between the eyes added below it."""
+    box = boxes(mesh, name, scale)
+    eyes = torch.stack(eye_centres(mesh), 1)
+    more = below * (eyes[:, 1] - eyes[:, 0]).norm(dim=-1, keepdim=True)
+    return Boxes(box.centre + box.down * more / 2, box.along, box.size + more * more.new_tensor([0.0, 1.0]))
+
+
+def covered(box: Boxes, mesh: torch.Tensor, eyes: str, side: int = 250) -> float:
+    """Mean share of the opening of these eyes that a box covers."""
+    shares = []
+    for rows in torch.arange(len(mesh)).split(200):
+        part = Boxes(box.centre[rows], box.along[rows], box.size[rows])
+        opening = region_mask(mesh[rows], eyes, side, side, "polygon")
+        hidden = part.mask(side, side) & opening
+        shares.append(hidden.sum((1, 2, 3)) / opening.sum((1, 2, 3)).clamp_min(1))
+    return float(torch.cat(shares).mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the landmarks of backends.")
     parser.add_argument("kept", type=Path, help="landmarks.npz of scripts/measure_landmarks.py")
@@ -84,7 +115,9 @@ def main() -> None:
             eyes = torch.stack(eye_centres(mesh), 1)
             across = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1)
             apart = (complete(other) - mesh).norm(dim=-1) / across[:, None] * 100
-            line = f"{backend}, {people}: {len(mesh)} faces, {both.missed} not found, {both.another} another; "
+            line = (
+                f"{backend}, {people}: {len(mesh)} faces, {both.missed} not found, {both.another} another; "
+            )
             line += f"eyes' middles {100 * eyes_apart(mesh, other).mean():.1f}"
             for name in FEATURES:
                 each = apart[:, list(region(name).points)].mean(1)
@@ -98,6 +131,19 @@ def main() -> None:
             inside = holds(both.mesh[rows], both.other[rows], name)
             whole, points = inside.all(1).float().mean(), inside.float().mean()
             print(f"  {name:14} every landmark in {whole:6.1%} of faces, {points:6.1%} of landmarks")
+
+    print(
+        "larger boxes of eyebrows: faces held, of training and of test people; share of the eyes' opening covered"
+    )
+    for name, eyes in (("left_eyebrow", "left_eye"), ("right_eyebrow", "right_eye"), ("eyebrows", "eyes")):
+        for scale, below in LARGER:
+            box = brows(both.mesh, name, scale, below)
+            inside = box.contains(both.other[:, list(region(name).points68)]).all(1).float()
+            train, test = inside[both.training].mean(), inside[~both.training].mean()
+            price = covered(box, both.mesh, eyes)
+            print(
+                f"  {name:14} {scale} and {below} below: {train:6.1%} {test:6.1%}, {price:5.1%} of the opening"
+            )
 
 
 if __name__ == "__main__":
