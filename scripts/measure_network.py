@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 import torch
 
@@ -17,29 +18,26 @@ from facelesion.errors import FacelesionError
 from facelesion.materials import DataConfig, gather
 from facelesion.models import Subject, get
 from facelesion.tasks import Identification, Objects
+from facelesion.training.distil import represent
 
 
 def measured(subject: Subject, seed: int) -> dict[str, float]:
     """Shares of right answers of one network."""
     data = DataConfig(enrolled_people=100, enrolment_pictures=3, probe_pictures=2, object_pictures=30)
     materials = gather(data, seed, subject.size)
-
-    def represent(images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return torch.cat([subject.module(subject.preprocess(part)) for part in images.split(64)])
-
+    shown = partial(represent, subject)
     probes, objects = materials.probes, materials.objects
     people = Identification.fit(
-        represent(materials.enrolment.images),
+        shown(materials.enrolment.images),
         materials.enrolment.labels,
         subject.identity,
         torch.arange(len(probes)),
         probes.labels,
     )
     known = materials.training_objects
-    kinds = Objects.fit(represent(known.images), known.labels, torch.arange(len(objects)), objects.labels)
-    identified = {score.metric: score.value for score in people.score(represent(probes.images))}
-    told = {score.metric: score.value for score in kinds.score(represent(objects.images))}
+    kinds = Objects.fit(shown(known.images), known.labels, torch.arange(len(objects)), objects.labels)
+    identified = {score.metric: score.value for score in people.score(shown(probes.images))}
+    told = {score.metric: score.value for score in kinds.score(shown(objects.images))}
     return {"identification of 100 people": identified["accuracy"], "16 kinds of objects": told["accuracy"]}
 
 

@@ -17,12 +17,14 @@ the same bytes, however many workers there were. Photographs that have not chang
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
 import multiprocessing
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -181,7 +183,7 @@ def prepare(
     # Made here once, so that what is missing is told before any process starts.
     backend = landmark_backend(landmarks, model)
     options = _Options(landmarks, backend.version, size, margin)
-    with contextlib.closing(backend):
+    with contextlib.closing(backend), _alone(out):
         _claim(out, options)
         names = sorted(listing.names)
         hashes = _hashes(listing, names)
@@ -200,9 +202,9 @@ def prepare(
                     bar.update(len(job.names))
             else:
                 _work_in_parallel(jobs, count, model, bar)
-    known = _known(out, hashes)
-    people = dict(zip(listing.names, listing.people, strict=True))
-    prepared = _assemble(out, options, names, people, known, len(todo))
+        known = _known(out, hashes)
+        people = dict(zip(listing.names, listing.people, strict=True))
+        prepared = _assemble(out, options, names, people, known, len(todo))
     if not prepared.faces:
         raise FacelesionError(
             f"{root}: no face in any of {len(names)} photographs: {out / 'left_out.csv'} says why for each"
@@ -273,11 +275,30 @@ def load_prepared(folder: str | Path) -> FaceSet:
     )
 
 
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Nobody else writes to the folder meanwhile; the system lets go when this process ends, however it ends."""
+    if out.exists() and not out.is_dir():
+        raise FacelesionError(f"{out} is a file: name a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise FacelesionError(f"{out} cannot be written ({error.strerror}): name another folder") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{out}: another process is preparing it, waiting", file=sys.stderr)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _claim(out: Path, options: _Options) -> None:
     """Take the folder, or say why it cannot be had; finish what a run killed at the very end began."""
     journal = out / _JOURNAL
-    if out.exists() and not out.is_dir():
-        raise FacelesionError(f"{out} is a file: name a folder")
     _finish_swap(out)
     manifest = _manifest(out)
     if manifest is None and not journal.is_dir() and out.is_dir() and any(out.iterdir()):
@@ -497,6 +518,10 @@ def _assemble(
     left = tuple(
         LeftOut(name, known[name].reason, known[name].sha256) for name in names if known[name].reason
     )
+    manifest = _manifest(out)
+    if manifest is not None and _stands(out, [(name, people[name]) for name in kept], left):
+        shutil.rmtree(out / _JOURNAL)
+        return Prepared(out, len(kept), manifest["several_faces"], left, done)
     side = options.side
     new = out / _JOURNAL / "new"
     shutil.rmtree(new, ignore_errors=True)
@@ -563,7 +588,7 @@ def _stands(out: Path, kept: list[tuple[str, str]], left: tuple[LeftOut, ...]) -
     """Whether the earlier result is already what would be written: nothing new, changed or gone."""
     import pyarrow.parquet as parquet
 
-    if _manifest(out) is None or any((out / _JOURNAL).glob("*.npz")):
+    if any((out / _JOURNAL).glob("*.npz")):
         return False
     table = parquet.read_table(out / "faces.parquet", columns=["name", "person"]).to_pydict()
     same_faces = list(zip(table["name"], table["person"], strict=True)) == kept

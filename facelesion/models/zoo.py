@@ -112,10 +112,6 @@ def _carried(name: str) -> Callable[[int], Subject]:
     return lambda seed: subject.from_file(store.weights_path(f"{name}.safetensors"), name)
 
 
-def _untrained(seed: int) -> Subject:
-    return subject.untrained(seed)
-
-
 def _vgg_face(seed: int) -> Subject:
     return subject.from_file(registry.path("vgg_face"), "vgg_face")
 
@@ -127,21 +123,16 @@ def _mobilefacenet(seed: int) -> Subject:
     )
 
 
-def _inceptionresnet_vggface2(seed: int) -> Subject:
-    return _facenet("inceptionresnet_vggface2")
+def _facenet(name: str) -> Callable[[int], Subject]:
+    def make(seed: int) -> Subject:
+        path = registry.path(name)
+        tensors = store.read_state_dict(path)
+        network = inceptionresnet()
+        # The published files bring the readout of the training's people, which is no part of the embedding.
+        store.fit(network, {key: v for key, v in tensors.items() if not key.startswith("logits.")}, str(path))
+        return _subject(name, network, facenet_preprocessing(), about=_about(name))
 
-
-def _inceptionresnet_casia(seed: int) -> Subject:
-    return _facenet("inceptionresnet_casia")
-
-
-def _facenet(name: str) -> Subject:
-    path = registry.path(name)
-    tensors = store.read_state_dict(path)
-    network = inceptionresnet()
-    # The published files bring the readout of the training's people, which is no part of the embedding.
-    store.fit(network, {key: v for key, v in tensors.items() if not key.startswith("logits.")}, str(path))
-    return _subject(name, network, facenet_preprocessing(), about=_about(name))
+    return make
 
 
 def inceptionresnet(seed: int = 0) -> nn.Module:
@@ -401,10 +392,10 @@ def _vgg_sites(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
 
 _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "builtin": _carried("builtin"),
-    "untrained": _untrained,
+    "untrained": subject.untrained,
     "vgg_face": _vgg_face,
-    "inceptionresnet_vggface2": _inceptionresnet_vggface2,
-    "inceptionresnet_casia": _inceptionresnet_casia,
+    "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),
+    "inceptionresnet_casia": _facenet("inceptionresnet_casia"),
     "mobilefacenet": _mobilefacenet,
 }
 _FAMILIES: dict[str, Callable[[str, str, int], Subject]] = {TORCHVISION: _torchvision, TIMM: _timm}

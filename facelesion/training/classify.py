@@ -372,6 +372,10 @@ def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained)
             after = after or name in damaged
 
 
+# How the network is asked in a course: with the lesion in place, and without it.
+IN_PLACE, TAKEN_AWAY = "damage in place", "damage taken away"
+
+
 class Course(lightning.Callback):
     """Tests before training and after each epoch, as rows of a CSV file."""
 
@@ -391,7 +395,7 @@ class Course(lightning.Callback):
 
         assert isinstance(module, Classifier)
         mode = module.training
-        names = {"healthy": "damage taken away", "damaged": "damage in place"}
+        names = {"healthy": TAKEN_AWAY, "damaged": IN_PLACE}
         rows = [
             {
                 "epoch": epoch, "state": names[state], "accuracy": accuracy, "pictures": len(self.trials),

@@ -90,7 +90,6 @@ class DistilConfig:
         start: a checkpoint of an earlier distillation of the same width to go on from (its averaged weights), with this
             config's schedule; from random weights when left out.
         weights: the file that is made; in the run's folder when left out.
-        kept: how its numbers are kept; `float16` makes half the file, and what is measured is what is kept.
         measure: afterwards, ask about LFW's test pairs and the objects kept for tests.
         recipe: names this kind of training.
     """
@@ -103,7 +102,6 @@ class DistilConfig:
     seed: int = 0
     start: str | None = None
     weights: str | None = None
-    kept: Literal["float32", "float16"] = "float32"
     measure: bool = True
     recipe: Literal["distil"] = "distil"
 
@@ -129,9 +127,6 @@ def distil(config: DistilConfig) -> Path:
         _go_on_from(module, Path(config.start))
     fit(module, data, config.schedule.epochs, config.run, config.seed)
     plain, identity = module.average.folded()
-    kept = getattr(torch, config.kept)
-    for value in (*plain.parameters(), *identity.parameters()):
-        value.data = value.data.to(kept).float()
     tensors = {
         **plain.state_dict(),
         **{f"identity.{key}": value for key, value in identity.state_dict().items()},
@@ -150,7 +145,7 @@ def distil(config: DistilConfig) -> Path:
         reached = measure(subject, config.data)
         about |= {"reached": reached}
         (folder / "reached.json").write_text(json.dumps(reached, indent=2) + "\n", encoding="utf-8")
-    store.save_weights(target, {name: value.to(kept) for name, value in tensors.items()}, about)
+    store.save_weights(target, tensors, about)
     return target
 
 

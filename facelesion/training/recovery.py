@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from facelesion.errors import FacelesionError
 from facelesion.lesions import lesion_sites
 from facelesion.models import get
-from facelesion.training.classify import ClassifyConfig, ClassifyData, Trained, classify, read_lesion
+from facelesion.training.classify import (
+    IN_PLACE,
+    TAKEN_AWAY,
+    ClassifyConfig,
+    ClassifyData,
+    Trained,
+    classify,
+    read_lesion,
+)
 from facelesion.training.run import RunConfig
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 
 # Stages are folders: their number, and one of these.
 HEALTHY, INJURED, SHAM = "healthy", "injured", "sham"
-IN_PLACE, TAKEN_AWAY, NEVER = "damage in place", "damage taken away", "never damaged"
+NEVER = "never damaged"
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,10 @@ def test_a_second_run_does_nothing_and_a_changed_photograph_is_done_again(root: 
     out = tmp_path / "out"
     run(root, out)
     first = content(out)
-    Painted.calls = 0
-    assert run(root, out).done == 0 and Painted.calls == 0 and content(out) == first
+    Painted.calls, made = 0, (out / "crops.npy").stat().st_ino
+    again = run(root, out)
+    assert again.done == 0 and Painted.calls == 0 and content(out) == first
+    assert (again.faces, again.several, (out / "crops.npy").stat().st_ino) == (9, 1, made)
     paint(root / "person 1" / "5.png", seed=99)
     paint(root / "person 3" / "3.png", seed=3, faces=1)
     paint(root / "new person" / "0.png", seed=100)
@@ -341,6 +343,22 @@ def test_killed_processes_leave_nothing_that_changes_the_result(tmp_path: Path) 
         assert not (out / "manifest.json").exists()
     subprocess.run([sys.executable, str(script), "2"], check=True, timeout=600)
     assert content(out) == content(whole)
+
+
+@pytest.mark.slow
+def test_processes_that_prepare_the_same_folder_take_turns(tmp_path: Path) -> None:
+    root, out = tmp_path / "photographs", tmp_path / "out"
+    for i in range(30):
+        paint(root / f"p{i % 7}" / f"{i}.png", i)
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(SCRIPT.format(tests=str(Path(__file__).parent), root=str(root), out=str(out)))
+    )
+    command = [sys.executable, str(script), "1"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert len(load_prepared(out)) == 30 and content(out)
 
 
 @pytest.mark.slow

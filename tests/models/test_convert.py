@@ -317,23 +317,15 @@ def test_names_come_from_the_matlab_file_or_from_a_list(weights: Weights, tmp_pa
     people = [f"Somebody {i}" for i in range(20)]
     (tmp_path / "names.txt").write_text("\n".join(people) + "\n")
     torch.save(torch_layers(weights, str), tmp_path / "face.pth")
-    convert(
-        tmp_path / "face.pth",
-        tmp_path / "b.safetensors",
-        top=True,
-        names=tmp_path / "names.txt",
-        layout=SMALL,
-    )
+
+    def named(file: str) -> None:
+        convert(tmp_path / "face.pth", tmp_path / file, top=True, names=tmp_path / "names.txt", layout=SMALL)
+
+    named("b.safetensors")
     assert get(str(tmp_path / "b.safetensors")).about["names"] == people
     (tmp_path / "names.txt").write_text("one\ntwo\n")
     with pytest.raises(FacelesionError, match="2 names, not 20"):
-        convert(
-            tmp_path / "face.pth",
-            tmp_path / "c.safetensors",
-            top=True,
-            names=tmp_path / "names.txt",
-            layout=SMALL,
-        )
+        named("c.safetensors")
     with pytest.raises(FacelesionError, match="--top"):
         convert(tmp_path / "face.pth", tmp_path / "c.safetensors", names=tmp_path / "names.txt", layout=SMALL)
 
