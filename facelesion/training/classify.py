@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as lightning
 import torch
@@ -26,6 +26,9 @@ from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites, les
 from facelesion.models import Subject, VGGFace, get, store
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Trained = Literal["everything", "after_lesion", "head"]
 Batch = dict[str, torch.Tensor]
@@ -102,16 +105,41 @@ def classify(config: ClassifyConfig) -> Path:
     Returns:
         The weights' file.
     """
-    folder = check_folder(config.run)
-    subject = get(config.network, seed=config.seed)
+    check_folder(config.run)
+    subject = trainable(config.network, config.seed)
+    lesion_sites(subject.module, read_lesion(config.lesion))  # a mistake is told before any work is done
+    return learn(config, subject, *trials_of(config, subject.size))
+
+
+def trainable(network: str, seed: int) -> Subject:
+    """A network that these recipes can train.
+
+    Raises:
+        FacelesionError: it is of another kind.
+    """
+    subject = get(network, seed=seed)
     if not isinstance(subject.module, VGGFace):
-        raise FacelesionError(f"{config.network}: this recipe trains VGGFace networks, such as builtin")
+        raise FacelesionError(f"{network}: this recipe trains VGGFace networks, such as builtin")
+    return subject
+
+
+def learn(
+    config: ClassifyConfig, subject: Subject, parts: Mapping[str, Trials], classes: Sequence[str]
+) -> Path:
+    """Train a network on given trials, test it, and write what `classify` writes.
+
+    Args:
+        config: as for `classify`; where its pictures come from does not matter here.
+        subject: the network.
+        parts: "train", "validation" and "test".
+        classes: what the trials' targets mean.
+
+    Returns:
+        The weights' file.
+    """
+    folder = check_folder(config.run)
     lesion = read_lesion(config.lesion)
-    if lesion is not None:
-        lesion_sites(subject.module, lesion)  # a site that does not exist is told before any work is done
-    faces, others = pictures(config.data, subject.size, config.seed)
-    parts, classes = _parts(config, faces, others)
-    shown = {part: _shown(parts[part], config.data.stimuli) for part in ("train", "validation")}
+    shown = {part: shown_as(parts[part], config.data.stimuli) for part in ("train", "validation")}
     shown["train"] = _some(shown["train"], config.data.keep, config.seed)
     module = Classifier(subject, classes, lesion, config)
     if module.lesion is not None:
@@ -124,7 +152,8 @@ def classify(config: ClassifyConfig) -> Path:
     data = _TrialData(shown, config, module)
     watch = [Course(folder / "course.csv", parts["test"])] if config.course else []
     fit(module, data, config.epochs, config.run, config.seed, watch)
-    _write_tests(module, parts["test"], config.data.tests, folder / "tests.csv")
+    states = {"healthy": None} | ({"damaged": module.lesion} if module.lesion is not None else {})
+    asked(module, parts["test"], config.data.tests, states).to_csv(folder / "tests.csv", index=False)
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
     about = {
         **{key: value for key, value in subject.about.items() if key != "reached"},
@@ -189,9 +218,9 @@ def _most_photographed(faces: FaceSet, data: ClassifyData) -> FaceSet:
     return faces[[row for person in people for row in rows[person][: data.pictures]]]
 
 
-def _parts(
-    config: ClassifyConfig, faces: FaceSet, others: ImageSet
-) -> tuple[dict[str, Trials], tuple[str, ...]]:
+def trials_of(config: ClassifyConfig, size: int) -> tuple[dict[str, Trials], tuple[str, ...]]:
+    """The trials "train", "validation" and "test" of a config, and what their targets mean."""
+    faces, others = pictures(config.data, size, config.seed)
     data: DetectionData | IdentificationData
     if config.task == "detection":
         data = DetectionData(faces, others, seed=config.seed)
@@ -220,7 +249,7 @@ def _parts(
     return {name: trials for name, trials in data.parts.items() if isinstance(trials, Trials)}, data.classes
 
 
-def _shown(trials: Trials, stimuli: Sequence[str]) -> Trials:
+def shown_as(trials: Trials, stimuli: Sequence[str]) -> Trials:
     """Every trial once per stimulus; pictures without a face (no landmarks) stay as they are."""
     made = []
     for name in stimuli:
@@ -482,14 +511,15 @@ class _TrialData(lightning.LightningDataModule):
         return DataLoader(rows, batch_size=None, sampler=_Shuffled(len(rows), 64, None))
 
 
-def _write_tests(module: Classifier, trials: Trials, stimuli: Sequence[str], target: Path) -> None:
+def asked(
+    module: Classifier, trials: Trials, stimuli: Sequence[str], states: Mapping[str, Lesion | None]
+) -> pd.DataFrame:
     """One row per stimulus and state: accuracy, and for detection precision, recall, F1 and the confusion matrix."""
     import pandas
 
     rows: list[dict[str, Any]] = []
-    states = {"healthy": None} | ({"damaged": module.lesion} if module.lesion is not None else {})
     for name in stimuli:
-        shown = _shown(trials, [name])
+        shown = shown_as(trials, [name])
         for state, lesion in states.items():
             answers = module.answers(module.logits_of(shown, lesion))
             row = {"stimulus": name, "network": state, "pictures": len(shown)}
@@ -497,7 +527,7 @@ def _write_tests(module: Classifier, trials: Trials, stimuli: Sequence[str], tar
             if module.config.task == "detection":
                 row |= _confusion(answers.bool(), shown.targets.bool())
             rows.append(row)
-    pandas.DataFrame(rows).to_csv(target, index=False)
+    return pandas.DataFrame(rows)
 
 
 def _confusion(answers: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:

@@ -118,7 +118,9 @@ def distil(config: DistilConfig) -> Path:
     faces, held_out = hold_out(training, people, config.data.held_out_people, config.seed)
     views = _taught(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
     others = _others(faces, config.data)
-    validation = _taught(teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress)
+    validation = _taught(
+        teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress
+    )
     data = DistillationData(views, others, HeldOut(validation, held_out.labels), config.schedule, config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -9,8 +9,6 @@ training and is never damaged: what it gains is practice, not recovery.
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +25,7 @@ from facelesion.training.classify import (
     classify,
     read_lesion,
 )
-from facelesion.training.run import RunConfig
+from facelesion.training.run import RunConfig, claim_for_stages, stage_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +84,7 @@ def recovery(config: RecoveryConfig) -> Path:
     network = get(config.network, seed=config.seed).module
     for injury in config.injuries:
         lesion_sites(network, read_lesion(injury))  # a mistake is told before any work is done
-    folder = _claim(config)
+    folder = claim_for_stages(config.run, dataclasses.asdict(config))
     healthy = _stage(config, config.network, (), folder / f"0-{HEALTHY}")
     lesions = [sum(config.injuries[:count], ()) for count in range(1, len(config.injuries) + 1)]
     for kind in (INJURED, SHAM) if config.sham else (INJURED,):
@@ -99,36 +97,12 @@ def recovery(config: RecoveryConfig) -> Path:
     return folder / "recovery.png"
 
 
-def _claim(config: RecoveryConfig) -> Path:
-    """The run's folder, new, or with what an earlier start of the same run left."""
-    folder = Path(config.run.folder)
-    note = folder / "settings.json"
-    settings = dataclasses.asdict(config)
-    for name in ("resume", "overwrite", "progress"):
-        del settings["run"][name]
-    text = json.dumps(settings, indent=1, sort_keys=True)
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        if not config.run.overwrite:
-            raise FacelesionError(
-                f"{folder}: holds a run with other settings: choose another run.folder, or set run.overwrite true"
-            )
-        for stage in folder.glob("[0-9]*-*"):
-            shutil.rmtree(stage)
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(text, encoding="utf-8")
-    return folder
-
-
 def _stage(
     config: RecoveryConfig, network: str, lesion: tuple[dict[str, Any], ...], folder: Path, sham: bool = False
 ) -> str:
     """Train once, unless an earlier start has done so; the file of weights."""
     weights = folder / "weights.safetensors"
     if not weights.is_file():
-        begun = (folder / "checkpoints" / "last.ckpt").is_file()
-        run = dataclasses.replace(
-            config.run, folder=str(folder), resume=begun, overwrite=not begun, patience=0
-        )
         healthy = not lesion
         classify(
             ClassifyConfig(
@@ -136,7 +110,7 @@ def _stage(
                 data=dataclasses.replace(config.data, tests=("intact",)),
                 epochs=config.readout_epochs if healthy else config.epochs,
                 batch_size=config.batch_size, learning_rate=1e-2 if healthy else config.learning_rate,
-                run=run, seed=config.seed, course=True, sham=sham,
+                run=stage_of(config.run, folder), seed=config.seed, course=True, sham=sham,
             )
         )  # fmt: skip
     return str(weights)

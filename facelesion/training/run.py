@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,39 @@ def check_folder(config: RunConfig) -> Path:
         shutil.rmtree(checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
+    """The folder of a run of several stages, new, or with what an earlier start of the same run left.
+
+    Args:
+        config: the run's.
+        settings: everything that decides what comes out, ready for JSON, with `config` as `run`.
+
+    Raises:
+        FacelesionError: it holds a run with other settings.
+    """
+    folder = Path(config.folder)
+    note = folder / "settings.json"
+    for name in ("resume", "overwrite", "progress"):
+        del settings["run"][name]
+    text = json.dumps(settings, indent=1, sort_keys=True)
+    if note.is_file() and note.read_text(encoding="utf-8") != text:
+        if not config.overwrite:
+            raise FacelesionError(
+                f"{folder}: holds a run with other settings: choose another run.folder, or set run.overwrite true"
+            )
+        for checkpoints in folder.glob("*/checkpoints"):
+            shutil.rmtree(checkpoints.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(text, encoding="utf-8")
+    return folder
+
+
+def stage_of(config: RunConfig, folder: Path) -> RunConfig:
+    """The run of one stage: new, or going on where it was stopped."""
+    begun = (folder / "checkpoints" / "last.ckpt").is_file()
+    return replace(config, folder=str(folder), resume=begun, overwrite=not begun, patience=0)
 
 
 def fit(
