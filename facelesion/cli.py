@@ -7,14 +7,19 @@ the same values by jsonargparse. A mistake is one line on standard error and exi
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from facelesion.errors import FacelesionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 USAGE = """\
 facelesion: damage a face network on purpose, and measure what it can no longer do.
@@ -107,7 +112,11 @@ def read_arguments(
 
 
 def config_path(word: str) -> Path:
-    """The YAML file a word on the command line means: a path, or the name of a config that the project carries."""
+    """The YAML file a word on the command line means: a path, or the name of a config that the project carries.
+
+    Raises:
+        FacelesionError: neither a file nor the name of a config.
+    """
     if Path(word).is_file():
         return Path(word)
     package = Path(__file__).resolve().parent
@@ -223,17 +232,46 @@ def _faces(argv: list[str]) -> None:
             people: rows.
             pictures: columns, where `show` leaves them open.
             seed: another seed, other people.
-            out: where to write the PNG.
+            out: the picture to write, in a folder that exists; its ending says the format.
         """
-        from PIL import Image
-
         from facelesion.data.facespace import FaceSpace
         from facelesion.data.facespace_tools import draw_sheet
 
-        Image.fromarray(draw_sheet(FaceSpace.load(), show, people, pictures, seed)).save(out)
+        place = Path(out)
+        kind = _picture_format(place)
+        sheet = draw_sheet(FaceSpace.load(), show, people, pictures, seed)
+        _write_picture(place, sheet, kind)
         print(out)
 
     faces(**read_arguments(faces, argv, "facelesion faces"))
+
+
+def _picture_format(path: Path) -> str:
+    """The format that a picture's ending asks for, once it is known that the picture can be written there."""
+    from PIL import Image
+
+    if not path.parent.is_dir():
+        raise FacelesionError(f"{path}: no folder {path.parent}: make it, or choose another place")
+    if path.is_dir():
+        raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'faces.png'}")
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise FacelesionError(f"{path}: {path.suffix or 'no ending'} is no kind of picture: end it in .png")
+    return kind
+
+
+def _write_picture(path: Path, pixels: npt.NDArray[np.uint8], kind: str) -> None:
+    """Write pixels (H, W, 3), RGB, whole or not at all."""
+    from PIL import Image
+
+    from facelesion.report.run_folder import replace_file
+
+    encoded = io.BytesIO()
+    try:
+        Image.fromarray(pixels).save(encoded, kind)
+    except (OSError, ValueError) as error:  # formats that are read only, or take no colours
+        raise FacelesionError(f"{path}: not written ({error}): end it in .png") from None
+    replace_file(path, encoded.getvalue())
 
 
 def _weights(argv: list[str]) -> None:
@@ -350,7 +388,7 @@ def _weights(argv: list[str]) -> None:
 
 def _sites(argv: list[str]) -> None:
     def sites(model: str = "builtin") -> None:
-        """Name the places in a network that can be damaged, and how many units each has.
+        """Name the places in a network that can be damaged: module paths, and their aliases where they have one.
 
         Args:
             model: a model's name, or a file of weights.

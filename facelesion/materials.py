@@ -245,7 +245,11 @@ def _objects(config: DataConfig, seed: int, size: int, training: FaceSet, tested
 
 
 def split_by_label(pictures: ImageSet, held_out: int, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Hold out `held_out` pictures of every label at random: (the rest, the held out)."""
+    """Hold out `held_out` pictures of every label at random: (the rest, the held out).
+
+    Raises:
+        FacelesionError: a label with too few pictures.
+    """
     rng = np.random.default_rng((seed, 0x5B))
     labels = np.asarray(pictures.labels)
     apart: list[int] = []

@@ -90,9 +90,32 @@ def test_the_faces_of_the_face_space_are_drawn(capsys, config):
         assert sheet.size[0] >= 3 * 112 and sheet.size[1] >= 2 * 112
 
 
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("nowhere/x.png", "nowhere/x.png: no folder nowhere"),
+        ("x.foo", "x.foo: .foo is no kind of picture"),
+        ("sheet", "no ending is no kind of picture"),
+        ("x.xbm", "x.xbm: not written"),
+        (".", "is a folder: give a file in it"),
+    ],
+)
+def test_faces_that_cannot_be_written_there_are_refused_and_nothing_is_written(capsys, config, out, words):
+    before = sorted(config.parent.rglob("*"))
+    assert words in refused(capsys, "faces", "--people", "1", "--pictures", "2", "--out", out)
+    assert sorted(config.parent.rglob("*")) == before
+
+
 def test_sites_are_listed(capsys):
     assert run(["sites", "untrained"]) == 0
     assert "conv5_3" in capsys.readouterr().out
+
+
+def test_the_help_of_sites_promises_what_it_prints(capsys):
+    with pytest.raises(SystemExit):
+        run(["sites", "--help"])
+    said = capsys.readouterr().out
+    assert "Name the places" in said and "how many" not in said
 
 
 def test_importing_facelesion_is_quick():

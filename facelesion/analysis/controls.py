@@ -28,6 +28,9 @@ def random_units(
     Returns:
         int64 (draws, count), rising within a row. One more draw leaves the earlier ones as they were.
 
+    Raises:
+        FacelesionError: more units than there are to draw from.
+
     Example:
         >>> random_units(total=8, count=3, draws=2, exclude=[0, 1]).shape
         torch.Size([2, 3])
@@ -77,7 +80,7 @@ def matched_units(
         tolerance: largest mismatch allowed, in standard deviations of `activation` over units; None allows any.
         tries: sets tried per draw.
 
-    Errors:
+    Raises:
         FacelesionError: too few other units, or no set within the tolerance: the most active units of a site
             have no equals. Then widen `tolerance`, and say so.
 

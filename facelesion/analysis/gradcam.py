@@ -45,6 +45,9 @@ def grad_cam(
         For each site float32 (N, H, W): upsampled to the image (bilinear), in [0, 1] if normalised. A map without
         positive evidence is zero everywhere.
 
+    Raises:
+        FacelesionError: images of another type or shape, or a site whose output is no map.
+
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         >>> heat = grad_cam(network, torch.rand(2, 3, 16, 16), ["1"], class_score(lambda x: x, 0))

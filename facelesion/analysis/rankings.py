@@ -19,6 +19,9 @@ from facelesion.errors import FacelesionError
 def unit_activation(activation: torch.Tensor) -> torch.Tensor:
     """One number per image and unit (N, C): the mean over positions of a feature map (N, C, ...).
 
+    Raises:
+        FacelesionError: activations of fewer than two axes.
+
     Example:
         >>> unit_activation(torch.ones(2, 3, 4, 4)).shape
         torch.Size([2, 3])
@@ -38,6 +41,9 @@ def responsible_units(activation: torch.Tensor, share: float = 0.75) -> torch.Te
 
     Returns:
         int64 (units,). Empty if no unit is active at all.
+
+    Raises:
+        FacelesionError: a share that is not above 0 and up to 1.
 
     Example:
         >>> responsible_units(torch.tensor([[0.0, 4, 3, 1], [0, 4, 3, 1]])).tolist()
@@ -83,6 +89,9 @@ def selectivity(activation: Mapping[str, torch.Tensor], domain: str, alpha: floa
     Args:
         activation: for each domain its images' activations (N, C) or (N, C, H, W), N ≥ 2 each.
         domain: the domain under test, a key of `activation`.
+
+    Raises:
+        FacelesionError: no such domain, fewer than two domains, or one with fewer than two images.
 
     Example:
         >>> draw = torch.Generator().manual_seed(0)
@@ -144,6 +153,9 @@ def ranking_agreement(a: torch.Tensor, b: torch.Tensor, top: float | int = 0.1) 
     Args:
         a, b: (C,) finite scores, high = important.
         top: how many first units to compare, or a share of them. Ties go to the lower unit number.
+
+    Raises:
+        FacelesionError: fewer than three units, not the same, scores that are not finite, or `top` out of range.
 
     Example:
         >>> ranking_agreement(torch.arange(10.0), torch.arange(10.0) ** 2, top=3).overlap

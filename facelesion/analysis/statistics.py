@@ -63,6 +63,10 @@ def bootstrap_interval(
         The interval. One value or one cluster alone has none: its bounds are not a number. Values that are all
         the same have an interval of width zero.
 
+    Raises:
+        FacelesionError: no values, or some not finite; a level that is no share;
+            not one cluster for each value.
+
     Example:
         >>> kept = bootstrap_interval([0.61, 0.55, 0.70, 0.58, 0.66])
         >>> f"{kept.estimate:.2f} [{kept.low:.2f}, {kept.high:.2f}]"
@@ -112,6 +116,9 @@ def bootstrap_interval(
 def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
     """Difference of two means in pooled standard deviations, corrected for small samples (Hedges 1981).
 
+    Raises:
+        FacelesionError: no spread in either sample.
+
     Example:
         >>> round(hedges_g([0.9, 0.8, 0.85], [0.5, 0.4, 0.45]), 2)
         6.38
@@ -129,6 +136,9 @@ def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
 
 def cohens_h(a: float, b: float) -> float:
     """Difference of two proportions on the arcsine scale; 0.2 is small, 0.5 medium, 0.8 large (Cohen 1988, ch. 6).
+
+    Raises:
+        FacelesionError: a proportion below 0 or above 1.
 
     Example:
         >>> round(cohens_h(0.95, 0.40), 2)
@@ -156,6 +166,9 @@ def share_kept(damaged: float, intact: float, chance: float) -> float:
 
     It puts tasks with different chance and different intact levels on one scale. It is not clipped: below 0 is below
     chance, above 1 is better than intact.
+
+    Raises:
+        FacelesionError: the intact network is not above chance.
 
     Example:
         >>> round(share_kept(0.5, intact=0.95, chance=0.05), 2)
@@ -218,6 +231,9 @@ def crawford_howell_from_summary(
 ) -> CaseTest:
     """`crawford_howell` from the controls' mean, standard deviation (n − 1) and number.
 
+    Raises:
+        FacelesionError: fewer than two controls, or controls that do not differ.
+
     Example:
         >>> round(crawford_howell_from_summary(-2, mean=0, deviation=1, n=15).statistic, 3)
         -1.936
@@ -246,6 +262,9 @@ def revised_standardised_difference(case: tuple[float, float], controls: ArrayLi
         case: scores on task A and task B.
         controls: (N, 2) scores of N ≥ 3 controls on both.
 
+    Raises:
+        FacelesionError: fewer than three controls, or controls that do not differ on one of the tasks.
+
     Example:
         >>> controls = [[90, 80], [93, 86], [88, 79], [95, 88], [91, 82], [89, 83]]
         >>> revised_standardised_difference((70, 82), controls).p < 0.05
@@ -266,6 +285,9 @@ def revised_standardised_difference_from_summary(
     z: tuple[float, float], correlation: float, n: int
 ) -> CaseTest:
     """`revised_standardised_difference` from the case's two standard scores, the controls' correlation and number.
+
+    Raises:
+        FacelesionError: a correlation that is not between -1 and 1.
 
     Example:
         >>> test = revised_standardised_difference_from_summary((-3.857, -1.875), correlation=0.68, n=20)
@@ -354,6 +376,9 @@ def false_discovery_rate(
     Returns:
         Adjusted values in the same shape.
 
+    Raises:
+        FacelesionError: no p values, or some that are not from 0 to 1.
+
     Example:
         >>> false_discovery_rate([0.01, 0.02, 0.03, 0.5]).round(3).tolist()
         [0.04, 0.04, 0.04, 0.5]
@@ -407,6 +432,9 @@ def null_test(observed: float, null: ArrayLike, alternative: Alternative = "less
 def spearman_brown(half: float) -> float:
     """Reliability of the whole from the correlation of its halves (Spearman 1910; Brown 1910).
 
+    Raises:
+        FacelesionError: halves that correlate at -1.
+
     Example:
         >>> round(spearman_brown(0.6), 2)
         0.75
@@ -427,6 +455,9 @@ def split_half_reliability(
 
     Args:
         scores: (items, conditions): the score of each image (or person) under each lesion; at least 4 by 3.
+
+    Raises:
+        FacelesionError: fewer than 4 items or 3 conditions, or conditions that do not differ.
 
     Example:
         >>> rng = np.random.default_rng(0)

@@ -91,6 +91,9 @@ class MemoryTest:
         Returns:
             The answers. Among equally likely alternatives the first is taken: a network that sees no
             difference gets 24 of 72, as guessing does.
+
+        Raises:
+            FacelesionError: embeddings that are not one row for each of the test's pictures.
         """
         for given in (embeddings, embeddings if memory is None else memory):
             if given.ndim != 2 or len(given) != len(self.pictures):

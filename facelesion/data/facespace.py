@@ -59,7 +59,11 @@ class FaceSpace:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> FaceSpace:
-        """The face space the project carries, or another file that `save` wrote."""
+        """The face space the project carries, or another file that `save` wrote.
+
+        Raises:
+            FacelesionError: no such file, or one that is no face space.
+        """
         if path is None:
             from facelesion.models import weights_path
 
@@ -115,7 +119,8 @@ class FaceSpace:
     def draw(self, people: int, pictures: int, seed: int = 0, variability: float = VARIABILITY) -> FaceSet:
         """New people and pictures of each, rendered: the built-in data set.
 
-        People of different seeds are different people. The same arguments give the same pixels.
+        People of different seeds are different people. The same arguments give the same pixels: uint8 RGB, 112 x 112,
+        with landmarks in pixels.
         """
         vectors = self.pictures(self.people(people, seed), pictures, seed, variability)
         images, landmarks = self.render(vectors)
@@ -128,6 +133,9 @@ class FaceSpace:
 
         Returns:
             uint8 RGB images (N, 3, 112, 112) and their landmarks (N, 478, 2) in pixels.
+
+        Raises:
+            FacelesionError: vectors of another shape or length.
         """
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
@@ -156,7 +164,8 @@ class FaceSpace:
     def encode(self, images: torch.Tensor, landmarks: torch.Tensor) -> Array:
         """The face vectors (N, K) nearest to pictures (N, 3, 112, 112) with landmarks (N, 478, 2): least squares.
 
-        What lies outside the crop is unknown; the crop's border is repeated there.
+        Pictures are RGB of 0 to 255, landmarks pixels of them. What lies outside the crop is unknown; the crop's border
+        is repeated there.
         """
         planes = unwarp(images, landmarks - torch.from_numpy(self.shape_mean), self.warp)
         texture = (flatten_texture(planes) - self.texture_mean) @ np.linalg.pinv(self.texture_components)
@@ -231,7 +240,8 @@ def _blur(planes: torch.Tensor, sigma: float = 2.0) -> torch.Tensor:
 def unwarp(images: torch.Tensor, landmark_offsets: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
     """Shape-free textures (N, 3, CANVAS, CANVAS) of crops (N, 3, 112 + 2m, ...) whose landmarks are off by (N, 478, 2).
 
-    `images` may be crops or canvases; they are centred on one another.
+    `images` may be crops or canvases; they are centred on one another. Offsets are pixels; values and their order of
+    channels stay as they come.
     """
     border = (CANVAS - images.shape[-1]) // 2
     planes = F.pad(images.float(), [border] * 4, mode="replicate") if border else images.float()
@@ -239,7 +249,7 @@ def unwarp(images: torch.Tensor, landmark_offsets: torch.Tensor, warp: torch.Ten
 
 
 def flatten_texture(planes: torch.Tensor) -> Array:
-    """RGB textures (N, 3, CANVAS, CANVAS) as vectors (N, P): luma in full, chroma at half the resolution."""
+    """RGB textures (N, 3, CANVAS, CANVAS), 0 to 255, as vectors (N, P): luma in full, chroma at half the resolution."""
     red, green, blue = planes.unbind(1)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     chroma = F.avg_pool2d(torch.stack([blue - luma, red - luma], 1), 2)

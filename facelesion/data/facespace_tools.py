@@ -52,6 +52,9 @@ def morph(first: Array, second: Array, steps: int | Sequence[float]) -> Array:
         first, second: face vectors.
         steps: how many, both ends included; or the share of the second face in each.
 
+    Raises:
+        FacelesionError: a number of steps below two.
+
     Example:
         >>> morph(np.zeros(2), np.array([2.0, 4.0]), 3).tolist()
         [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]
@@ -85,6 +88,9 @@ def distractors(space: FaceSpace, target: Array, count: int, similarity: float, 
     Returns:
         Vectors (count, K). A recogniser mistakes them for the target the more often, the higher the
         similarity.
+
+    Raises:
+        FacelesionError: a similarity below -1 or above 1.
 
     Example:
         >>> space = FaceSpace.load()
@@ -166,6 +172,9 @@ def look_direction(space: FaceSpace, look: str) -> Array:
     Args:
         space: the face space.
         look: one of `LOOKS`.
+
+    Raises:
+        FacelesionError: no such look.
     """
     if look not in LOOKS:
         raise FacelesionError(f"no look {look!r}: take one of {', '.join(LOOKS)}")
@@ -175,6 +184,9 @@ def look_direction(space: FaceSpace, look: str) -> Array:
 
 def with_looks(space: FaceSpace, people: Array, looks: Mapping[str, float]) -> Array:
     """Give people (..., K) expressions, light and pose, in standard deviations of their own variation.
+
+    Raises:
+        FacelesionError: no such look.
 
     Example:
         >>> space = FaceSpace.load()
@@ -215,8 +227,11 @@ def exchange_feature(
         texture: exchange its pixels.
 
     Returns:
-        uint8 RGB images (N, 3, 112, 112) and their landmarks (N, 478, 2). The shape is the nearest that the
-        face space has, so a little of the change reaches beyond the feature (see `docs/data.md`).
+        uint8 RGB images (N, 3, 112, 112) and their landmarks (N, 478, 2) in pixels. The shape is the nearest
+        that the face space has, so a little of the change reaches beyond the feature (see `docs/data.md`).
+
+    Raises:
+        FacelesionError: nothing to exchange, no such region, or not one donor for each receiver.
     """
     from facelesion.faces.regions import region, region_mask
 
@@ -308,6 +323,9 @@ def draw_sheet(
 
     Returns:
         uint8 RGB (H, W, 3).
+
+    Raises:
+        FacelesionError: no such kind of sheet, no people, or fewer than two pictures.
     """
     if kind not in SHEETS:
         raise FacelesionError(f"no sheet {kind!r}: take one of {', '.join(SHEETS)}")

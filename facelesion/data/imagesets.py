@@ -21,6 +21,9 @@ class ImageSet:
         labels: what each picture shows (a category; for faces the person), one string per picture.
         names: a unique name per picture (a file's path below its root, or how it was made).
 
+    Raises:
+        FacelesionError: images of another type or shape, or not one label and name for each.
+
     Example:
         >>> pictures = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("cup", "car"), ("a", "b"))
         >>> len(pictures), pictures.size, pictures[[1]].labels
@@ -80,6 +83,9 @@ class FaceSet(ImageSet):
     Attributes:
         landmarks: float32 tensor (N, 478, 2): MediaPipe's face mesh points in pixels of the picture, x to the
             right and y down, pixel centres at whole numbers.
+
+    Raises:
+        FacelesionError: as for `ImageSet`, or landmarks that are not (N, points, 2).
     """
 
     landmarks: torch.Tensor

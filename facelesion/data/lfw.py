@@ -85,6 +85,9 @@ class LFW:
     Attributes:
         photographs: all of them, with the people.
         protocols: the folder of the protocol files, or None when they were not found.
+
+    Raises:
+        FacelesionError: what is asked for is in a protocol file that is missing or none.
     """
 
     photographs: Listing
@@ -200,7 +203,11 @@ def download_lfw(
 
 
 def read_people(path: str | Path) -> tuple[tuple[str, ...], ...]:
-    """Read a `people` file: the people of each set, one tuple per set (View 1's files have one)."""
+    """Read a `people` file: the people of each set, one tuple per set (View 1's files have one).
+
+    Raises:
+        FacelesionError: a file that is missing, cut short, names nobody or is none of these.
+    """
     path = Path(path)
     lines = list(_lines(path))
     sets: list[tuple[str, ...]] = []
@@ -224,7 +231,11 @@ def read_people(path: str | Path) -> tuple[tuple[str, ...], ...]:
 
 
 def read_pairs(path: str | Path) -> tuple[NamedPair, ...]:
-    """Read a `pairs` file: per fold, the pairs of the same person, then as many of two people."""
+    """Read a `pairs` file: per fold, the pairs of the same person, then as many of two people.
+
+    Raises:
+        FacelesionError: a file that is missing, cut short or none of these.
+    """
     path = Path(path)
     lines = list(_lines(path))
     try:

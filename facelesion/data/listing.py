@@ -21,6 +21,9 @@ class Listing:
         names: each photograph's path below `root`, with forward slashes, unique.
         people: the person each photograph shows, in the same order.
 
+    Raises:
+        FacelesionError: not one person for each photograph, or a photograph that is listed twice.
+
     Example:
         >>> listing = Listing(Path("/pictures"), ("Ada/1.jpg", "Ada/2.jpg", "Bo/1.jpg"), ("Ada", "Ada", "Bo"))
         >>> len(listing), listing.by_person["Ada"], listing.of(["Bo"]).names
@@ -80,6 +83,9 @@ def list_folder(root: str | Path) -> Listing:
     Only names are looked at (`.jpg`, `.png`, ...): a folder called `x.jpg` or a text file so named is listed,
     and reading it fails with a reason. Hidden files, and folders below a person's, are not looked at.
 
+    Raises:
+        FacelesionError: no such folder, or no photographs in it.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -113,6 +119,9 @@ def list_table(table: str | Path, root: str | Path | None = None) -> Listing:
         table: the file; other columns are ignored.
         root: the folder that the paths start from; the table's own folder when left out. Paths that leave it
             are refused, so a table from elsewhere cannot name files that are none of its business.
+
+    Raises:
+        FacelesionError: no table or an empty one, a missing column or person, a path that leaves the folder or recurs.
 
     Example:
         >>> import tempfile

@@ -121,6 +121,9 @@ class TaskData(LightningDataModule):
 class DetectionData(TaskData):
     """Face (1) or not (0), equally many of both in every part; people and non-faces are never in two parts.
 
+    Raises:
+        FacelesionError: faces and others of unlike sizes, shares that do not add up, a part that nothing is left for.
+
     Example:
         >>> from facelesion.data import ImageSet, nonfaces
         >>> people = tuple(f"person-{i // 2}" for i in range(40))
@@ -167,6 +170,9 @@ class IdentificationData(TaskData):
     """Who is it, of the enrolled people? Everybody has as many pictures as the next in every part.
 
     "train" holds the enrolment pictures, "validation" and "test" the probes; no photograph is in two.
+
+    Raises:
+        FacelesionError: not so many people have enough pictures.
     """
 
     def __init__(
@@ -206,7 +212,11 @@ class IdentificationData(TaskData):
 
 
 class VerificationData(TaskData):
-    """The same person or not? Half of each; nobody is in two parts."""
+    """The same person or not? Half of each; nobody is in two parts.
+
+    Raises:
+        FacelesionError: shares that do not add up; a part without a number of pairs, or with fewer than that.
+    """
 
     def __init__(
         self,
@@ -235,7 +245,11 @@ class VerificationData(TaskData):
 
 
 class ObjectsData(TaskData):
-    """Which kind of thing? Split by photograph within each kind."""
+    """Which kind of thing? Split by photograph within each kind.
+
+    Raises:
+        FacelesionError: fewer than two kinds, shares that do not add up, or a part that nothing is left for.
+    """
 
     def __init__(
         self,

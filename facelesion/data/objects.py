@@ -45,6 +45,9 @@ def builtin_objects(per_category: int, seed: int = 0, size: int = 112) -> ImageS
     Returns:
         16 x per_category pictures, uint8 RGB, sorted by category; names such as `cup/0-0003` (seed, number).
 
+    Raises:
+        FacelesionError: fewer than one picture of each, or a side below 16 pixels.
+
     Example:
         >>> objects = builtin_objects(2, seed=1)
         >>> len(objects), objects.labels[:3], objects.size
@@ -74,6 +77,12 @@ def builtin_exemplars(
         size: side in pixels.
         categories: which kinds.
         name_by_exemplar: label pictures by exemplar (`cup-0-0003`), else by kind (`cup`).
+
+    Returns:
+        Pictures, uint8 RGB, in the order of categories, exemplars and pictures.
+
+    Raises:
+        FacelesionError: fewer than one exemplar or picture, a side below 16 pixels, or no such kind.
 
     Example:
         >>> cups = builtin_exemplars(2, 3, categories=("cup",))
@@ -119,6 +128,9 @@ def nonfaces(count: int, seed: int = 0, size: int = 112, faces: ImageSet | None 
     Returns:
         `count` pictures, uint8 RGB; labels are the object's category, `texture`, `phase-scrambled face` or
         `tile-scrambled face`.
+
+    Raises:
+        FacelesionError: fewer than one picture.
 
     Example:
         >>> some = nonfaces(10, seed=3)
@@ -191,7 +203,7 @@ def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
     The same random phase is added in all three channels, so hues stay those of the picture.
 
     Args:
-        images: uint8 (N, 3, H, W).
+        images: uint8 (N, 3, H, W), colours in any order.
         seed: of the phases.
 
     Returns:
@@ -213,7 +225,7 @@ def tile_scramble(images: torch.Tensor, seed: int = 0, tiles: int = 8) -> torch.
     resized.
 
     Args:
-        images: uint8 (N, 3, S, S).
+        images: uint8 (N, 3, S, S), colours in any order.
         seed: of the orders, one per picture.
         tiles: along each side.
 
@@ -228,7 +240,7 @@ def tile_scramble(images: torch.Tensor, seed: int = 0, tiles: int = 8) -> torch.
     cells = (
         pixels.reshape(count, 3, tiles, side, tiles, side)
         .permute(0, 2, 4, 1, 3, 5)
-        .reshape(count, -1, 3, side, side)
+        .reshape(count, tiles * tiles, 3, side, side)
     )
     cells = cells[torch.arange(count)[:, None], order]
     shuffled = cells.reshape(count, tiles, tiles, 3, side, side).permute(0, 3, 1, 4, 2, 5)

@@ -31,6 +31,9 @@ class Pairs:
         same: bool tensor (P,), whether both show the same person.
         fold: int64 tensor (P,), the part of the protocol each pair belongs to.
 
+    Raises:
+        FacelesionError: tensors of unlike lengths.
+
     Example:
         >>> pairs = Pairs.of([0, 0], [1, 2], [True, False])
         >>> len(pairs), pairs.same.tolist(), pairs.fold.tolist()
@@ -78,6 +81,9 @@ def find_pairs(pictures: ImageSet, named: Sequence[NamedPair]) -> tuple[Pairs, t
     Returns:
         The pairs both of whose pictures are there, as positions, and the pairs left out because a picture is
         missing (no face was found in it, say): report how many.
+
+    Raises:
+        FacelesionError: pairs are asked for, and not one is among the pictures.
 
     Example:
         >>> grey = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)

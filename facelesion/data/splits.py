@@ -182,6 +182,9 @@ def gallery(pictures: ImageSet, people: int, enrolment: int = 3, probes: int = 2
 def balanced(pictures: ImageSet, others: ImageSet, seed: int = 0) -> tuple[ImageSet, ImageSet]:
     """As many of the one as of the other: the longer set loses some, at random.
 
+    Raises:
+        FacelesionError: one of the two is empty.
+
     Example:
         >>> few = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("a", "b"), ("1", "2"))
         >>> many = ImageSet(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), tuple("ccccc"), tuple("34567"))

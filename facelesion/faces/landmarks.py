@@ -37,6 +37,9 @@ MODEL_NAME = "face_landmarker.task"
 
 _MOST_FACES = 10
 _SMALL = 0.25  # of a picture's longer side: a mesh of less extent is looked at again from nearer
+_SURE, _HARDER = 0.5, 0.3  # MediaPipe's own bar for detector and mesh, and that of a harder search
+_APART = 0.15  # distances between the eyes that two finds of one face are apart on average, at the most
+SEARCH = 2  # what was prepared by another search is not mixed with this one's
 _DLIB_SIDE = 1200  # larger photographs are shrunk for dlib's detector, which else takes minutes
 
 
@@ -78,7 +81,12 @@ class Face:
         """The distance between the eyes' middles, in pixels; for a face in profile, its height by proportion."""
         across = float(np.linalg.norm(self.eyes[1] - self.eyes[0]))
         # On the mean face the eyes are as far apart as two fifths of the extent of the mesh's features.
-        return max(across, 0.25 * float(np.ptp(self.points, axis=0).max()))
+        return max(across, 0.25 * self.extent)
+
+    @property
+    def extent(self) -> float:
+        """The longer side of the landmarks' upright bounding box, in pixels."""
+        return float(np.ptp(self.points, axis=0).max())
 
     @property
     def roll(self) -> float:
@@ -155,9 +163,10 @@ def choose(faces: Sequence[Face], height: int, width: int) -> Face | None:
 class MediaPipe:
     """MediaPipe's face mesh: 478 points, yaw and pitch (Kartynnik et al. 2019; Grishchenko et al. 2020).
 
-    Its detector is made for faces that fill a good part of the picture and not all of it. So where it finds none in
-    the whole photograph, it is asked again about the photograph with a border, then about overlapping parts of it;
-    and a small face is looked at once more in a window of its own.
+    Its detector is made for faces that fill a good part of the picture and not all of it. So where it is sure of none
+    in the whole photograph, it looks harder, with a lower bar: at the whole, at the photograph with a border, then at
+    overlapping parts of it. Whoever looks so hard sees faces in the clouds. So what is found there counts only where it
+    is sure of it in a window of the face's own as well, and finds the features at the same places.
     """
 
     name = "mediapipe"
@@ -169,22 +178,27 @@ class MediaPipe:
 
         path = mediapipe_model(model)
         content = path.read_bytes()
-        self.version = f"mediapipe {mediapipe.__version__}, model {hashlib.sha256(content).hexdigest()[:12]}"
-        options = vision.FaceLandmarkerOptions(
-            base_options=tasks.BaseOptions(model_asset_buffer=content),
-            num_faces=_MOST_FACES,
-            min_face_detection_confidence=0.3,
-            min_face_presence_confidence=0.3,
-            output_facial_transformation_matrixes=True,
+        self.version = (
+            f"mediapipe {mediapipe.__version__}, model {hashlib.sha256(content).hexdigest()[:12]}, search {SEARCH}"
         )
-        self._landmarker: Any = None
+        self._landmarkers: dict[float, Any] = {}
         _ignore_profiling_signal()
         self._image = mediapipe.Image
         self._format = mediapipe.ImageFormat.SRGB
         try:
             with _quiet():
-                self._landmarker = vision.FaceLandmarker.create_from_options(options)
-                self._detect(np.zeros((64, 64, 3), np.uint8))  # the first call announces what it runs on
+                for bar in (_SURE, _HARDER):
+                    self._landmarkers[bar] = vision.FaceLandmarker.create_from_options(
+                        vision.FaceLandmarkerOptions(
+                            base_options=tasks.BaseOptions(model_asset_buffer=content),
+                            num_faces=_MOST_FACES,
+                            min_face_detection_confidence=bar,
+                            min_face_presence_confidence=bar,
+                            output_facial_transformation_matrixes=True,
+                        )
+                    )
+                    # The first call announces what it runs on.
+                    self._detect(np.zeros((64, 64, 3), np.uint8), bar)
             atexit.register(self._forget)
         except (RuntimeError, ValueError) as error:
             raise FacelesionError(
@@ -193,39 +207,44 @@ class MediaPipe:
 
     def find(self, photograph: Picture) -> list[Face]:
         height, width = photograph.shape[:2]
+        whole = (0, 0, height, width)
+        if sure := list(self._nearer(photograph, self._in_window(photograph, whole, _SURE), whole)):
+            return sure
         for windows in _looks(height, width):
             found: list[Face] = []
             for window in windows:
-                for face in self._within(photograph, window):
-                    if all(np.linalg.norm(face.centre - other.centre) > 0.5 * other.size for other in found):
-                        found.append(face)
+                seen = self._in_window(photograph, window, _HARDER)
+                for face in seen:
+                    near = self._own_window(photograph, face)
+                    if near is not None and _agree(face, near) and not any(_same(near, it) for it in found):
+                        found.append(near)
             if found:
                 return found
         return []
 
-    def _within(self, photograph: Picture, window: Window) -> Iterator[Face]:
-        """The faces in a window, in the photograph's pixels."""
+    def _nearer(self, photograph: Picture, faces: list[Face], window: Window) -> Iterator[Face]:
+        """Small faces as they are seen in windows of their own: where the whole was shrunk, landmarks are coarse."""
         side = max(window[2] - window[0], window[3] - window[1])
-        for face in self._in_window(photograph, window):
-            extent = float(np.ptp(face.points, axis=0).max())
-            if extent >= _SMALL * side:
-                yield face
-                continue
-            # The whole was shrunk to find it, so its landmarks are coarse, or it is no face at all.
-            reach = max(16, round(1.2 * extent))
-            x, y = (round(float(v)) for v in face.centre)
-            closer = self._in_window(photograph, (y - reach, x - reach, y + reach, x + reach))
-            if closer:
-                yield min(closer, key=lambda near: float(np.linalg.norm(near.centre - face.centre)))
+        for face in faces:
+            nearer = face if face.extent >= _SMALL * side else self._own_window(photograph, face)
+            if nearer is not None:
+                yield nearer
 
-    def _in_window(self, photograph: Picture, window: Window) -> list[Face]:
+    def _own_window(self, photograph: Picture, face: Face) -> Face | None:
+        """A face as it is seen in the middle of a window twice its size; None where there is surely no such face."""
+        reach = max(16, round(1.2 * face.extent))
+        x, y = (round(float(v)) for v in face.centre)
+        there = self._in_window(photograph, (y - reach, x - reach, y + reach, x + reach), _SURE)
+        return next((near for near in there if _same(near, face)), None)
+
+    def _in_window(self, photograph: Picture, window: Window, bar: float) -> list[Face]:
         offset = np.array([window[1], window[0]], np.float32)
-        faces = self._detect(_cut(photograph, window))
+        faces = self._detect(_cut(photograph, window), bar)
         return [Face(face.points + offset, face.yaw, face.pitch) for face in faces]
 
-    def _detect(self, picture: Picture) -> list[Face]:
+    def _detect(self, picture: Picture, bar: float) -> list[Face]:
         image = self._image(image_format=self._format, data=np.ascontiguousarray(picture))
-        result = self._landmarker.detect(image)
+        result = self._landmarkers[bar].detect(image)
         height, width = picture.shape[:2]
         faces = []
         for marks, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
@@ -236,14 +255,24 @@ class MediaPipe:
         return faces
 
     def close(self) -> None:
-        if self._landmarker is not None:
-            atexit.unregister(self._forget)
-            self._landmarker.close()
-            self._landmarker = None
+        atexit.unregister(self._forget)
+        while self._landmarkers:
+            self._landmarkers.popitem()[1].close()
 
     def _forget(self) -> None:
         # At the program's end MediaPipe's threads are gone, and closing would fail with a traceback.
-        self._landmarker._handle = None
+        for landmarker in self._landmarkers.values():
+            landmarker._handle = None
+
+
+def _same(face: Face, other: Face) -> bool:
+    """Whether two finds are of one face."""
+    return float(np.linalg.norm(face.centre - other.centre)) <= 0.5 * other.size
+
+
+def _agree(face: Face, other: Face) -> bool:
+    """Whether two finds have their features at the same places: what is no face looks another way in another window."""
+    return float(np.linalg.norm(face.points - other.points, axis=1).mean()) <= _APART * other.size
 
 
 class Dlib:

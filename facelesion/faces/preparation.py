@@ -43,7 +43,7 @@ from facelesion.data.imagesets import FaceSet
 from facelesion.data.listing import Listing, list_folder, list_table
 from facelesion.errors import FacelesionError
 from facelesion.faces.align import align, five_points, similarity, template
-from facelesion.faces.landmarks import Backend, choose, landmark_backend
+from facelesion.faces.landmarks import SEARCH, Backend, choose, landmark_backend
 from facelesion.fetching import cache_folder
 
 FORMAT = 1
@@ -230,7 +230,8 @@ def prepare_once(
         model: MediaPipe's model file, needed where something is still to be prepared.
     """
     place = hashlib.sha256(str(Path(root).resolve()).encode()).hexdigest()[:12]
-    return prepare(root, out or cache_folder() / f"prepared-{place}-{size}", model=model, size=size)
+    kept = cache_folder() / f"prepared-{place}-{size}-{SEARCH}"
+    return prepare(root, out or kept, model=model, size=size)
 
 
 def load_prepared(folder: str | Path) -> FaceSet:
@@ -571,6 +572,7 @@ def _assemble(
     manifest = {
         "format": FORMAT,
         "options": asdict(options),
+        "versions": _versions(),
         "faces": len(kept),
         "people": len({people[name] for name in kept}),
         "several_faces": several,
@@ -582,6 +584,19 @@ def _assemble(
     _write(new / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
     _finish_swap(out)
     return Prepared(out, len(kept), several, left, done)
+
+
+def _versions() -> dict[str, str]:
+    """What pictures are decoded and cut by; the backend's own version is among the options."""
+    import cv2
+    import PIL
+
+    import facelesion
+
+    return {
+        "facelesion": facelesion.__version__, "numpy": np.__version__, "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+    }  # fmt: skip
 
 
 def _stands(out: Path, kept: list[tuple[str, str]], left: tuple[LeftOut, ...]) -> bool:

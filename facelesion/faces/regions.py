@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from facelesion.errors import FacelesionError
 
@@ -36,6 +36,7 @@ class Region:
         around: the mesh points that its box goes around, where those are not just the outlines'.
         holes: closed outlines of what is not part of it.
         slack: the box may be larger than the least rectangle by this fraction, if it then lies better along the eyes.
+        above: share of its height by which the box then reaches farther up, away from the eyes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Region:
     around: Ring = ()
     holes: tuple[Ring, ...] = ()
     slack: float = 0.0
+    above: float = 0.0
 
     @property
     def points(self) -> tuple[int, ...]:
@@ -72,9 +74,11 @@ _INNER: Ring = (9, 336, 296, 334, 293, 300, 383, 372, 340, 280, 432, 422, 424, 4
 _INNER += (200, 201, 194, 204, 202, 212, 50, 111, 143, 156, 70, 63, 105, 66, 107)
 
 EYEBROW_SCALE = (1.2, 1.5)
-# The notebook has both brows in one box. The box of one has to be wider: backends place a brow's ends 5 to 10 per cent
-# of the distance between the eyes apart, and beside a brow there is nothing that a wider box would cover.
-ONE_EYEBROW_SCALE = (1.35, 1.5)
+# The notebook has both brows in one box. That of one has to be larger to hold its landmarks, whoever finds them:
+# backends place a brow's ends 5 to 10 per cent of the distance between the eyes apart, and the tail's height too. So it
+# reaches to the middle between the brows, to the temple and up, where there is nothing that it would cover.
+ONE_EYEBROW_SCALE = (1.35, 1.6)
+_ONE_EYEBROW_ABOVE = 0.2
 EYE_SCALE = (1.4, 1.2)
 NOSE_SCALE = (1.2, 1.4)
 MOUTH_SCALE = (1.4, 1.2)
@@ -84,8 +88,22 @@ MOUTH_SCALE = (1.4, 1.2)
 _NOSE_SLACK = 0.1
 
 _REGIONS = (
-    Region("left_eyebrow", (_LEFT_BROW,), ONE_EYEBROW_SCALE, tuple(range(17, 22)), (*_LEFT_BROW, 225)),
-    Region("right_eyebrow", (_RIGHT_BROW,), ONE_EYEBROW_SCALE, tuple(range(22, 27)), (*_RIGHT_BROW, 445)),
+    Region(
+        "left_eyebrow",
+        (_LEFT_BROW,),
+        ONE_EYEBROW_SCALE,
+        tuple(range(17, 22)),
+        (*_LEFT_BROW, 225, 9, 156),
+        above=_ONE_EYEBROW_ABOVE,
+    ),
+    Region(
+        "right_eyebrow",
+        (_RIGHT_BROW,),
+        ONE_EYEBROW_SCALE,
+        tuple(range(22, 27)),
+        (*_RIGHT_BROW, 445, 9, 383),
+        above=_ONE_EYEBROW_ABOVE,
+    ),
     Region(
         "eyebrows",
         (_LEFT_BROW, _RIGHT_BROW),
@@ -168,6 +186,13 @@ class Boxes:
         """Boxes of the same place and angle, `width` times as wide and `height` times as high."""
         return Boxes(self.centre, self.along, self.size * self.size.new_tensor([width, height]))
 
+    def extended(self, share: float, away_from: Tensor) -> Boxes:
+        """Boxes whose side farther from a point (N, 2) is moved out by this share of their height."""
+        side = ((away_from - self.centre) * self.down).sum(-1, keepdim=True).sign()
+        more = share * self.size[:, 1:]
+        centre = self.centre - side * self.down * more / 2
+        return Boxes(centre, self.along, self.size + nn.functional.pad(more, (1, 0)))
+
     def contains(self, points: Tensor, margin: float = 0.0) -> Tensor:
         """Which points (N, K, 2) lie in their face's box made larger by `margin` pixels: bool (N, K)."""
         from_centre = points - self.centre[:, None]
@@ -196,8 +221,9 @@ def boxes(landmarks: Tensor, name: str, scale: tuple[float, float] | None = None
     """The region's rotated box: the rectangle of least area around its landmarks, made larger by `scale`.
 
     The side nearer to the eye line is the width, whatever the angle. The nose's box may be up to a tenth larger than
-    the least rectangle, so that it does not lean (`Region.slack`). For the mesh, an eye's box goes around its lids; for
-    68 points, every box goes around just the points that the notebook used, so an eye's is a slit.
+    the least rectangle, so that it does not lean (`Region.slack`). For the mesh, an eye's box goes around its lids and
+    that of one brow reaches farther (`Region.above`); for 68 points, every box goes around just the points that the
+    notebook used, so an eye's is a slit.
 
     Args:
         landmarks: float (N, 478, 2), (N, 68, 2) or (N, 5, 2), pixels.
@@ -213,7 +239,10 @@ def boxes(landmarks: Tensor, name: str, scale: tuple[float, float] | None = None
     chosen = region(name)
     points = _own_points(landmarks, chosen)
     found = least_rectangle(points, eye_axis(landmarks), chosen.slack)
-    return found.scaled(*(chosen.scale if scale is None else scale))
+    found = found.scaled(*(chosen.scale if scale is None else scale))
+    if not chosen.above or _has_own(landmarks, chosen):
+        return found
+    return found.extended(chosen.above, away_from=landmarks.mean(1))  # a mirrored face has its brows above its eyes too
 
 
 def upright_boxes(landmarks: Tensor, name: str, scale: tuple[float, float] = (1.0, 1.0)) -> Boxes:
@@ -427,9 +456,14 @@ def check_landmarks(landmarks: Tensor) -> None:
 
 def _own_points(landmarks: Tensor, chosen: Region) -> Tensor:
     check_landmarks(landmarks)
-    if landmarks.shape[1] == 68 and chosen.points68:
+    if _has_own(landmarks, chosen):
         return landmarks[:, list(chosen.points68)]
     return complete(landmarks)[:, list(chosen.points)]
+
+
+def _has_own(landmarks: Tensor, chosen: Region) -> bool:
+    """Whether these are the 68 points, with some of the region's own: then the box is the notebook's."""
+    return landmarks.shape[1] == 68 and bool(chosen.points68)
 
 
 def _quarter(vector: Tensor) -> Tensor:

@@ -61,7 +61,11 @@ class _Batch:
 
 @dataclass(frozen=True)
 class Stimulus:
-    """The base of all stimuli; see the module for what they share."""
+    """The base of all stimuli; see the module for what they share.
+
+    Raises:
+        FacelesionError: a setting that a stimulus cannot have, such as an unknown region; told when it is made.
+    """
 
     kind: ClassVar[str] = ""
 
@@ -135,6 +139,9 @@ class Stimulus:
     def from_dict(values: Mapping[str, Any] | str) -> Stimulus:
         """Read a stimulus from `to_dict`'s values, or from a short name such as "mask eyes + invert".
 
+        Raises:
+            FacelesionError: no such stimulus, a setting that it has not, or one that is missing or wrong.
+
         Example:
             >>> str(Stimulus.from_dict({"kind": "mask", "region": "eyes", "fill": "noise"}))
             'mask eyes (fill=noise)'
@@ -207,9 +214,10 @@ class _OfRegion(Stimulus):
             if value is not None and value not in choices:
                 raise FacelesionError(f"{self.kind}: no {name} {value!r}: choose {', '.join(choices)}")
         scale = getattr(self, "scale", None)
-        if isinstance(scale, tuple) and (len(scale) != 2 or not all(_number(s) and s > 0 for s in scale)):
+        pair = isinstance(scale, tuple) and len(scale) == 2
+        if scale is not None and not (pair and all(_number(s) and 0 < s < math.inf for s in scale)):
             raise FacelesionError(
-                f"{self.kind}: scale {scale!r} must be two positive factors, of width and height"
+                f"{self.kind}: scale {scale!r} must be two positive factors, (width, height)"
             )
         sigma = getattr(self, "sigma", 1.0)
         if not (_number(sigma) and 0 < sigma < math.inf):
@@ -230,7 +238,7 @@ class Mask(_OfRegion):
             standard deviation, per channel.
         shape: "box", the notebook's rotated rectangle; "upright", the bounding box along the eye line; "polygon", the
             feature's outline.
-        scale: factors of the box's width and height; the region's own (the notebook's) when left out.
+        scale: factors (width, height) of the box; the region's own (the notebook's) when left out.
         seed: of the noise.
 
     Example:

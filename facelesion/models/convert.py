@@ -63,7 +63,8 @@ def convert(
             - MatConvNet's `vgg_face.mat`,
             - Torch7's `VGG_FACE.t7`,
             - the PyTorch state dict ported from MatConvNet (`vgg_face_dag.pth`: `conv1_1.weight`),
-            - the PyTorch state dict ported from Torch7 (`vgg_face_weights.pth`: `conv_1_1.weight`),
+            - deepface's PyTorch state dict (`vgg_face_weights.pth`: the same names, `fc6.weight` a convolution's),
+            - the PyTorch state dict ported from Torch7 (`conv_1_1.weight`),
             - a state dict with torchvision's names (`features.0.weight`).
         target: the safetensors file to write; `facelesion.models.get` reads it.
         top: take fc6, fc7 and fc8 as well: the published network, whose representation is fc7 (4,096 numbers). Without
@@ -82,11 +83,13 @@ def convert(
 
     Raises:
         FacelesionError: an unknown format; a file cut short; a layer that is missing, of another shape, no number or
-            out of order; ImageNet's weights, or such as cannot be told from them. Nothing is written then.
+            out of order; ImageNet's weights, or such as cannot be told from them; a target that is a folder. Nothing is
+            written then.
     """
     source = Path(source)
     if not source.is_file():
         raise FacelesionError(f"{source}: no such file: give VGG-Face's weights")
+    target = store.writable(target)
     reader = _READERS.get(source.suffix.lower())
     if reader is None:
         raise FacelesionError(

@@ -77,6 +77,9 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """All weights by name, in the registry's order.
 
+    Raises:
+        FacelesionError: the list is not where the package brings it.
+
     Example:
         >>> entries()["mobilefacenet"].size
         4135271
@@ -199,6 +202,9 @@ def path_or_fetch(name: str, otherwise: str = "") -> Path:
     Args:
         name: as in the registry.
         otherwise: what else can be done where that fails, said at the end of the error.
+
+    Raises:
+        FacelesionError: no such weights, or they cannot be fetched.
     """
     found = entry(name).find()
     if found is not None:

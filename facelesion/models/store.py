@@ -73,14 +73,32 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return dict(tensors)
 
 
+def writable(path: str | Path) -> Path:
+    """The path, where a file can be put: asked before long work, so that it is not done for nothing.
+
+    Raises:
+        FacelesionError: it is a folder, or leads through a file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'face.safetensors'}")
+    blocked = next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None)
+    if blocked is not None:
+        raise FacelesionError(f"{path}: {blocked} is a file, not a folder: choose another place")
+    return path
+
+
 def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a note (JSON values) to a safetensors file, all or nothing.
 
     The note is one JSON text, so the file's bytes depend on the content alone.
+
+    Raises:
+        FacelesionError: the path is a folder, or leads through a file.
     """
     from safetensors.torch import save_file
 
-    path = Path(path)
+    path = writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

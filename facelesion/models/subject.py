@@ -33,6 +33,9 @@ class Preprocessing:
     Call it with uint8 or float in [0, 1] (N, 3, H, W), RGB. It answers float32 (N, 3, size, size) in the network's
     colour order.
 
+    Raises:
+        FacelesionError: another order of colours, or pictures of another shape.
+
     Example:
         >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
         >>> Preprocessing(112)(grey).shape

@@ -102,6 +102,7 @@ class Overlap:
     exchanged_colours: float = float("nan")
 
     def check(self) -> Check:
+        """The overlap as a line of the table; it holds where chance would hardly hit as often."""
         printed = len(PRINTED[self.layer]["eyebrows"])
         found = (
             f"{self.hits:.0%} of the notebook's {printed} units lead (chance {self.expected:.1%}, "
@@ -222,6 +223,9 @@ def fingerprint(subject: Subject, features: torch.Tensor) -> list[Overlap]:
 
     Returns:
         One value for conv5_3, conv4_2 and conv3_2 each.
+
+    Raises:
+        FacelesionError: not four pictures.
     """
     if len(features) != len(FEATURES):
         raise FacelesionError(

@@ -64,8 +64,8 @@ def names() -> tuple[str, ...]:
     """The networks that have a name of their own; beside them there are `torchvision/NAME` and `timm/NAME`.
 
     Example:
-        >>> names()[:3]
-        ('builtin', 'untrained', 'vgg_face')
+        >>> names()[:4]
+        ('builtin', 'builtin_seed1', 'builtin_seed2', 'untrained')
     """
     return tuple(_BY_NAME)
 
@@ -392,6 +392,8 @@ def _vgg_sites(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
 
 _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "builtin": _carried("builtin"),
+    "builtin_seed1": _carried("builtin_seed1"),
+    "builtin_seed2": _carried("builtin_seed2"),
     "untrained": subject.untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),

@@ -62,7 +62,7 @@ def write_report(run_folder: str | Path) -> Path:
     Returns:
         The path of the report.
 
-    Errors:
+    Raises:
         FacelesionError: the folder is no finished run.
     """
     run = read_run(run_folder)

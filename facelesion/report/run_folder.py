@@ -168,7 +168,7 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
 def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
     """Write the result table as parquet, columns in the order of `COLUMNS`, further columns after them.
 
-    Errors:
+    Raises:
         FacelesionError: a column is missing, a value is not finite, or a row is there twice.
     """
     checked = check_table(table)
@@ -224,7 +224,7 @@ def write_training_log(folder: str | Path, csv: str | Path) -> Path:
 def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
-    Errors:
+    Raises:
         FacelesionError: the folder or one of its three main files is missing or cannot be read.
     """
     import pandas as pd
@@ -270,7 +270,7 @@ def read_run(folder: str | Path) -> Run:
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its columns in order, after checks that it can be what it says.
 
-    Errors:
+    Raises:
         FacelesionError: no rows, a missing column, a value that is not a finite number, or the same
             condition and metric twice.
     """

@@ -22,6 +22,9 @@ class Detection:
         readout: tells `face` from `no face`, fitted on the healthy network's training images.
         rows: (M,) positions of the trials among the images shown.
         is_face: (M,) bool, what each trial shows. Both kinds are needed.
+
+    Raises:
+        FacelesionError: trials of one kind alone.
     """
 
     readout: LinearReadout

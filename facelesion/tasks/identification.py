@@ -43,7 +43,11 @@ class Identification:
         rows: torch.Tensor,
         probes: Sequence[str],
     ) -> Identification:
-        """Enrol people from the healthy representation (N, D) of pictures of `labels`; probe with `probes`."""
+        """Enrol people from the healthy representation (N, D) of pictures of `labels`; probe with `probes`.
+
+        Raises:
+            FacelesionError: fewer than two people, or one who is probed and was never enrolled.
+        """
         people = sorted(set(labels))
         if len(people) < 2:
             raise FacelesionError(f"identification needs two people or more, not {len(people)}")

@@ -30,7 +30,11 @@ class LinearReadout:
         return representation @ self.weight.T + self.bias
 
     def targets(self, labels: Sequence[str]) -> torch.Tensor:
-        """Labels as class numbers (N,)."""
+        """Labels as class numbers (N,).
+
+        Raises:
+            FacelesionError: a label that the readout was never shown.
+        """
         place = {name: number for number, name in enumerate(self.classes)}
         unknown = sorted(set(labels) - set(place))
         if unknown:
@@ -53,6 +57,9 @@ def fit_linear_readout(
         representation: (N, D) float.
         labels: N class names, at least two different ones.
         penalty: strength of the ridge.
+
+    Raises:
+        FacelesionError: fewer than two classes, or a representation that is not finite.
 
     Example:
         >>> x = torch.tensor([[0.0, 1], [0, 2], [3, 0], [4, 0]])

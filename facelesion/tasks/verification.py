@@ -20,6 +20,9 @@ class Verification:
         threshold: cosines above it mean "the same"; chosen on training pairs.
         first, second: (P,) positions of each pair's pictures among the images shown.
         same: (P,) bool, what is true. Both kinds are needed.
+
+    Raises:
+        FacelesionError: pairs of one kind alone.
     """
 
     identity: torch.nn.Module

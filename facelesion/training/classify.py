@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,13 +19,14 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facelesion.data import FaceSet, ImageSet, builtin_objects, nonfaces, object_folder, open_lfw
-from facelesion.data.modules import DetectionData, IdentificationData, Trials
+from facelesion.data.modules import IdentificationData, Trials
+from facelesion.data.splits import balanced, split
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites, lesioned
 from facelesion.models import Subject, VGGFace, get, store
 from facelesion.training.photographs import aligned_photographs
-from facelesion.training.run import RunConfig, check_folder, fit
+from facelesion.training.run import RunConfig, check_folder, fit, is_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,10 +45,11 @@ class ClassifyData:
         objects: a folder of categories with photographs as non-faces; built-in ones when left out.
         people: how many people; of LFW those with most photographs.
         pictures: pictures of each at the most.
-        stimuli: how faces are shown in training and validation, each face once in every way. The notebook's damaged
-            networks learn from four masked copies.
-        keep: training pictures kept of all these, at random; 0 keeps all.
-        tests: how faces are shown in tests.
+        stimuli: how pictures are shown in training and validation, each once in every way. The notebook's damaged
+            networks learn from four masked copies. Pictures without a face are shown the same way, by the landmarks
+            of a face: a mask says nothing of what is behind it.
+        keep: training pictures kept of all these, at random, those without a face counted too; 0 keeps all.
+        tests: how pictures are shown in tests.
     """
 
     source: Literal["facespace", "lfw"] = "facespace"
@@ -61,6 +63,15 @@ class ClassifyData:
     stimuli: tuple[str, ...] = ("intact",)
     keep: int = 0
     tests: tuple[str, ...] = ("intact", "mask eyebrows", "mask eyes", "mask nose", "mask mouth")
+
+    def __post_init__(self) -> None:
+        for name in ("people", "pictures"):
+            _at_least_one(f"data.{name}", getattr(self, name))
+        for name in ("stimuli", "tests"):
+            if not getattr(self, name):
+                raise FacelesionError(f"data.{name} is empty: name at least one, such as intact")
+            for stimulus in getattr(self, name):
+                Stimulus.from_dict(stimulus)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ class ClassifyConfig:
         weights: the file that is made; in the run's folder when left out.
         course: test before training and after each epoch as well, on intact pictures, into `course.csv`.
         sham: the control: the lesion chooses what is trained, as above, and damages nothing.
+        training_only: the lesion acts in training and not in validation or tests, as Keras' noise and dropout do.
         recipe: names this kind of training.
     """
 
@@ -96,7 +108,19 @@ class ClassifyConfig:
     weights: str | None = None
     course: bool = False
     sham: bool = False
+    training_only: bool = False
     recipe: Literal["classify"] = "classify"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _at_least_one(name, getattr(self, name))
+        if not self.learning_rate > 0:
+            raise FacelesionError(f"learning_rate is {self.learning_rate}: it must be above 0")
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise FacelesionError(f"{name} is {value}: it must be 1 or more")
 
 
 def classify(config: ClassifyConfig) -> Path:
@@ -104,8 +128,10 @@ def classify(config: ClassifyConfig) -> Path:
 
     Returns:
         The weights' file.
+
+    Raises:
+        FacelesionError: pictures, a network or a site that do not exist; a folder that holds another run.
     """
-    check_folder(config.run)
     subject = trainable(config.network, config.seed)
     lesion_sites(subject.module, read_lesion(config.lesion))  # a mistake is told before any work is done
     return learn(config, subject, *trials_of(config, subject.size))
@@ -137,28 +163,30 @@ def learn(
     Returns:
         The weights' file.
     """
-    folder = check_folder(config.run)
-    lesion = read_lesion(config.lesion)
-    shown = {part: shown_as(parts[part], config.data.stimuli) for part in ("train", "validation")}
-    shown["train"] = _some(shown["train"], config.data.keep, config.seed)
-    module = Classifier(subject, classes, lesion, config)
+    folder = check_folder(config.run, asdict(config) | {"started_from": subject.weights})
+    stimuli = config.data.stimuli
+    shown = {
+        "train": shown_as(parts["train"], stimuli, config.data.keep, config.seed),
+        "validation": shown_as(parts["validation"], stimuli),
+    }
+    module = Classifier(subject, classes, read_lesion(config.lesion), config)
     if module.lesion is not None:
-        module.calibration = calibrate(
-            subject.module, subject.preprocess(shown["train"].pictures.images[:200]), module.lesion
-        )
+        module.calibration = calibrated(subject, module.lesion, parts["train"], config.seed)
     before = module.accuracies(shown["validation"])
-    for name, accuracy in before.items():
+    for name, accuracy in before.items() if is_first() else ():
         print(f"before training, {name}: {accuracy:.1%} right")
     data = _TrialData(shown, config, module)
     watch = [Course(folder / "course.csv", parts["test"])] if config.course else []
     fit(module, data, config.epochs, config.run, config.seed, watch)
-    states = {"healthy": None} | ({"damaged": module.lesion} if module.lesion is not None else {})
-    asked(module, parts["test"], config.data.tests, states).to_csv(folder / "tests.csv", index=False)
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
+    if not is_first():
+        return target
+    asked(module, parts["test"], config.data.tests, module.states()).to_csv(folder / "tests.csv", index=False)
     about = {
         **{key: value for key, value in subject.about.items() if key != "reached"},
         "architecture": "VGGFace", "size": subject.size, "classes": list(classes), "seed": config.seed,
         "trained_with": "no lesion" if module.lesion is None else str(module.lesion),
+        "lesion_in_tests": module.tested is not None,
         "started_from": subject.weights,
     }  # fmt: skip
     tensors = {
@@ -168,6 +196,13 @@ def learn(
     }
     store.save_weights(target, tensors, about)
     return target
+
+
+def calibrated(subject: Subject, lesion: Lesion, trials: Trials, seed: int, most: int = 200) -> Calibration:
+    """What relative doses are relative to: the healthy network's units over intact pictures, drawn by the seed."""
+    order = torch.randperm(len(trials), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+    batches = (subject.preprocess(trials.pictures.images[rows]) for rows in order.split(32))
+    return calibrate(subject.module, batches, lesion)
 
 
 def read_lesion(parts: Sequence[Mapping[str, Any]]) -> Lesion | None:
@@ -184,8 +219,12 @@ def read_lesion(parts: Sequence[Mapping[str, Any]]) -> Lesion | None:
     return lesion
 
 
-def pictures(data: ClassifyData, size: int, seed: int) -> tuple[FaceSet, ImageSet]:
-    """Faces, and pictures without a face."""
+def faces_of(data: ClassifyData, size: int, seed: int) -> FaceSet:
+    """The faces that a config names: uint8 RGB of `size` pixels.
+
+    Raises:
+        FacelesionError: a size that the face space does not draw, or photographs that are not there.
+    """
     if data.source == "facespace":
         from facelesion.data.facespace import CROP, FaceSpace
 
@@ -193,21 +232,13 @@ def pictures(data: ClassifyData, size: int, seed: int) -> tuple[FaceSet, ImageSe
             raise FacelesionError(
                 f"the face space draws {CROP} pixels, the network wants {size}: use data.source lfw"
             )
-        faces = FaceSpace.load().draw(data.people, data.pictures, seed=1_000 + seed)
-    else:
-        if data.root is None:
-            raise FacelesionError(
-                "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
-            )
-        lfw = open_lfw(data.root, data.protocols)
-        faces = _most_photographed(aligned_photographs(lfw, size, data.prepared, data.landmarker), data)
-    if data.objects:
-        return faces, object_folder(data.objects, size=size)
-    wanted = max(len(faces), 40)
-    objects = builtin_objects(wanted // 32 + 1, seed=seed, size=size)
-    rest = nonfaces(wanted - wanted // 2, seed=seed, size=size, faces=faces)
-    names = tuple(f"object/{name}" for name in objects.names) + rest.names
-    return faces, ImageSet(torch.cat([objects.images, rest.images]), objects.labels + rest.labels, names)
+        return FaceSpace.load().draw(data.people, data.pictures, seed=1_000 + seed)
+    if data.root is None:
+        raise FacelesionError(
+            "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
+        )
+    lfw = open_lfw(data.root, data.protocols)
+    return _most_photographed(aligned_photographs(lfw, size, data.prepared, data.landmarker), data)
 
 
 def _most_photographed(faces: FaceSet, data: ClassifyData) -> FaceSet:
@@ -219,25 +250,14 @@ def _most_photographed(faces: FaceSet, data: ClassifyData) -> FaceSet:
 
 
 def trials_of(config: ClassifyConfig, size: int) -> tuple[dict[str, Trials], tuple[str, ...]]:
-    """The trials "train", "validation" and "test" of a config, and what their targets mean."""
-    faces, others = pictures(config.data, size, config.seed)
-    data: DetectionData | IdentificationData
+    """The trials "train", "validation" and "test" of a config, and what their targets mean.
+
+    Raises:
+        FacelesionError: photographs that are not there, too few people or pictures.
+    """
+    faces = faces_of(config.data, size, config.seed)
     if config.task == "detection":
-        data = DetectionData(faces, others, seed=config.seed)
-        # Landmarks got lost where faces and others were joined; masks need them.
-        place = {name: row for row, name in enumerate(faces.names)}
-        parts = {}
-        for name, trials in data.parts.items():
-            assert isinstance(trials, Trials)
-            landmarks = torch.zeros(len(trials), *faces.landmarks.shape[1:])
-            for row, (picture, target) in enumerate(
-                zip(trials.pictures.names, trials.targets.tolist(), strict=True)
-            ):
-                if target:
-                    landmarks[row] = faces.landmarks[place[picture]]
-            old = trials.pictures
-            parts[name] = Trials(FaceSet(old.images, old.labels, old.names, landmarks), trials.targets)
-        return parts, data.classes
+        return _detection(faces, config.data, config.seed), ("no face", "face")
     each = config.data.pictures
     if each < 4:
         raise FacelesionError(
@@ -249,33 +269,57 @@ def trials_of(config: ClassifyConfig, size: int) -> tuple[dict[str, Trials], tup
     return {name: trials for name, trials in data.parts.items() if isinstance(trials, Trials)}, data.classes
 
 
-def shown_as(trials: Trials, stimuli: Sequence[str]) -> Trials:
-    """Every trial once per stimulus; pictures without a face (no landmarks) stay as they are."""
-    made = []
-    for name in stimuli:
+def _detection(faces: FaceSet, data: ClassifyData, seed: int) -> dict[str, Trials]:
+    """Face or not, half and half; nobody is in two parts, not even scrambled, and no object either.
+
+    Pictures without a face borrow the landmarks of one, so that they are masked like the others.
+    """
+    photographs = object_folder(data.objects, size=faces.size) if data.objects else None
+    apart = split(photographs, by="photograph", seed=seed) if photographs is not None else None
+    parts = {}
+    for number, (name, rows) in enumerate(split(faces, by="person", seed=seed).parts.items()):
+        if photographs is not None and apart is not None:
+            others = photographs[apart[name]]
+        else:
+            others = _made_up(faces[rows], seed * 10 + number)
+        own, others = balanced(faces[rows], others, seed=seed)
+        assert isinstance(own, FaceSet)
+        together = FaceSet(
+            torch.cat([own.images, others.images]), own.labels + others.labels, own.names + others.names,
+            torch.cat([own.landmarks, own.landmarks]),
+        )  # fmt: skip
+        parts[name] = Trials(together, torch.arange(len(together)).lt(len(own)).long())
+    return parts
+
+
+def _made_up(faces: FaceSet, seed: int) -> ImageSet:
+    """Pictures without a face, at least as many as there are faces: objects, textures, these faces scrambled."""
+    wanted = len(faces)
+    objects = builtin_objects(wanted // 32 + 1, seed=seed, size=faces.size)
+    rest = nonfaces(wanted - wanted // 2, seed=seed, size=faces.size, faces=faces)
+    names = tuple(f"object/{name}" for name in objects.names) + rest.names
+    return ImageSet(torch.cat([objects.images, rest.images]), objects.labels + rest.labels, names)
+
+
+def shown_as(trials: Trials, stimuli: Sequence[str], keep: int = 0, seed: int = 0) -> Trials:
+    """Every trial once per stimulus, or `keep` of all these, drawn by the seed; only what is kept is made."""
+    old, count = trials.pictures, len(trials)
+    assert isinstance(old, FaceSet)
+    chosen = torch.arange(count * len(stimuli))
+    if 0 < keep < len(chosen):
+        order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
+        chosen = order[:keep].sort().values
+    images = old.images.new_empty(len(chosen), *old.images.shape[1:])
+    for number, name in enumerate(stimuli):
         stimulus = Stimulus.from_dict(name)
-        old = trials.pictures
-        assert isinstance(old, FaceSet)
-        images = old.images.clone()
-        faces = torch.nonzero(old.landmarks.any(2).any(1))[:, 0]
-        for rows in faces.split(256):
+        for places in torch.nonzero(chosen // count == number)[:, 0].split(256):
+            rows = chosen[places] % count
             seen = stimulus(old.images[rows].float() / 255, old.landmarks[rows])
-            images[rows] = (seen * 255).round().clamp(0, 255).to(torch.uint8)
-        made.append(FaceSet(images, old.labels, tuple(f"{n} ({name})" for n in old.names), old.landmarks))
-    together = FaceSet(
-        torch.cat([part.images for part in made]),
-        tuple(label for part in made for label in part.labels),
-        tuple(name for part in made for name in part.names),
-        torch.cat([part.landmarks for part in made]),
-    )
-    return Trials(together, trials.targets.repeat(len(made)))
-
-
-def _some(trials: Trials, keep: int, seed: int) -> Trials:
-    if not keep or keep >= len(trials):
-        return trials
-    rows = torch.randperm(len(trials), generator=torch.Generator().manual_seed(seed))[:keep].sort().values
-    return Trials(trials.pictures[rows], trials.targets[rows])
+            images[places] = (seen * 255).round().clamp(0, 255).to(torch.uint8)
+    origin, kind = (chosen % count).tolist(), (chosen // count).tolist()
+    names = tuple(f"{old.names[row]} ({stimuli[which]})" for row, which in zip(origin, kind, strict=True))
+    labels = tuple(old.labels[row] for row in origin)
+    return Trials(FaceSet(images, labels, names, old.landmarks[origin]), trials.targets[origin])
 
 
 class Classifier(lightning.LightningModule):
@@ -286,15 +330,21 @@ class Classifier(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.subject, self.lesion, self.config = subject, None if config.sham else lesion, config
+        self.tested = None if config.training_only else self.lesion
         self.network = subject.module
         self.calibration: Calibration | None = None
         outputs = 1 if config.task == "detection" else len(classes)
         self.head = _head(subject, outputs, config)
         _choose_trained(self.network, lesion, config.trained)
 
+    def states(self) -> dict[str, Lesion | None]:
+        """What is damaged in tests: nothing, and, where a lesion acts in them, that."""
+        return {"healthy": None} | ({"damaged": self.tested} if self.tested is not None else {})
+
     def damage(
         self, lesion: Lesion | None, ids: torch.Tensor, seed: int
     ) -> contextlib.AbstractContextManager[Any]:
+        """A context in which the network is damaged; `ids` are the pictures' numbers, for what is drawn at random."""
         if lesion is None:
             return contextlib.nullcontext()
         return lesioned(self.network, lesion, seed=seed, calibration=self.calibration, ids=ids)
@@ -307,11 +357,13 @@ class Classifier(lightning.LightningModule):
             return self.network(self.subject.preprocess(images))
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy of one logit, or cross-entropy of (N, classes), against class numbers (N,)."""
         if self.config.task == "detection":
             return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], targets.float())
         return nn.functional.cross_entropy(logits, targets)
 
     def answers(self, logits: torch.Tensor) -> torch.Tensor:
+        """The class number (N,) that each row of logits says."""
         return (logits[:, 0] > 0).long() if self.config.task == "detection" else logits.argmax(1)
 
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
@@ -325,19 +377,20 @@ class Classifier(lightning.LightningModule):
             on_epoch=True,
             on_step=False,
             batch_size=len(logits),
+            sync_dist=True,
         )
         return loss
 
     def validation_step(self, batch: Batch, step: int) -> None:
-        logits = self.head(self._seen(batch, self.lesion, self.config.seed))
+        logits = self.head(self._seen(batch, self.tested, self.config.seed))
         values = {
             "val_loss": self.loss(logits, batch["target"]),
             "val_accuracy": (self.answers(logits) == batch["target"]).float().mean(),
         }
-        if self.lesion is not None:
+        if self.tested is not None:
             healthy = self.head(self._seen(batch, None, 0, "healthy"))
             values["val_accuracy_without_lesion"] = (self.answers(healthy) == batch["target"]).float().mean()
-        self.log_dict(values, prog_bar=True, batch_size=len(logits))
+        self.log_dict(values, prog_bar=True, batch_size=len(logits), sync_dist=True)
 
     def _seen(self, batch: Batch, lesion: Lesion | None, seed: int, cached: str = "seen") -> torch.Tensor:
         if cached in batch:
@@ -346,23 +399,20 @@ class Classifier(lightning.LightningModule):
 
     @torch.no_grad()
     def logits_of(self, trials: Trials, lesion: Lesion | None, batch_size: int = 64) -> torch.Tensor:
-        """Logits (N, outputs) of trials, in evaluation mode."""
+        """Logits (N, outputs) of trials on the CPU, made in evaluation mode where the network is."""
         self.eval()
-        rows = torch.arange(len(trials))
-        made = [
-            self.head(self.represent(trials.pictures.images[part], lesion, part, self.config.seed))
-            for part in rows.split(batch_size)
-        ]
+        device = self.head.weight.device
+        made = []
+        for rows in torch.arange(len(trials)).split(batch_size):
+            images, ids = trials.pictures.images[rows].to(device), rows.to(device)
+            made.append(self.head(self.represent(images, lesion, ids, self.config.seed)).cpu())
         return torch.cat(made)
 
     def accuracies(self, trials: Trials) -> dict[str, float]:
-        """Share of right answers of the healthy and, where there is a lesion, the damaged network."""
-        states: dict[str, Lesion | None] = {"healthy": None}
-        if self.lesion is not None:
-            states["damaged"] = self.lesion
+        """Share of right answers in each of `states`."""
         return {
             name: float((self.answers(self.logits_of(trials, lesion)) == trials.targets).float().mean())
-            for name, lesion in states.items()
+            for name, lesion in self.states().items()
         }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -412,7 +462,7 @@ class Course(lightning.Callback):
         self.target, self.trials = target, trials
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        if trainer.current_epoch == 0:
+        if trainer.current_epoch == 0 and trainer.is_global_zero:
             self._add(module, 0)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -479,17 +529,22 @@ class _TrialData(lightning.LightningDataModule):
     def __init__(self, parts: Mapping[str, Trials], config: ClassifyConfig, module: Classifier) -> None:
         super().__init__()
         self.config = config
-        self.parts = {name: _Rows(self._tensors(trials, config, module)) for name, trials in parts.items()}
+        self.parts = {
+            name: _Rows(self._tensors(trials, config, module, module.lesion if name == "train" else module.tested))
+            for name, trials in parts.items()
+        }
 
     @staticmethod
-    def _tensors(trials: Trials, config: ClassifyConfig, module: Classifier) -> dict[str, torch.Tensor]:
+    def _tensors(
+        trials: Trials, config: ClassifyConfig, module: Classifier, lesion: Lesion | None
+    ) -> dict[str, torch.Tensor]:
         ids = torch.arange(len(trials))
         tensors = {"target": trials.targets, "index": ids}
         if config.trained != "head":
             return tensors | {"image": trials.pictures.images}
         # The network stays as it is, so each picture goes through it once and not once per epoch.
         module.eval()
-        states = {"seen": module.lesion} | ({"healthy": None} if module.lesion is not None else {})
+        states = {"seen": lesion} | ({"healthy": None} if lesion is not None else {})
         with torch.no_grad():
             for name, lesion in states.items():
                 tensors[name] = torch.cat(

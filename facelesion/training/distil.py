@@ -7,7 +7,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +34,7 @@ from facelesion.tasks.scores import area_under_curve
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
 from facelesion.training.photographs import aligned_photographs
-from facelesion.training.run import RunConfig, check_folder, fit
+from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
 
 SIZE = 112
@@ -111,8 +111,13 @@ def distil(config: DistilConfig) -> Path:
 
     Returns:
         The weights' file.
+
+    Raises:
+        FacelesionError: a teacher or photographs that are not there, a folder that holds another run, more than one
+            device.
     """
-    folder = check_folder(config.run)
+    one_device(config.run)
+    folder = check_folder(config.run, asdict(config))
     teacher = for_speed(read_mobilefacenet(config.teacher))
     training, people = training_faces(config.data)
     faces, held_out = hold_out(training, people, config.data.held_out_people, config.seed)

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facelesion.data import ImageSet
+from facelesion.errors import FacelesionError
 from facelesion.models.normalised import NormalisedVGG
 from facelesion.models.subject import Preprocessing
 from facelesion.models.vgg import channels
@@ -59,8 +60,23 @@ class Schedule:
     objects: float = 0.1
     averaging: float = 0.998
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise FacelesionError(f"schedule.{name} is {getattr(self, name)}: it must be 1 or more")
+        if self.views_per_epoch < self.batch_size:
+            raise FacelesionError(
+                f"schedule.views_per_epoch is {self.views_per_epoch}: less than one batch of {self.batch_size}"
+            )
+        starts = [start for start, _ in self.sizes]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise FacelesionError(
+                f"schedule.sizes begin at epochs {starts}: begin at 0 and go up, such as [[0, 64], [10, 112]]"
+            )
+
     @property
     def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
         return self.views_per_epoch // self.batch_size
 
     def size(self, epoch: int) -> int:

@@ -2,7 +2,8 @@
 
 As it was: nearly every label says "face", the tests ask a network whose readout was never trained, and no lesion acts.
 It is a demonstration of why such numbers mean nothing. As it should have been: half of the pictures show no face, it is
-asked who it is as well, readouts are fixed before damage, lesions act, and each has several draws and a control.
+asked who it is as well, readouts are fixed before damage, lesions act, in several draws, and manipulated units have
+controls of the same number.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from facelesion.training.classify import (
     ClassifyConfig,
     ClassifyData,
     asked,
+    calibrated,
     classify,
+    faces_of,
     learn,
-    pictures,
     read_lesion,
     shown_as,
     trainable,
@@ -44,15 +46,29 @@ if TYPE_CHECKING:
 
 FEATURES = ("eyebrows", "eyes", "nose", "mouth")
 MASKED = tuple(f"mask {feature}" for feature in FEATURES)
-STIMULI = ("intact", *MASKED)
+INTACT = "intact"
+STIMULI = (INTACT, *MASKED)
 HEALTHY = "no lesion"
-# What the notebook printed, in per cent, for each of STIMULI; what it did not run or broke off is left out.
+# What the notebook printed, in per cent, for each of STIMULI in turn; what it did not run or broke off is left out. It
+# tested manipulated units on intact faces alone.
 PRINTED: Mapping[str, tuple[float | None, ...]] = {
     HEALTHY: (72.98, 61.59, 54.25, 68.96, 50.28),
     "ablation 1": (44.40, 45.85, 54.01, 58.36, None),
     "noise": (37.96, 31.24, 72.80, 73.55, 55.27),
     "dropout": (46.94, 36.69, 60.24, 65.61, 40.11),
     "all three": (22.67, 39.44, 33.28, 28.56, 21.00),
+    "conv5_3: units of eyebrows": (63.13,),
+    "conv5_3: units of eyes": (45.85,),
+    "conv5_3: units of nose": (52.26,),
+    "conv5_3: units of mouth": (70.83,),
+    "conv3_2: units of eyebrows": (56.94,),
+    "conv3_2: units of eyes": (57.49,),
+    "conv3_2: units of nose": (50.49,),
+    "conv3_2: units of mouth": (46.66,),
+    "conv4_2: units of eyebrows": (66.55,),
+    "conv4_2: units of eyes": (58.56,),
+    "conv4_2: units of nose": (36.16,),
+    "conv4_2: units of mouth": (47.59,),
 }
 AS_IT_WAS, DAMAGED, TRAINED = "as it was", "damaged", "trained with the damage"
 MANIPULATED, CONTROL = "responsible units", "as many other units"
@@ -69,7 +85,7 @@ class NotebookConfig:
         network: `builtin`, `untrained`, or a file of weights such as VGG-Face's.
         approaches: kinds of damage by name, each a list of `{kind, site, ...}`.
         manipulated: sites whose responsible units are excited and inhibited.
-        by: by how many of each unit's own standard deviations.
+        by: by how many of each unit's own standard deviations; the notebook added 0.
         runs: tests of each; with mistakes so many readouts, without so many draws of the damaged units.
         data: which pictures; `stimuli` and `tests` are the notebook's.
         missed: share of faces that the notebook's detector did not find.
@@ -98,7 +114,7 @@ class NotebookConfig:
 
 
 def notebook(config: NotebookConfig) -> Path:
-    """Train and test everything; write `notebook.csv` and `notebook.png`.
+    """Train and test everything; write `notebook.csv`, `notebook.png` and, with units manipulated, `manipulated.png`.
 
     Returns:
         The picture.
@@ -112,17 +128,20 @@ def notebook(config: NotebookConfig) -> Path:
     for parts in config.approaches.values():
         lesion_sites(subject.module, read_lesion(parts))
     for site in config.manipulated:
-        lesion_sites(subject.module, Shift(site, by=config.by))
-    folder = claim_for_stages(config.run, dataclasses.asdict(config))
+        if len(found := lesion_sites(subject.module, Shift(site, by=config.by))) != 1:
+            raise FacelesionError(f"manipulated: {site} means {len(found)} sites: name them one by one")
+    folder = claim_for_stages(config.run, dataclasses.asdict(config) | {"started_from": subject.weights})
     table = _as_it_was(config, subject, folder) if config.mistakes else _right(config, folder)
     table.to_csv(folder / "notebook.csv", index=False)
     draw_notebook(table, folder / "notebook.png")
+    if (table["how"] == MANIPULATED).any():
+        draw_manipulated(table, folder / "manipulated.png")
     return folder / "notebook.png"
 
 
 def _as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.DataFrame:
     """The notebook's trainings, and its tests, which use nothing of them."""
-    faces, _ = pictures(config.data, subject.size, config.seed)
+    faces = faces_of(config.data, subject.size, config.seed)
     labels = torch.ones(len(faces), dtype=torch.int64)
     labels[_order(len(faces), config.seed)[: max(1, round(config.missed * len(faces)))]] = 0
     trials = Trials(faces, labels)
@@ -139,7 +158,9 @@ def _as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.Dat
         stage = folder / _file_name(f"train {name}")
         if not (stage / "weights.safetensors").is_file():
             learn(
-                _learning(config, parts, acting, stage, config.network),
+                dataclasses.replace(
+                    _learning(config, parts, acting, stage, config.network), training_only=True
+                ),
                 trainable(config.network, config.seed),
                 {part: Trials(faces[chosen], labels[chosen]) for part, chosen in rows.items()},
                 ("no face", "face"),
@@ -149,19 +170,35 @@ def _as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.Dat
 
 def _untrained_readouts(config: NotebookConfig, subject: Subject, trials: Trials) -> Iterator[dict[str, Any]]:
     seen = {name: represent(subject, shown_as(trials, [name]).pictures.images) for name in STIMULI}
+    tests = [(approach, stimulus) for stimulus in STIMULI for approach in config.approaches]
+    tests += [(_units(site, feature), INTACT) for site in config.manipulated for feature in FEATURES]
     seed = config.seed * 1_000_000
-    for stimulus in STIMULI:
+    for approach, stimulus in tests:
         rows = _order(len(trials), config.seed + 2 + STIMULI.index(stimulus))[: max(1, len(trials) // 5)]
         shown = seen["mask nose" if stimulus == "mask mouth" else stimulus][rows]
-        for approach in config.approaches:
-            for run in range(config.runs):
-                seed += 1
-                answers = _new_readout(shown.shape[1], seed)(shown)[:, 0] > 0
-                yield {
-                    "task": "detection", "approach": approach, "how": AS_IT_WAS, "stimulus": stimulus, "run": run,
-                    "accuracy": float((answers == trials.targets[rows].bool()).float().mean()),
-                    "pictures": len(rows), "chance": 0.5,
-                }  # fmt: skip
+        for run in range(config.runs):
+            seed += 1
+            answers = _new_readout(shown.shape[1], seed)(shown)[:, 0] > 0
+            right = int((answers == trials.targets[rows].bool()).sum())
+            yield _row("detection", approach, AS_IT_WAS, stimulus, run, right, len(rows), 0.5)
+
+
+def _row(
+    task: str, approach: str, how: str, stimulus: str, run: int, right: int, pictures: int, chance: float
+) -> dict[str, Any]:
+    """A test's row, with the 95 % interval over pictures (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(right, pictures).proportion_ci(method="wilson")
+    return {
+        "task": task, "approach": approach, "how": how, "stimulus": stimulus, "run": run,
+        "accuracy": right / pictures, "low": float(interval.low), "high": float(interval.high),
+        "pictures": pictures, "chance": chance,
+    }  # fmt: skip
+
+
+def _units(site: str, feature: str) -> str:
+    return f"{site}: units of {feature}"
 
 
 def _new_readout(inputs: int, seed: int) -> nn.Linear:
@@ -182,7 +219,7 @@ def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[
     """The healthy readout first; then every damage as it is, and after training with it."""
     healthy = ClassifyConfig(
         network=config.network, task=task, trained="head", epochs=config.epochs, batch_size=20, learning_rate=1e-2,
-        data=dataclasses.replace(config.data, stimuli=("intact",), tests=STIMULI, keep=0),
+        data=dataclasses.replace(config.data, stimuli=(INTACT,), tests=STIMULI, keep=0),
         run=stage_of(config.run, folder / _file_name(f"{task} {HEALTHY}")), seed=config.seed,
     )  # fmt: skip
     weights = _once(healthy)
@@ -191,16 +228,14 @@ def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[
 
     def rows(table: pd.DataFrame, approach: str, how: str, run: int) -> Iterator[dict[str, Any]]:
         for one in table.to_dict("records"):
-            yield {
-                "task": task, "approach": approach, "how": how, "stimulus": one["stimulus"], "run": run,
-                "accuracy": one["accuracy"], "pictures": one["pictures"], "chance": 1 / len(classes),
-            }  # fmt: skip
+            right, chance = round(one["accuracy"] * one["pictures"]), 1 / len(classes)
+            row = _row(task, approach, how, one["stimulus"], run, right, one["pictures"], chance)
+            yield row | {key: one[key] for key in ("precision", "recall", "f1") if key in one}
 
     def damaged(lesion: Lesion | None, run: int, stimuli: Sequence[str]) -> pd.DataFrame:
         module = Classifier(subject, classes, None, dataclasses.replace(healthy, seed=config.seed + run))
         if lesion is not None:
-            reference = subject.preprocess(parts["train"].pictures.images[:200])
-            module.calibration = calibrate(subject.module, reference, lesion)
+            module.calibration = calibrated(subject, lesion, parts["train"], config.seed)
         return asked(module, parts["test"], stimuli, {"damaged": lesion})
 
     yield from rows(damaged(None, 0, STIMULI), HEALTHY, HEALTHY, 0)
@@ -208,22 +243,24 @@ def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[
         if not lesion:
             continue
         for run in range(config.runs):
-            drawn = tuple(part | ({"seed": run} if "fraction" in part else {}) for part in lesion)
+            drawn = tuple(part | ({"seed": config.seed * 1000 + run} if "fraction" in part else {}) for part in lesion)
             yield from rows(damaged(read_lesion(drawn), run, STIMULI), name, DAMAGED, run)
         stage = folder / _file_name(f"{task} {name}")
         learning = dataclasses.replace(_learning(config, lesion, lesion, stage, weights), task=task)
         _once(learning)
         yield from rows(_tests(stage, "damaged"), name, TRAINED, 0)
     for site in config.manipulated:
-        seen = _some_faces(subject, parts["train"])
+        seen = _some_faces(parts["train"], task)
         for feature, units in responsible(subject, seen, site).items():
-            others = random_units(_count(subject, seen, site), len(units), config.runs, exclude=units)
+            others = random_units(
+                _count(subject, seen, site), len(units), config.runs, seed=config.seed, exclude=units
+            )
             for by, word in ((config.by, "excited"), (-config.by, "inhibited")):
-                name = f"{site}: units of {feature} {word}"
+                name = f"{_units(site, feature)} {word}"
                 sets = [(MANIPULATED, 0, units), *((CONTROL, run, other) for run, other in enumerate(others))]
                 for how, run, chosen in sets:
                     shift = Shift(site, by=by, units=tuple(chosen.tolist()), relative=True)
-                    yield from rows(damaged(shift, run, ("intact",)), name, how, run)
+                    yield from rows(damaged(shift, run, (INTACT,)), name, how, run)
 
 
 def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.Tensor]:
@@ -246,7 +283,7 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
 
 
 def _means(subject: Subject, images: torch.Tensor, site: str) -> torch.Tensor:
-    means = calibrate(subject.module, subject.preprocess(images), site).means
+    means = calibrate(subject.module, (subject.preprocess(part) for part in images.split(32)), site).means
     return next(iter(means.values()))
 
 
@@ -254,11 +291,12 @@ def _count(subject: Subject, faces: FaceSet, site: str) -> int:
     return len(_means(subject, faces.images[:1], site))
 
 
-def _some_faces(subject: Subject, trials: Trials, most: int = 64) -> FaceSet:
+def _some_faces(trials: Trials, task: str, most: int = 64) -> FaceSet:
     """Training pictures that show a face."""
     faces = trials.pictures
     assert isinstance(faces, FaceSet)
-    return faces[torch.nonzero(faces.landmarks.any(2).any(1))[:most, 0]]
+    rows = torch.nonzero(trials.targets)[:, 0] if task == "detection" else torch.arange(len(trials))
+    return faces[rows[:most]]
 
 
 def _learning(
@@ -267,7 +305,7 @@ def _learning(
     """A training as the notebook has it: ten epochs of 20 intact pictures, or five of 32 masked ones."""
     return ClassifyConfig(
         network=network, lesion=acting, trained="everything",
-        data=dataclasses.replace(config.data, stimuli=MASKED if meant else ("intact",), tests=STIMULI),
+        data=dataclasses.replace(config.data, stimuli=MASKED if meant else (INTACT,), tests=STIMULI),
         epochs=config.damaged_epochs if meant else config.epochs, batch_size=32 if meant else 20,
         learning_rate=config.learning_rate, run=stage_of(config.run, stage), seed=config.seed,
     )  # fmt: skip
@@ -331,7 +369,7 @@ def draw_notebook(table: pd.DataFrame, target: Path) -> None:
             printed = [
                 (PRINTED[name][column], place)
                 for place, name in enumerate(approaches)
-                if wrong and name in PRINTED and PRINTED[name][column] is not None
+                if wrong and name in PRINTED and column < len(PRINTED[name]) and PRINTED[name][column] is not None
             ]
             if printed:
                 axis.plot(
@@ -346,4 +384,33 @@ def draw_notebook(table: pd.DataFrame, target: Path) -> None:
                 axis.set_xlabel("% right")
         panels[row][0].set_ylabel(task)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(target, dpi=110)
+
+
+def draw_manipulated(table: pd.DataFrame, target: Path) -> None:
+    """Draw each manipulation as a dot beside those of its controls: a panel per task."""
+    from matplotlib.figure import Figure
+
+    looks = {CONTROL: ("#999999", "o"), MANIPULATED: ("#0072b2", "D")}
+    tasks = list(dict.fromkeys(table["task"]))
+    approaches = list(dict.fromkeys(table[table["how"] == MANIPULATED]["approach"]))
+    figure = Figure(figsize=(5 + 3 * len(tasks), 0.9 + 0.25 * len(approaches)), layout="constrained")
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for axis, task in zip(panels, tasks, strict=True):
+        part = table[table["task"] == task]
+        healthy = part[(part["how"] == HEALTHY) & (part["stimulus"] == INTACT)]
+        for accuracy in healthy["accuracy"]:
+            axis.axvline(100 * accuracy, color="black", linewidth=0.8, label=HEALTHY)
+        axis.axvline(100 * float(part["chance"].iloc[0]), color="#999999", linestyle=":", label="chance")
+        for how, (colour, marker) in looks.items():
+            these = part[part["how"] == how]
+            places = [approaches.index(name) for name in these["approach"]]
+            axis.plot(
+                100 * these["accuracy"], places, marker, color=colour, markersize=5, alpha=0.7, label=how
+            )
+        axis.set(xlim=(-4, 104), xlabel="% right", title=task)
+        axis.set_yticks(range(len(approaches)), approaches, fontsize="small")
+        axis.set_ylim(len(approaches) - 0.5, -0.5)
+        axis.grid(axis="x", alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(target, dpi=110)

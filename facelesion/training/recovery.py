@@ -81,10 +81,10 @@ def recovery(config: RecoveryConfig) -> Path:
     """
     if not config.injuries or not all(config.injuries):
         raise FacelesionError("injuries is empty: name at least one, as a list of {kind, site, ...}")
-    network = get(config.network, seed=config.seed).module
+    subject = get(config.network, seed=config.seed)
     for injury in config.injuries:
-        lesion_sites(network, read_lesion(injury))  # a mistake is told before any work is done
-    folder = claim_for_stages(config.run, dataclasses.asdict(config))
+        lesion_sites(subject.module, read_lesion(injury))  # a mistake is told before any work is done
+    folder = claim_for_stages(config.run, dataclasses.asdict(config) | {"started_from": subject.weights})
     healthy = _stage(config, config.network, (), folder / f"0-{HEALTHY}")
     lesions = [sum(config.injuries[:count], ()) for count in range(1, len(config.injuries) + 1)]
     for kind in (INJURED, SHAM) if config.sham else (INJURED,):

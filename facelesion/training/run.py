@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from typing import Any, Literal
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facelesion.errors import FacelesionError
 from facelesion.training.curves import draw_curves
@@ -26,11 +29,12 @@ class RunConfig:
 
     Attributes:
         folder: the run's own folder: resolved config, log, checkpoints, curves, weights.
-        resume: go on from the last checkpoint in the folder, exactly as if there had been no stop.
+        resume: go on from the last checkpoint in the folder, exactly as if there had been no stop; only `epochs` may
+            differ from what was asked for then.
         overwrite: throw away what an earlier run left in the folder.
         patience: stop after so many epochs in a row without a lower validation loss; 0 never stops early.
         accelerator: `cpu`, `gpu`, or `auto`.
-        devices: how many, or `auto`.
+        devices: how many, or `auto` for all there are; recipes of several stages, and distillation, take one.
         strategy: Lightning's name for how several devices share the work.
         precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
         progress: show a progress bar.
@@ -41,25 +45,39 @@ class RunConfig:
     overwrite: bool = False
     patience: int = 0
     accelerator: str = "auto"
-    devices: int | Literal["auto"] = "auto"
+    devices: int | Literal["auto"] = 1
     strategy: str = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     progress: bool = True
 
 
-def check_folder(config: RunConfig) -> Path:
+_SETTINGS = "settings.json"
+_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "strategy")  # change no result
+
+
+def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> Path:
     """The run's folder, ready: new, emptied of an earlier run, or with a checkpoint to go on from.
 
+    Args:
+        config: the run's.
+        settings: everything that decides what comes out, with `config` as `run`; noted in the folder, and compared
+            when the run goes on.
+
     Raises:
-        FacelesionError: it holds another run, or nothing to resume.
+        FacelesionError: it holds another run, nothing to resume, a checkpoint that cannot be read, or a run with other
+            settings.
     """
     folder = Path(config.folder)
-    checkpoints = folder / "checkpoints"
+    checkpoints, note = folder / "checkpoints", folder / _SETTINGS
     if config.resume:
-        if not (checkpoints / "last.ckpt").is_file():
+        last = checkpoints / "last.ckpt"
+        if not last.is_file():
             raise FacelesionError(
-                f"{checkpoints / 'last.ckpt'}: nothing to resume from: leave out run.resume to start afresh"
+                f"{last}: nothing to resume from: leave out run.resume to start afresh"
             )
+        _whole(last)
+        if settings is not None and note.is_file():
+            _same_settings(folder, json.loads(note.read_text(encoding="utf-8")), _noted(settings))
         return folder
     if checkpoints.exists() and any(checkpoints.iterdir()):
         if not config.overwrite:
@@ -69,7 +87,44 @@ def check_folder(config: RunConfig) -> Path:
             )
         shutil.rmtree(checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
+    if settings is not None:
+        _write_settings(note, _noted(settings))
     return folder
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes: of several that train together, the first."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _noted(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as the folder keeps them: without what changes no result, and as JSON reads them back."""
+    run = {key: value for key, value in settings["run"].items() if key not in _OF_A_START}
+    return json.loads(json.dumps(settings | {"run": run}))
+
+
+def _write_settings(note: Path, settings: dict[str, Any]) -> None:
+    note.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differ = [key for key in sorted(before | now) if before.get(key) != now.get(key) and key != "epochs"]
+    if differ:
+        key = differ[0]
+        raise FacelesionError(
+            f"{folder}: the run there has {key} {before.get(key)!r}, not {now.get(key)!r}: resume with the same "
+            "settings, or choose another run.folder"
+        )
+
+
+def _whole(checkpoint: Path) -> None:
+    """Raise unless a checkpoint can be read."""
+    try:
+        torch.load(checkpoint, map_location="meta", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+        raise FacelesionError(
+            f"{checkpoint}: not a whole checkpoint ({type(error).__name__}): start afresh with run.overwrite true"
+        ) from None
 
 
 def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
@@ -77,30 +132,38 @@ def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
 
     Args:
         config: the run's.
-        settings: everything that decides what comes out, ready for JSON, with `config` as `run`.
+        settings: everything that decides what comes out, with `config` as `run`.
 
     Raises:
-        FacelesionError: it holds a run with other settings.
+        FacelesionError: it holds a run with other settings; more than one device.
     """
+    one_device(config)
     folder = Path(config.folder)
-    note = folder / "settings.json"
-    for name in ("resume", "overwrite", "progress"):
-        del settings["run"][name]
-    text = json.dumps(settings, indent=1, sort_keys=True)
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        if not config.overwrite:
-            raise FacelesionError(
-                f"{folder}: holds a run with other settings: choose another run.folder, or set run.overwrite true"
-            )
+    note, now = folder / _SETTINGS, _noted(settings)
+    if config.overwrite:
         for checkpoints in folder.glob("*/checkpoints"):
             shutil.rmtree(checkpoints.parent)
+    elif note.is_file() and json.loads(note.read_text(encoding="utf-8")) != now:
+        raise FacelesionError(
+            f"{folder}: holds a run with other settings: choose another run.folder, or set run.overwrite true"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(text, encoding="utf-8")
+    _write_settings(note, now)
     return folder
 
 
+def one_device(config: RunConfig) -> None:
+    """Raise unless the run is on one device.
+
+    Raises:
+        FacelesionError: it is on several, or on all there are.
+    """
+    if config.devices != 1:
+        raise FacelesionError(f"run.devices is {config.devices}: this recipe runs on one device")
+
+
 def stage_of(config: RunConfig, folder: Path) -> RunConfig:
-    """The run of one stage: new, or going on where it was stopped."""
+    """The run of one stage, new, or going on where it was stopped; a stage goes through all its epochs."""
     begun = (folder / "checkpoints" / "last.ckpt").is_file()
     return replace(config, folder=str(folder), resume=begun, overwrite=not begun, patience=0)
 
@@ -117,6 +180,10 @@ def fit(
 
     Returns:
         The best checkpoint.
+
+    Raises:
+        FacelesionError: a device or strategy that this machine does not have; a folder that holds another run; a loss
+            that is no number.
     """
     folder = check_folder(config)
     keep_freed_memory()
@@ -137,14 +204,22 @@ def fit(
         own.append(EarlyStopping("val_loss", mode="min", patience=config.patience))
     if config.progress:
         own.append(TQDMProgressBar(refresh_rate=10, leave=True))
-    trainer = lightning.Trainer(
-        max_epochs=epochs, callbacks=own, logger=_tensorboard(folder), accelerator=config.accelerator,
-        devices=config.devices, strategy=config.strategy, precision=config.precision,
-        enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0,
-        deterministic=True,
-    )  # fmt: skip
+    try:
+        trainer = lightning.Trainer(
+            max_epochs=epochs, callbacks=own, logger=_tensorboard(folder), accelerator=config.accelerator,
+            devices=config.devices, strategy=config.strategy, precision=config.precision,
+            enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0,
+            deterministic=True,
+        )  # fmt: skip
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise FacelesionError(
+            f"run.accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: "
+            f"{' '.join(str(error).split())}"
+        ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    if not best.best_model_path:
+        raise FacelesionError(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")
     kept = Path(best.best_model_path)
     if trainer.is_global_zero:
         draw_curves(log, folder / "curves.png")

@@ -388,6 +388,7 @@ def test_gradients_flow_through_stimuli(pictures: torch.Tensor, faces: torch.Ten
         ({"kind": "mask", "region": "eyes", "fill": "green"}, "no fill 'green'"),
         ({"kind": "blur", "region": "eyes", "sigma": -1}, "sigma -1"),
         ({"kind": "mask", "region": "eyes", "scale": [1, 0]}, "two positive factors"),
+        ({"kind": "blur", "region": "eyes", "scale": 2}, "blur: scale 2 must be two positive factors"),
         ({"kind": "tile scramble", "tiles": 1}, "tiles 1"),
         ({"kind": "contrast", "by": "much"}, "by 'much'"),
         ("mask", "needs a region"),
@@ -398,6 +399,16 @@ def test_gradients_flow_through_stimuli(pictures: torch.Tensor, faces: torch.Ten
 def test_a_wrong_description_is_one_clear_line(values: object, message: str) -> None:
     with pytest.raises(FacelesionError, match=message) as caught:
         Stimulus.from_dict(values)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Mask, Blur, Isolate, ControlMask, PartSwap])
+@pytest.mark.parametrize("scale", [1.5, "1.5", [1.0, 2.0], (1.0,), (1.0, float("inf")), (1.0, "2")])
+def test_a_scale_that_is_no_pair_of_factors_is_refused_when_made(kind: type, scale: object) -> None:
+    with pytest.raises(
+        FacelesionError, match=r"scale .* must be two positive factors, \(width, height\)"
+    ) as caught:
+        kind("eyes", scale=scale)
     assert "\n" not in str(caught.value)
 
 

@@ -15,6 +15,7 @@ from facelesion.errors import FacelesionError
 from facelesion.models import get
 from facelesion.models.convert import NAMES, VGG_FACE_MEAN, Layout, convert
 from facelesion.models.formats.refusals import balance
+from facelesion.models.store import save_weights
 
 Weights = dict[str, tuple[np.ndarray, np.ndarray]]  # kernels as (rows, columns, in, out), biases
 FC = ("fc6", "fc7", "fc8")
@@ -81,12 +82,14 @@ def halved(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(rows // 2, 2, columns // 2, 2, depth).max((1, 3))
 
 
-def torch_layers(weights: Weights, key: Callable[[str], str]) -> dict[str, torch.Tensor]:
+def torch_layers(
+    weights: Weights, key: Callable[[str], str], convolutions_only: bool = False
+) -> dict[str, torch.Tensor]:
     tensors = {}
     for name, (kernel, bias) in weights.items():
         values = kernel.transpose(3, 2, 0, 1).copy()
         tensors[f"{key(name)}.weight"] = torch.from_numpy(
-            values.reshape(len(values), -1) if name in FC else values
+            values.reshape(len(values), -1) if name in FC and not convolutions_only else values
         )
         tensors[f"{key(name)}.bias"] = torch.from_numpy(bias)
     return tensors
@@ -212,7 +215,7 @@ Writer = Callable[[Weights, Path], None]
 FORMATS: dict[str, tuple[str, str, Writer]] = {
     "dag": ("vgg_face_dag.pth", "RGB", lambda w, p: torch.save(torch_layers(w, str), p)),
     "torch7 port": (
-        "vgg_face_weights.pth",
+        "vgg_face.pth",
         "BGR",
         lambda w, p: torch.save(torch_layers(w, lambda name: name.replace("conv", "conv_")), p),
     ),
@@ -220,6 +223,11 @@ FORMATS: dict[str, tuple[str, str, Writer]] = {
     "matconvnet": ("vgg_face.mat", "RGB", write_matconvnet),
     "keras": ("rcmalli_vggface_tf_vgg16.h5", "BGR", write_keras),
     "deepface": ("vgg_face_weights.h5", "BGR", write_deepface),
+    "deepface torch": (
+        "vgg_face_weights.pth",
+        "BGR",
+        lambda w, p: torch.save(torch_layers(w, str, convolutions_only=True), p),
+    ),
     "torch7": ("VGG_FACE.t7", "BGR", write_t7),
 }
 
@@ -425,6 +433,27 @@ def test_a_matlab_files_mean_picture_tells_imagenet(weights: Weights, tmp_path: 
     write_matconvnet(weights, tmp_path / "face.mat", (123.68, 116.78, 103.94))
     with pytest.raises(FacelesionError, match="mean picture is ImageNet's"):
         convert(tmp_path / "face.mat", tmp_path / "out.safetensors", layout=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [("folder", "folder is a folder: give a file"), ("note.txt/x.safetensors", "is a file, not a")],
+)
+def test_a_target_that_is_no_place_for_a_file_is_refused_before_any_work(
+    to: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facelesion.cli import run
+
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "note.txt").touch()
+    (tmp_path / "face.pth").write_bytes(b"not looked at")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["weights", "convert", str(tmp_path / "face.pth"), "--to", str(tmp_path / to)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said and "\n" not in said and sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(FacelesionError, match=words):
+        save_weights(tmp_path / to, {"a": torch.zeros(1)}, {})
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_file_that_does_not_show_what_it_is_needs_a_word(weights: Weights, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch state dicts of VGG-Face, under the three namings that went round."""
+"""PyTorch state dicts of VGG-Face, under the namings that went round."""
 
 from __future__ import annotations
 
@@ -59,6 +59,9 @@ def read_pytorch(source: Path, layout: Layout, top: bool) -> Found:
             "take one of VGG-Face's PyTorch files"
         )
     format_, colours, named, key = naming
+    if key("fc6") == "fc6" and getattr(tensors.get("fc6.weight"), "ndim", 0) == 4:
+        # deepface's own port has the names of MatConvNet's, its fully connected layers as convolutions, and wants BGR.
+        format_, colours = "PyTorch state dict of deepface", "BGR"
     last = tensors.get(f"{key('fc8')}.weight")
     layers: Layers = {}
     for name, shape in layout.shapes(top).items():
