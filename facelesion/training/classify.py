@@ -8,7 +8,7 @@ lesion and without it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -506,13 +506,14 @@ class _Rows(Dataset[Batch]):
 
 
 class _Shuffled(Sampler[list[int]]):
-    """Batches of positions in an order that depends on (seed, epoch) alone, so that a resumed run sees the same."""
+    """Batches of positions in an order that depends on (seed, epoch) alone, so that a resumed run sees the same.
 
-    def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
-        self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
+    The order is made when the first batch is asked for, and not before: where a run goes on, Lightning makes the iterator
+    before it knows which epoch it is.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, count: int, batch_size: int, seed: int | None, epoch: Callable[[], int]) -> None:
+        self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, epoch
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
@@ -520,9 +521,10 @@ class _Shuffled(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.arange(self.count)
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
             order = torch.randperm(self.count, generator=generator)
-        return (rows.tolist() for rows in order.split(self.batch_size))
+        for rows in order.split(self.batch_size):
+            yield rows.tolist()
 
 
 class _TrialData(lightning.LightningDataModule):
@@ -556,14 +558,19 @@ class _TrialData(lightning.LightningDataModule):
         return tensors
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        rows = self.parts["train"]
-        return DataLoader(
-            rows, batch_size=None, sampler=_Shuffled(len(rows), self.config.batch_size, self.config.seed)
-        )
+        return self._loader("train", self.config.batch_size, self.config.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        rows = self.parts["validation"]
-        return DataLoader(rows, batch_size=None, sampler=_Shuffled(len(rows), 64, None))
+        return self._loader("validation", 64, None)
+
+    def _loader(self, part: str, batch_size: int, seed: int | None) -> DataLoader[Batch]:
+        rows = self.parts[part]
+        batches = _Shuffled(len(rows), batch_size, seed, self._epoch)
+        return DataLoader(rows, batch_size=None, sampler=batches)
+
+    def _epoch(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.current_epoch
 
 
 def asked(

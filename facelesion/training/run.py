@@ -267,6 +267,8 @@ def _quieten() -> None:
         ".*LeafSpec.*",
         ".*in eval mode at the start of training.*",
         ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message)
 

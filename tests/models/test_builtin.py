@@ -1,8 +1,9 @@
-"""The built-in network is the one its page describes, and knows faces of nobody it was shown."""
+"""The built-in networks are those that their page describes, and know faces of nobody they were shown."""
 
 import hashlib
 from pathlib import Path
 
+import pytest
 import torch
 
 from facelesion.data.facespace import FaceSpace
@@ -10,17 +11,31 @@ from facelesion.models import get, weights_path
 from facelesion.tasks.scores import area_under_curve
 
 ROOT = Path(__file__).resolve().parents[2]
+NETWORKS = ("builtin", "builtin_seed1", "builtin_seed2")
 
 
-def test_the_page_and_the_file_agree() -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_page_and_the_file_agree(name: str) -> None:
     page = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
-    path = ROOT / "weights" / "builtin.safetensors"
+    path = ROOT / "weights" / f"{name}.safetensors"
     assert hashlib.sha256(path.read_bytes()).hexdigest() in page
     assert path.stat().st_size < 10_000_000
     subject = get(str(path))
     reached = subject.about["reached"]
     assert subject.weights in page and f"{reached['pairsDevTest_accuracy']:.1%}".replace("%", " %") in page
-    assert weights_path("builtin.safetensors").is_file()
+    assert weights_path(f"{name}.safetensors").is_file()
+
+
+def test_the_networks_are_of_one_kind_and_three_seeds() -> None:
+    subjects = [get(name) for name in NETWORKS]
+    assert [subject.about["seed"] for subject in subjects] == [0, 1, 2]
+    assert len({subject.weights for subject in subjects}) == 3
+    assert len({subject.about["width"] for subject in subjects}) == 1
+
+
+def test_all_that_is_carried_stays_small() -> None:
+    files = [*(ROOT / "weights").glob("builtin*.safetensors"), ROOT / "weights" / "facespace.npz"]
+    assert sum(file.stat().st_size for file in files) < 20_000_000
 
 
 def test_people_of_the_face_space_are_told_apart() -> None:
@@ -34,5 +49,6 @@ def test_people_of_the_face_space_are_told_apart() -> None:
         same = torch.tensor([faces.labels[i] == faces.labels[j] for i, j in zip(first, second, strict=True)])
         return area_under_curve((embedding[first] * embedding[second]).sum(1), same)
 
-    assert area("builtin") > 0.95
-    assert area("untrained") < area("builtin")
+    untrained = area("untrained")
+    for name in NETWORKS:
+        assert area(name) > 0.95 > untrained

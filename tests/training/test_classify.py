@@ -110,7 +110,7 @@ def test_relative_noise_is_relative_to_intact_pictures_whatever_is_trained_on(
 ) -> None:
     subject, lesion = get(tiny), Noise("conv5_3", std=1.0, relative=True)
     first, again = (calibrated(subject, lesion, parts["train"], seed=5) for _ in range(2))
-    assert all(torch.equal(first.stds[key], again.stds[key]) for key in first.stds)
+    assert all(torch.equal(first.deviations[key], again.deviations[key]) for key in first.deviations)
 
 
 @pytest.mark.parametrize(
