@@ -508,8 +508,8 @@ class _Rows(Dataset[Batch]):
 class _Shuffled(Sampler[list[int]]):
     """Batches of positions in an order that depends on (seed, epoch) alone, so that a resumed run sees the same.
 
-    The order is made when the first batch is asked for, and not before: where a run goes on, Lightning makes the iterator
-    before it knows which epoch it is.
+    The order is made when the first batch is asked for, and not before: where a run goes on, Lightning makes the
+    iterator before it knows which epoch it is.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int | None, epoch: Callable[[], int]) -> None:
