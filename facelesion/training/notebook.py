@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from facelesion.data import FaceSet
 from facelesion.data.modules import Trials
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
-from facelesion.lesions import Lesion, Shift, calibrate, lesion_sites
+from facelesion.lesions import Calibration, Lesion, Shift, calibrate, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.training.classify import (
     Classifier,
@@ -86,6 +86,7 @@ class NotebookConfig:
         approaches: kinds of damage by name, each a list of `{kind, site, ...}`.
         manipulated: sites whose responsible units are excited and inhibited.
         by: by how many of each unit's own standard deviations; the notebook added 0.
+        tasks: what is asked, without mistakes; with them it is detection, as in the notebook.
         runs: tests of each; with mistakes so many readouts, without so many draws of the damaged units.
         data: which pictures; `stimuli` and `tests` are the notebook's.
         missed: share of faces that the notebook's detector did not find.
@@ -102,6 +103,7 @@ class NotebookConfig:
     approaches: dict[str, Parts] = field(default_factory=dict)
     manipulated: tuple[str, ...] = ()
     by: float = 3.0
+    tasks: tuple[Literal["identification", "detection"], ...] = ("identification", "detection")
     runs: int = 5
     data: ClassifyData = field(default_factory=ClassifyData)
     missed: float = 0.007
@@ -124,6 +126,8 @@ def notebook(config: NotebookConfig) -> Path:
     """
     if config.runs < 1:
         raise FacelesionError(f"runs is {config.runs}: test at least once")
+    if not config.tasks:
+        raise FacelesionError("tasks is empty: take identification, detection or both")
     subject = trainable(config.network, config.seed)
     for parts in config.approaches.values():
         lesion_sites(subject.module, read_lesion(parts))
@@ -212,7 +216,7 @@ def _new_readout(inputs: int, seed: int) -> nn.Linear:
 
 
 def _right(config: NotebookConfig, folder: Path) -> pd.DataFrame:
-    return _table(row for task in ("identification", "detection") for row in _one_task(config, task, folder))
+    return _table(row for task in config.tasks for row in _one_task(config, task, folder))
 
 
 def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[str, Any]]:
@@ -232,10 +236,18 @@ def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[
             row = _row(task, approach, how, one["stimulus"], run, right, one["pictures"], chance)
             yield row | {key: one[key] for key in ("precision", "recall", "f1") if key in one}
 
+    known: dict[tuple[str, ...], Calibration] = {}
+
+    def calibration(lesion: Lesion) -> Calibration:
+        sites = tuple(sorted(set(lesion_sites(subject.module, lesion))))
+        if sites not in known:
+            known[sites] = calibrated(subject, lesion, parts["train"], config.seed)
+        return known[sites]
+
     def damaged(lesion: Lesion | None, run: int, stimuli: Sequence[str]) -> pd.DataFrame:
         module = Classifier(subject, classes, None, dataclasses.replace(healthy, seed=config.seed + run))
         if lesion is not None:
-            module.calibration = calibrated(subject, lesion, parts["train"], config.seed)
+            module.calibration = calibration(lesion)
         return asked(module, parts["test"], stimuli, {"damaged": lesion})
 
     yield from rows(damaged(None, 0, STIMULI), HEALTHY, HEALTHY, 0)
