@@ -18,7 +18,7 @@ from facelesion.data import FaceSet
 from facelesion.data.modules import Trials
 from facelesion.errors import FacelesionError
 from facelesion.lesions import Noise
-from facelesion.models import VGGFace, get, store
+from facelesion.models import get
 from facelesion.train import main
 from facelesion.training.classify import (
     Classifier,
@@ -31,16 +31,6 @@ from facelesion.training.classify import (
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ClassifyConfig(data=ClassifyData(people=12, pictures=3))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = dict(VGGFace(0.0625, outputs=None).state_dict())
-    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    store.save_weights(path, network, {"architecture": "VGGFace", "width": 0.0625, "size": 112})
-    return str(path)
 
 
 @pytest.fixture(scope="module")

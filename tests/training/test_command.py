@@ -7,7 +7,7 @@ import pandas
 import pytest
 import torch
 
-from facelesion.models import VGGFace, get, store
+from facelesion.models import get
 from facelesion.train import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,16 +17,6 @@ SMALL = [
     "--data.people", "8", "--data.pictures", "4", "--data.stimuli", "[intact]", "--data.tests", "[intact]",
     "--epochs", "2", "--run.progress", "false", "--run.accelerator", "cpu",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> str:
-    torch.manual_seed(0)
-    network = dict(VGGFace(0.0625, outputs=None).state_dict())
-    store.save_weights(
-        tmp_path / "tiny.safetensors", network, {"architecture": "VGGFace", "width": 0.0625, "size": 112}
-    )
-    return str(tmp_path / "tiny.safetensors")
 
 
 def train(tmp_path: Path, config: str, *more: str) -> int:

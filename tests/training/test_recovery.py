@@ -9,7 +9,7 @@ import pandas
 import pytest
 import torch
 
-from facelesion.models import VGGFace, get, store
+from facelesion.models import get
 from facelesion.train import main
 from facelesion.training import recovery as room
 
@@ -19,16 +19,6 @@ SMALL = [
     "--data.people", "8", "--data.pictures", "5", "--readout_epochs", "2", "--epochs", "2",
     "--run.progress", "false", "--run.accelerator", "cpu",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = dict(VGGFace(0.0625, outputs=None).state_dict())
-    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
-    store.save_weights(path, network, {"architecture": "VGGFace", "width": 0.0625, "size": 112})
-    return str(path)
 
 
 def run(folder: Path, tiny: str, *more: str) -> int:
