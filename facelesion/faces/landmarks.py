@@ -208,13 +208,12 @@ class MediaPipe:
     def find(self, photograph: Picture) -> list[Face]:
         height, width = photograph.shape[:2]
         whole = (0, 0, height, width)
-        if sure := list(self._nearer(photograph, self._in_window(photograph, whole, _SURE), whole)):
+        if sure := list(self._nearer(photograph, self._in_window(photograph, whole, _SURE))):
             return sure
         for windows in _looks(height, width):
             found: list[Face] = []
             for window in windows:
-                seen = self._in_window(photograph, window, _HARDER)
-                for face in seen:
+                for face in self._in_window(photograph, window, _HARDER):
                     near = self._own_window(photograph, face)
                     if near is not None and _agree(face, near) and not any(_same(near, it) for it in found):
                         found.append(near)
@@ -222,9 +221,9 @@ class MediaPipe:
                 return found
         return []
 
-    def _nearer(self, photograph: Picture, faces: list[Face], window: Window) -> Iterator[Face]:
+    def _nearer(self, photograph: Picture, faces: list[Face]) -> Iterator[Face]:
         """Small faces as they are seen in windows of their own: where the whole was shrunk, landmarks are coarse."""
-        side = max(window[2] - window[0], window[3] - window[1])
+        side = max(photograph.shape[:2])
         for face in faces:
             nearer = face if face.extent >= _SMALL * side else self._own_window(photograph, face)
             if nearer is not None:

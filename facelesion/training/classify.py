@@ -26,7 +26,7 @@ from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites, lesioned
 from facelesion.models import Subject, VGGFace, get, store
 from facelesion.training.photographs import aligned_photographs
-from facelesion.training.run import RunConfig, check_folder, fit, is_first
+from facelesion.training.run import RunConfig, at_least_one, check_folder, fit, is_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ class ClassifyData:
 
     def __post_init__(self) -> None:
         for name in ("people", "pictures"):
-            _at_least_one(f"data.{name}", getattr(self, name))
+            at_least_one(f"data.{name}", getattr(self, name))
         for name in ("stimuli", "tests"):
             if not getattr(self, name):
                 raise FacelesionError(f"data.{name} is empty: name at least one, such as intact")
@@ -113,14 +113,9 @@ class ClassifyConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            _at_least_one(name, getattr(self, name))
+            at_least_one(name, getattr(self, name))
         if not self.learning_rate > 0:
             raise FacelesionError(f"learning_rate is {self.learning_rate}: it must be above 0")
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise FacelesionError(f"{name} is {value}: it must be 1 or more")
 
 
 def classify(config: ClassifyConfig) -> Path:

@@ -24,6 +24,7 @@ from facelesion.models.subject import Preprocessing
 from facelesion.models.vgg import channels
 from facelesion.tasks.scores import area_under_curve
 from facelesion.training.augmentation import vary
+from facelesion.training.run import at_least_one
 from facelesion.training.views import Views
 
 FACE = "face"
@@ -62,8 +63,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise FacelesionError(f"schedule.{name} is {getattr(self, name)}: it must be 1 or more")
+            at_least_one(f"schedule.{name}", getattr(self, name))
         if self.views_per_epoch < self.batch_size:
             raise FacelesionError(
                 f"schedule.views_per_epoch is {self.views_per_epoch}: less than one batch of {self.batch_size}"

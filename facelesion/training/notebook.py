@@ -149,16 +149,16 @@ def _as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.Dat
     labels = torch.ones(len(faces), dtype=torch.int64)
     labels[_order(len(faces), config.seed)[: max(1, round(config.missed * len(faces)))]] = 0
     trials = Trials(faces, labels)
+    order = _order(len(faces), config.seed + 1)
+    fifth, tenth = len(faces) // 5, max(1, len(faces) * 8 // 100)
+    rows = {
+        "test": order[:fifth],
+        "validation": order[fifth : fifth + tenth],
+        "train": order[fifth + tenth :],
+    }
     for name, parts in config.approaches.items():
         # Keras' noise and dropout act in training and not in tests; the ablation never did.
         acting = tuple(part for part in parts if part["kind"] in ("Noise", "Dropout"))
-        order = _order(len(faces), config.seed + 1)
-        fifth, tenth = len(faces) // 5, max(1, len(faces) * 8 // 100)
-        rows = {
-            "test": order[:fifth],
-            "validation": order[fifth : fifth + tenth],
-            "train": order[fifth + tenth :],
-        }
         stage = folder / _file_name(f"train {name}")
         if not (stage / "weights.safetensors").is_file():
             learn(
@@ -263,10 +263,9 @@ def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[
         yield from rows(_tests(stage, "damaged"), name, TRAINED, 0)
     for site in config.manipulated:
         seen = _some_faces(parts["train"], task)
+        count = len(_means(subject, seen.images[:1], site))
         for feature, units in responsible(subject, seen, site).items():
-            others = random_units(
-                _count(subject, seen, site), len(units), config.runs, seed=config.seed, exclude=units
-            )
+            others = random_units(count, len(units), config.runs, seed=config.seed, exclude=units)
             for by, word in ((config.by, "excited"), (-config.by, "inhibited")):
                 name = f"{_units(site, feature)} {word}"
                 sets = [(MANIPULATED, 0, units), *((CONTROL, run, other) for run, other in enumerate(others))]
@@ -297,10 +296,6 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
 def _means(subject: Subject, images: torch.Tensor, site: str) -> torch.Tensor:
     means = calibrate(subject.module, (subject.preprocess(part) for part in images.split(32)), site).means
     return next(iter(means.values()))
-
-
-def _count(subject: Subject, faces: FaceSet, site: str) -> int:
-    return len(_means(subject, faces.images[:1], site))
 
 
 def _some_faces(trials: Trials, task: str, most: int = 64) -> FaceSet:

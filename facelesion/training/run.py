@@ -51,6 +51,16 @@ class RunConfig:
     progress: bool = True
 
 
+def at_least_one(name: str, value: int) -> None:
+    """Raise unless a setting is 1 or more.
+
+    Raises:
+        FacelesionError: it is less.
+    """
+    if value < 1:
+        raise FacelesionError(f"{name} is {value}: it must be 1 or more")
+
+
 _SETTINGS = "settings.json"
 _OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "strategy")  # change no result
 
