@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor
+from zoo import Stranger
 
-from facelesion.errors import FacelesionError
 from facelesion.lesions import LesionError
 from facelesion.sweep import SweepError
-
-REFUSALS = (LesionError, SweepError, FacelesionError)
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
@@ -22,21 +20,37 @@ def difference(found: Tensor, expected: Tensor) -> float:
     return value if value == value else float("inf")
 
 
-def problem(
-    run: Callable[[], Tensor], expected: Callable[[], Tensor], refused: str | None, tolerance: float
-) -> str | None:
-    """What is wrong with an answer or a refusal, in a few words; None if nothing."""
-    try:
-        found = run()
-    except REFUSALS as error:
-        message = str(error)
-        if not message.strip() or "\n" in message:
-            return f"refused with a message that is not one line: {message!r}"
-        return None if refused is not None else f"refused, though it can be answered: {message}"
-    except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
-        return f"{type(error).__name__}: {first[:160]}"
-    if refused is not None:
-        return f"answered, though {refused or 'it must be refused'}"
-    by = difference(found, expected())
-    return None if by <= tolerance else f"wrong by {by:.1e} of the largest value"
+class Held:
+    """Gathers what is wrong with a stranger's answers, so that one test tells of all its lesions."""
+
+    def __init__(self, stranger: Stranger, tolerance: float | None = None) -> None:
+        self.tolerance = tolerance or stranger.tolerance
+        self.problems: list[str] = []
+
+    def to(
+        self, what: str, found: Callable[[], Tensor], expected: Callable[[], Tensor], refused: str | None
+    ) -> None:
+        """Holds one answer to the oracle's, or to the refusal that the table states."""
+        if wrong := self._problem(found, expected, refused):
+            self.problems.append(f"{what}: {wrong}")
+
+    def _problem(
+        self, found: Callable[[], Tensor], expected: Callable[[], Tensor], refused: str | None
+    ) -> str | None:
+        try:
+            answer = found()
+        except (LesionError, SweepError) as error:
+            message = str(error)
+            if not message.strip() or "\n" in message:
+                return f"refused with a message that is not one line: {message!r}"
+            return None if refused is not None else f"refused, though it can be answered: {message}"
+        except Exception as error:
+            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
+        by = difference(answer, expected())
+        verdict = "rightly" if by <= self.tolerance else f"wrong by {by:.1e} of the largest value"
+        if refused is not None:
+            return f"answered ({verdict}), but the table says: {refused}"
+        return None if by <= self.tolerance else verdict
+
+    def none_wrong(self) -> None:
+        assert not self.problems, "\n" + "\n".join(self.problems)

@@ -121,7 +121,9 @@ def usual(name: str, place: Place) -> Usual:
         calls[now] += 1
 
     model.get_submodule(place.path).register_forward_hook(see)
-    for now, batch in enumerate(stranger.images.split(1) if stranger.alone else [stranger.images]):
+    for now, batch in enumerate(  # noqa: B007 (the hook reads it)
+        stranger.images.split(1) if stranger.alone else [stranger.images]
+    ):
         once(stranger, model, batch)
     number = max(calls.values(), default=0)
     flat = [

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from functools import cache, partial
 
 import pytest
 import torch
-from checks import problem
+from checks import Held
 from oracle import CALIBRATED, answers, calibration, cases, once, usual
 from torch import Tensor
-from zoo import Stranger, whole_zoo
+from zoo import Place, Stranger, whole_zoo
 
-from facelesion.lesions import Lesion, calibrate, lesioned
+from facelesion.lesions import Calibration, Lesion, calibrate, lesioned
 
 ZOO = whole_zoo()
 NAMES = pytest.mark.parametrize("name", ZOO)
@@ -20,7 +20,7 @@ NAMES = pytest.mark.parametrize("name", ZOO)
 ALONE = pytest.mark.parametrize("name", [name for name, each in ZOO.items() if each.alone])
 
 
-@functools.cache
+@cache
 def expected(name: str, number: int | None) -> Tensor:
     """The oracle's answer to one case (None: to no lesion), made once."""
     stranger = ZOO[name]
@@ -29,93 +29,98 @@ def expected(name: str, number: int | None) -> Tensor:
         return answers(stranger, lesion)
 
 
+def usually(stranger: Stranger, place: Place, kind: str) -> Calibration | None:
+    return calibration(stranger, place) if kind in CALIBRATED else None
+
+
 def under(
     stranger: Stranger,
     lesion: Lesion | None | Sequence[Lesion | None],
+    calibration: Calibration | None,
     batches: Sequence[Sequence[int]],
-    **options: object,
+    ids: Sequence[int] | None = None,
 ) -> Tensor:
     """The answers of a fresh network in one context, batch by batch."""
     model = stranger.build()
     times = len(lesion) if isinstance(lesion, list) else 1
-    with lesioned(model, lesion, **options):  # type: ignore[arg-type]
+    with lesioned(model, lesion, calibration=calibration, ids=ids):
         parts = [once(stranger, model, torch.cat([stranger.images[batch]] * times)) for batch in batches]
     return torch.cat(parts)
+
+
+def joined(name: str, numbers: Sequence[int | None]) -> Tensor:
+    return torch.cat([expected(name, number) for number in numbers])
 
 
 @NAMES
 @torch.no_grad()
 def test_one_lesion_is_the_oracles(name: str) -> None:
-    stranger, problems = ZOO[name], []
-    numbers = list(range(len(stranger.images)))
+    stranger = ZOO[name]
+    held, every = Held(stranger), list(range(len(stranger.images)))
     for number, ((place, kind), lesion) in enumerate(cases(stranger).items()):
-        usual_values = calibration(stranger, place) if kind in CALIBRATED and place.path is not None else None
-        wrong = problem(
-            lambda: under(stranger, lesion, [numbers], calibration=usual_values),
-            lambda: expected(name, number),
+        held.to(
+            f"{kind} at {place.site}",
+            partial(under, stranger, lesion, usually(stranger, place, kind), [every]),
+            partial(expected, name, number),
             stranger.why_refused("alone", kind, place),
-            stranger.tolerance,
         )
-        problems += [f"{kind} at {place.site}: {wrong}"] if wrong else []
-    assert not problems, "\n" + "\n".join(problems)
+    held.none_wrong()
 
 
 @ALONE
 @torch.no_grad()
 def test_one_lesion_does_not_depend_on_the_batch(name: str) -> None:
-    stranger, problems = ZOO[name], []
-    last = len(stranger.images) - 1
+    stranger = ZOO[name]
+    held, last = Held(stranger), len(stranger.images) - 1
+    turned = [last, *range(last)]
     for number, ((place, kind), lesion) in enumerate(cases(stranger).items()):
         if kind == "resample":
             continue
-        usual_values = calibration(stranger, place) if kind in CALIBRATED else None
-        refused = stranger.why_refused("alone", kind, place)
-        wrong = problem(
-            lambda: under(stranger, lesion, [[0], [*range(1, last + 1)]], calibration=usual_values),
-            lambda: expected(name, number), refused, stranger.tolerance,
-        )  # fmt: skip
-        problems += [f"{kind} at {place.site}, in two batches: {wrong}"] if wrong else []
-        turned = [last, *range(last)]
-        wrong = problem(
-            lambda: under(stranger, lesion, [turned], calibration=usual_values, ids=turned),
-            lambda: expected(name, number)[turned], refused, stranger.tolerance,
-        )  # fmt: skip
-        problems += [f"{kind} at {place.site}, in another order: {wrong}"] if wrong else []
-    assert not problems, "\n" + "\n".join(problems)
+        refused, known = stranger.why_refused("alone", kind, place), usually(stranger, place, kind)
+        held.to(
+            f"{kind} at {place.site}, in two batches",
+            partial(under, stranger, lesion, known, [[0], [*range(1, last + 1)]]),
+            partial(expected, name, number),
+            refused,
+        )
+        held.to(
+            f"{kind} at {place.site}, in another order",
+            partial(under, stranger, lesion, known, [turned], turned),
+            lambda number=number: expected(name, number)[turned],
+            refused,
+        )
+    held.none_wrong()
 
 
 @ALONE
 @torch.no_grad()
 def test_lesions_share_a_batch_with_a_healthy_row(name: str) -> None:
-    stranger, problems = ZOO[name], []
-    numbers = list(range(len(stranger.images)))
+    stranger = ZOO[name]
+    held, every = Held(stranger), list(range(len(stranger.images)))
     for place in dict.fromkeys(place for place, _ in cases(stranger)):
-        usual_values = None
-        together: list[Lesion | None] = [None]
-        theirs = [expected(name, None)]
+        together: dict[int | None, Lesion | None] = {None: None}
+        known = calibration(stranger, place)
         for number, ((where, kind), lesion) in enumerate(cases(stranger).items()):
             if where != place:
                 continue
-            if usual_values is None and kind in CALIBRATED:
-                usual_values = calibration(stranger, place)
-            refused = stranger.why_refused("together", kind, place)
-            if refused is None and stranger.why_refused("alone", kind, place) is None:
-                together.append(lesion)
-                theirs.append(expected(name, number))
-            wrong = problem(
-                lambda: under(stranger, [None, lesion], [numbers], calibration=usual_values),
-                lambda: torch.cat([expected(name, None), expected(name, number)]),
-                refused,
-                stranger.tolerance,
+            refused = stranger.why_refused("together", kind, place) or stranger.why_refused(
+                "alone", kind, place
             )
-            problems += [f"None and {kind} at {place.site}: {wrong}"] if wrong else []
-        if len(together) > 1:
-            wrong = problem(
-                lambda: under(stranger, together, [numbers], calibration=usual_values),
-                lambda: torch.cat(theirs), None, stranger.tolerance,
-            )  # fmt: skip
-            problems += [f"all {len(together)} at {place.site}: {wrong}"] if wrong else []
-    assert not problems, "\n" + "\n".join(problems)
+            if refused is None:
+                together[number] = lesion
+            held.to(
+                f"None and {kind} at {place.site}",
+                partial(under, stranger, [None, lesion], known, [every]),
+                partial(joined, name, [None, number]),
+                refused,
+            )
+        held.to(
+            f"{len(together)} lesions at {place.site}",
+            partial(under, stranger, list(together.values()), known, [every]),
+            partial(joined, name, list(together)),
+            None,
+        )
+    held.none_wrong()
 
 
 @NAMES
@@ -123,72 +128,70 @@ def test_lesions_share_a_batch_with_a_healthy_row(name: str) -> None:
 def test_afterwards_nothing_has_happened(name: str) -> None:
     stranger = ZOO[name]
     model, other = stranger.build(), stranger.build()
-    once(stranger, model, stranger.images), once(stranger, other, stranger.images)
-    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
-    lesion = next(
-        (
-            each
-            for (place, kind), each in cases(stranger).items()
-            if stranger.why_refused("alone", kind, place) is None
-        )
-    )
-    with lesioned(model, lesion):
-        once(stranger, model, stranger.images)
+    once(stranger, model, stranger.images)
     once(stranger, other, stranger.images)
-    assert [
-        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()
-    ] == hooks
-    if not stranger.refused.get("sweep", "").startswith("its answer changes"):
+
+    def hooks() -> list[int]:
+        return [len(each._forward_hooks) + len(each._forward_pre_hooks) for each in model.modules()]
+
+    before = hooks()
+    for (place, kind), lesion in cases(stranger).items():
+        if stranger.why_refused("alone", kind, place) is None and kind not in CALIBRATED:
+            with lesioned(model, lesion):
+                once(stranger, model, stranger.images)
+            once(stranger, other, stranger.images)
+            break
+    assert hooks() == before
+    state, wanted = model.state_dict(), other.state_dict()
+    if "changes" not in stranger.refused.get("sweep", ""):
+        assert all(torch.equal(state[key], wanted[key]) for key in state) and list(state) == list(wanted)
         assert torch.equal(once(stranger, model, stranger.images), once(stranger, other, stranger.images))
 
 
 @NAMES
 @torch.no_grad()
-def test_units_are_calibrated_as_somebody_who_reads_the_code_would(name: str) -> None:
-    stranger, problems = ZOO[name], []
+def test_units_are_calibrated_as_a_reader_of_the_code_would(name: str) -> None:
+    stranger = ZOO[name]
+    held = Held(stranger, max(1e-4, stranger.tolerance))
+
+    def measured(place: Place) -> Tensor:
+        found = calibrate(stranger.build(), stranger.images, place.site)
+        assert found.images == len(stranger.images), f"{found.images} images were counted"
+        return torch.cat([*found.means.values(), *found.deviations.values()])
+
+    def right(place: Place) -> Tensor:
+        known = usual(name, place)
+        return torch.cat([*known.means, *known.deviations])
+
     for place in stranger.places:
         refused = stranger.why_refused("calibrate", "", place) or stranger.why_refused("alone", "", place)
-        if stranger.refused.get("sweep") == "a sweep gives a network one batch" or "calls the network" in str(
-            stranger.refused
-        ):
-            continue  # calibrate calls the network itself
-
-        def found() -> Tensor:
-            measured = calibrate(stranger.build(), stranger.images, place.site)
-            assert measured.images == len(stranger.images)
-            return torch.cat([*measured.means.values(), *measured.deviations.values()])
-
-        def right() -> Tensor:
-            known = usual(name, place)
-            only = slice(None) if place.call is None else slice(place.call, place.call + 1)
-            return torch.cat([*known.means[only], *known.deviations[only]])
-
-        wrong = problem(found, right, refused, max(1e-4, stranger.tolerance))
-        problems += [f"{place.site}: {wrong}"] if wrong else []
-    assert not problems, "\n" + "\n".join(problems)
+        held.to(place.site, partial(measured, place), partial(right, place), refused)
+    held.none_wrong()
 
 
 @NAMES
 def test_gradients_are_the_oracles(name: str) -> None:
-    stranger, problems = ZOO[name], []
-    numbers = list(range(len(stranger.images)))
-    for (place, kind), lesion in cases(stranger).items():
-        if kind not in ("ablate", "noise", "prune", "two sites") or stranger.why_refused(
-            "alone", kind, place
-        ):
-            continue
+    stranger = ZOO[name]
+    held = Held(stranger, max(1e-4, stranger.tolerance))
+    if not stranger.images.is_floating_point():
+        return
 
-        if not stranger.images.is_floating_point():
-            continue
+    def slope(answer: Tensor, images: Tensor) -> Tensor:
+        return torch.autograd.grad(answer.float().square().sum(), images)[0]
+
+    def found(lesion: Lesion) -> Tensor:
+        images, model = stranger.images.clone().requires_grad_(), stranger.build()
+        with lesioned(model, lesion):
+            return slope(once(stranger, model, images), images)
+
+    def right(lesion: Lesion) -> Tensor:
         images = stranger.images.clone().requires_grad_()
-        theirs = torch.autograd.grad(answers(stranger, lesion, images).float().square().sum(), images)[0]
+        return slope(answers(stranger, lesion, images), images)
 
-        def found() -> Tensor:
-            own, model = stranger.images.clone().requires_grad_(), stranger.build()
-            with lesioned(model, lesion):
-                answer = once(stranger, model, own)
-                return torch.autograd.grad(answer.float().square().sum(), own)[0]
-
-        wrong = problem(found, lambda: theirs, None, max(1e-4, stranger.tolerance))
-        problems += [f"{kind} at {place.site}: {wrong}"] if wrong else []
-    assert not problems, "\n" + "\n".join(problems)
+    for (place, kind), lesion in cases(stranger).items():
+        if (
+            kind in ("ablate", "noise", "prune", "two sites")
+            and stranger.why_refused("alone", kind, place) is None
+        ):
+            held.to(f"{kind} at {place.site}", partial(found, lesion), partial(right, lesion), None)
+    held.none_wrong()

@@ -34,7 +34,7 @@ class Place:
     units: int = 1
     rows: int | None = 0
     output: tuple[Any, ...] = ()
-    refused: Refused = field(default_factory=dict)
+    refused: Refused = field(default_factory=dict, compare=False)
 
     @property
     def path(self) -> str:
