@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
-from zoo import Place, Stranger, whole_zoo
+from zoo import Place, Stranger, seed, whole_zoo
 
 from facelesion.lesions import (
     Ablate,
@@ -156,7 +156,7 @@ def calibration(stranger: Stranger, place: Place) -> Calibration:
 
 
 def once(stranger: Stranger, model: nn.Module, images: Tensor) -> Tensor:
-    torch.manual_seed(11)  # for those who answer by chance
+    seed(11)  # for those who answer by chance
     return stranger.answered(model, images.clone())
 
 
@@ -192,7 +192,12 @@ class ByHand:
         self, stranger: Stranger, place: Place, part: Any, turn: int, images: Sequence[int], seed: int
     ) -> None:
         self.stranger, self.place, self.part, self.turn = stranger, place, part, turn
-        self.images, self.seed, self.calls = images, seed, 0
+        self.batch = self.images = list(batch)
+        self.calls = 0
+
+    def begin(self, images: Sequence[int]) -> None:
+        """A new forward, which sees these images."""
+        self.images, self.calls = list(images), 0
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         call, self.calls = self.calls, self.calls + 1
@@ -236,7 +241,7 @@ class ByHand:
         law = philox.uniform if isinstance(part, Dropout) else philox.normal
         keys = self.place.site.split("@")[0].split("->")[1:]
         site = f"{self.place.path}[{call}]" + "".join(f"->{key}" for key in keys)
-        key = torch.tensor([philox.key_of(self.seed, part.hash, self.turn, site)])
+        key = torch.tensor([philox.key_of(0, part.hash, self.turn, site)])
         draw = law(key, torch.tensor([image]), torch.tensor([unit]), max(1, y.numel()))[0, 0, 0].view(y.shape)
         if isinstance(part, Noise):
             return (y + part.std * draw * (y if part.multiplicative else deviation)).to(y.dtype)
@@ -248,12 +253,8 @@ class ByHand:
 class Resampled(ByHand):
     """Each image's units take the values that the same units have, healthy, for another image of its batch."""
 
-    def __init__(self, *given: Any, batch: Sequence[int]) -> None:
-        super().__init__(*given)
-        self.batch = list(batch)
-
     def changed(self, y: Tensor, unit: int, call: int, image: int) -> Tensor:
-        key = torch.tensor([philox.key_of(self.seed, self.part.hash, self.turn, f"{self.place.path}[{call}]" + "".join(
+        key = torch.tensor([philox.key_of(0, self.part.hash, self.turn, f"{self.place.path}[{call}]" + "".join(
             f"->{key}" for key in self.place.site.split("@")[0].split("->")[1:]))])  # fmt: skip
         draw = float(
             philox.uniform(key, torch.tensor([image]), torch.zeros(1, dtype=torch.int64), 1).flatten()[0]
@@ -270,33 +271,40 @@ def place_of(stranger: Stranger, part: Any, path: str) -> Place:
     return next((each for each in stranger.places if each.site == part.site), Place(part.site))
 
 
-def answers(stranger: Stranger, lesion: Lesion | None, images: Tensor | None = None, seed: int = 0) -> Tensor:
+def answers(stranger: Stranger, lesion: Lesion | None, images: Tensor | None = None) -> Tensor:
     """The network's answers under one lesion: for each image alone, or for the whole batch where they mix."""
     images = stranger.images if images is None else images
     ids = list(range(len(images)))
+    model = stranger.build()
+    if any(isinstance(each, nn.modules.lazy.LazyModuleMixin) for each in model.modules()):
+        once(stranger, model, stranger.images)
+    hooks: list[ByHand] = []
+    turns: Counter[Any] = Counter()
+    for part in () if lesion is None else lesion.parts:
+        place = next((each for each in stranger.places if each.site == part.site), Place(part.site))
+        if isinstance(part, Prune):
+            weight = baked(model, place.path).weight.detach().view(-1)
+            weight[drawn(weight.numel(), part.fraction, part.seed, "prune", canonical(model, place.path))] = 0
+            continue
+        resampled = isinstance(part, Ablate) and part.to == "resample"
+        hooks.append((Resampled if resampled else ByHand)(stranger, place, part, turns[part], ids))
+        model.get_submodule(place.path).register_forward_hook(hooks[-1])
+        turns[part] += 1
     found = []
     for group in [[number] for number in ids] if stranger.alone else [ids]:
-        model = stranger.build()
-        if any(isinstance(each, nn.modules.lazy.LazyModuleMixin) for each in model.modules()):
-            once(stranger, model, stranger.images)
-        turns: Counter[Any] = Counter()
-        for part in () if lesion is None else lesion.parts:
-            place = place_of(stranger, part, part.site)
-            if isinstance(part, Prune):
-                weight = baked(model, place.path).weight.detach().view(-1)
-                weight[
-                    drawn(weight.numel(), part.fraction, part.seed, "prune", canonical(model, place.path))
-                ] = 0
-                continue
-            hook: Any = ByHand(stranger, place, part, turns[part], group, seed)
-            if isinstance(part, Ablate) and part.to == "resample":
-                hook = Resampled(stranger, place, part, turns[part], group, seed, batch=ids)
-            model.get_submodule(place.path).register_forward_hook(hook)
-            turns[part] += 1
+        for hook in hooks:
+            hook.begin(group)
         # Running a part again for its gradient is the network's own affair, and changes none.
         with unittest.mock.patch("zoo_flow.checkpoint", lambda run, *given, **_: run(*given)):
             found.append(once(stranger, model, images[group]))
     return torch.cat(found)
+
+
+@functools.cache
+def expected(name: str, lesion: Lesion | None) -> Tensor:
+    """As `answers`, without gradients, made once for all tests."""
+    with torch.no_grad():
+        return answers(whole_zoo()[name], lesion)
 
 
 def canonical(model: nn.Module, path: str) -> str:

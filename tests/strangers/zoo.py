@@ -83,9 +83,8 @@ class Stranger:
     tolerance: float
 
     def build(self) -> nn.Module:
-        with torch.random.fork_rng():
-            torch.manual_seed(7)
-            model = self.make()
+        seed(7)
+        model = self.make()
         return model.train(self.mode == "train")
 
     def answered(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -111,6 +110,11 @@ KINDS_OF = {
 }  # fmt: skip
 
 ZOO: dict[str, Stranger] = {}
+
+
+def seed(value: int) -> None:
+    """Seeds torch's generator of the processor, which is much quicker than to seed all."""
+    torch.default_generator.manual_seed(value)
 
 
 def pictures(*shape: int) -> Tensor:
