@@ -17,6 +17,7 @@ from .errors import (
 )
 from .kinds import Ablate, Clamp, Compound, Dropout, Keep, Lesion, Noise, Prune, Scale, Shift
 from .locate import aliases, sites
+from .series import Series
 
 
 def __getattr__(name: str) -> Any:
@@ -31,5 +32,5 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Ablate", "Calibration", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion", "LesionCallback",
     "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide",
-    "Scale", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
+    "Scale", "Series", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
 ]  # fmt: skip

@@ -170,7 +170,7 @@ class Damage:
             plan.setdefault(step.site.path, []).append(step)
 
     def _check_calibrated(self, part: UnitLesion, site: Site) -> None:
-        if not (getattr(part, "relative", False) or getattr(part, "to", "") == "mean"):
+        if not part.relative_to_health:
             return
         if self.calibration is None:
             raise NoCalibration(f"{part}: {missing(str(site))}")
