@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import Materials, all_pairs
-from facelesion.data.sources import Source
+from facelesion.data.source import Source
 from facelesion.data.splits import gallery
 
 _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES = 12, 12

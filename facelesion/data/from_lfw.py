@@ -9,7 +9,7 @@ import torch
 
 from facelesion.data.materials import Materials, all_pairs, balanced_pairs, some_of_each
 from facelesion.data.photographs import Photographs
-from facelesion.data.sources import Source
+from facelesion.data.source import Source
 from facelesion.data.splits import gallery
 
 

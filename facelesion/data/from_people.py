@@ -12,7 +12,7 @@ import torch
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import LeftOut, Materials, all_pairs, balanced_pairs
 from facelesion.data.photographs import Photographs
-from facelesion.data.sources import Source
+from facelesion.data.source import Source
 from facelesion.data.splits import gallery
 from facelesion.errors import FacelesionError
 
