@@ -1,21 +1,22 @@
 """The command line: `facelesion study configs/default.yaml`, `facelesion prepare …`, and so on.
 
-Every command is a function with typed arguments or a frozen dataclass; the command line and YAML files are read into
-the same values by jsonargparse. A mistake is one line on standard error and exit status 2.
+Every command is a function with typed arguments or a frozen dataclass; `facelesion.arguments` reads the command line
+and YAML files into the same values. A mistake is one line on standard error and exit status 2.
 """
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from facelesion.arguments import read_arguments
 from facelesion.errors import FacelesionError
+from facelesion.outputs import writable_file, writable_folder
+from facelesion.ranges import Device, Name, PathText, Range, Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,76 +81,6 @@ def guarded(work: Callable[[], Any]) -> int:
         print(f"facelesion: error: {error}: free some space or choose another folder", file=sys.stderr)
         return 2
     return 0
-
-
-def read_arguments(
-    target: Callable[..., Any], argv: Sequence[str], prog: str, config: bool = False
-) -> dict[str, Any]:
-    """Arguments of a function or dataclass from the command line, and from YAML files where `config` says so.
-
-    With `config`, the first plain word is a YAML file; what follows on the command line goes over it.
-
-    Raises:
-        FacelesionError: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
-    """
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    parser = ArgumentParser(prog=prog, exit_on_error=False, description=(target.__doc__ or "").split("\n")[0])
-    words = _spelled_out(target, list(argv))
-    if config:
-        parser.add_argument("--config", action="config", help="a YAML file with any of these settings")
-        if words and not words[0].startswith("-"):
-            words = ["--config", str(config_path(words[0])), *words[1:]]
-    add = parser.add_class_arguments if isinstance(target, type) else parser.add_function_arguments
-    add(target, as_group=False)
-    try:
-        parsed = parser.instantiate_classes(parser.parse_args(words))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise FacelesionError(_one_line(error)) from None
-    values = dict(vars(parsed))
-    values.pop("config", None)
-    return values
-
-
-def config_path(word: str) -> Path:
-    """The YAML file a word on the command line means: a path, or the name of a config that the project carries.
-
-    Raises:
-        FacelesionError: neither a file nor the name of a config.
-    """
-    if Path(word).is_file():
-        return Path(word)
-    package = Path(__file__).resolve().parent
-    carried = [folder / f"{word}.yaml" for folder in (package / "_configs", package.parent / "configs")]
-    found = [path for path in carried if Path(word).name == word and path.is_file()]
-    if not found:
-        raise FacelesionError(f"no config file at {word}: give a YAML file, or a name such as default or lfw")
-    return found[0]
-
-
-def _spelled_out(target: Callable[..., Any], words: list[str]) -> list[str]:
-    """Allow `--strict` for `--strict true`, and a first plain word for a function's first argument."""
-    parameters = inspect.signature(target).parameters
-    switches = {
-        f"--{name.replace('_', '-')}" for name, p in parameters.items() if isinstance(p.default, bool)
-    }
-    switches |= {f"--{name}" for name, p in parameters.items() if isinstance(p.default, bool)}
-    spelled: list[str] = []
-    for word, after in zip(words, [*words, "--"][1:], strict=True):
-        spelled.append(word)
-        if word in switches and after.startswith("--"):
-            spelled.append("true")
-    first = next(iter(parameters.values()), None)
-    plain = bool(words) and not words[0].startswith("-")
-    if plain and first is not None and not is_dataclass(target):
-        spelled.insert(0, f"--{first.name}")
-    return spelled
-
-
-def _one_line(error: Exception) -> str:
-    """What matters of a parser's message: it nests the cause at the end."""
-    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
-    return " ".join(lines)
 
 
 def _study(argv: list[str]) -> None:
