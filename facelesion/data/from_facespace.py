@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import Materials, all_pairs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
+from facelesion.ranges import Range
 
 _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES = 12, 12
 
@@ -23,9 +24,9 @@ class FaceSpacePictures(Source):
         variability: how much pictures of one person differ (1: as photographs in LFW do).
     """
 
-    new_people: int = 20
-    new_pictures: int = 4
-    variability: float = 0.6
+    new_people: Annotated[int, Range(2, 2000)] = 20
+    new_pictures: Annotated[int, Range(2, 1000)] = 4
+    variability: Annotated[float, Range(0, 5)] = 0.6
     name: ClassVar[str] = "facespace"
 
     def gather(self, seed: int, size: int) -> Materials:

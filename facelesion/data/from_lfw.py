@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
@@ -11,6 +11,7 @@ from facelesion.data.materials import Materials, all_pairs, balanced_pairs, some
 from facelesion.data.photographs import Photographs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
+from facelesion.ranges import PathText, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,10 @@ class LfwPictures(Photographs, Source):
         pairs: test pairs to use, half of them the same person; 0 means all.
     """
 
-    root: str
-    protocols: str | None = None
+    root: PathText
+    protocols: PathText | None = None
     view: Literal[1, 2] = 1
-    pairs: int = 200
+    pairs: Annotated[int, Range(0, 6000)] = 200
     name: ClassVar[str] = "lfw"
     places: ClassVar[tuple[str, ...]] = (*Source.places, *Photographs.places, "root", "protocols")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from facelesion.data.photographs import Photographs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
 from facelesion.errors import FacelesionError
+from facelesion.ranges import PathText, Range
 
 _LEAST = 2  # people in each role
 _MOST_ENROLLED = 40
@@ -32,17 +33,17 @@ class PeoplePictures(Photographs, Source):
         training_people: 0 takes half of those who are not enrolled.
         enrolled_people: 0 takes half of those with enough pictures, 40 at the most.
         new_people: people for verification; 0 takes all that are left.
-        pairs: pairs of new people's pictures to ask about, half of them the same person; 0 takes all pairs.
+        pairs: pairs of new people's pictures to ask about, half of them the same person (fewer where
+            there are not so many); 0 takes all pairs.
         faces_needed: share of the photographs in which a face must have been found.
     """
 
-    root: str
-    training_people: int = 0
-    enrolled_people: int = 0
-    new_people: int = 0
-    enrolment_pictures: int = 3
-    pairs: int = 0
-    faces_needed: float = 0.5
+    root: PathText
+    training_people: Annotated[int, Range(0, 100_000)] = 0
+    enrolled_people: Annotated[int, Range(0, 100_000)] = 0
+    new_people: Annotated[int, Range(0, 100_000)] = 0
+    pairs: Annotated[int, Range(0, 1_000_000)] = 400
+    faces_needed: Annotated[float, Range(0, 1)] = 0.5
     name: ClassVar[str] = "people"
     places: ClassVar[tuple[str, ...]] = (*Source.places, *Photographs.places, "root")
 
@@ -58,7 +59,8 @@ class PeoplePictures(Photographs, Source):
         )
         strangers = _of(faces, roles["new"])
         first, second, same = all_pairs(strangers.labels)
-        asked = balanced_pairs(same, self.pairs, seed)
+        most = 2 * min(int(same.sum()), int((~same).sum()))
+        asked = balanced_pairs(same, min(self.pairs, most), seed)
         return Materials(
             training=training,
             training_pairs=all_pairs(training.labels),

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import LeftOut
+from facelesion.ranges import PathText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,9 @@ class Photographs:
         landmarker: the model file of what finds them, such as MediaPipe's `face_landmarker.task`.
     """
 
-    prepared: str | None = None
+    prepared: PathText | None = None
     landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe"
-    landmarker: str | None = None
+    landmarker: PathText | None = None
     places: ClassVar[tuple[str, ...]] = ("prepared", "landmarker")
 
     def faces(self, root: str | Path, size: int) -> tuple[FaceSet, tuple[LeftOut, ...]]:

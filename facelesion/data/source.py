@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import Materials, split_by_label
+from facelesion.ranges import PathText, Range
+from facelesion.settings import check
+
+People = Range(2, 100_000, bytes_each=4 * 3 * 112 * 112)  # four pictures of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +30,22 @@ class Source(ABC):
         other_pictures: further test pictures without a face (textures, scrambled faces).
     """
 
-    training_people: int = 150
-    training_pictures: int = 4
-    enrolled_people: int = 40
-    enrolment_pictures: int = 3
-    probe_pictures: int = 2
-    objects: str | None = None
-    object_pictures: int = 4
-    object_training_pictures: int = 40
-    other_pictures: int = 24
+    training_people: Annotated[int, People] = 150
+    training_pictures: Annotated[int, Range(2, 1000)] = 4
+    enrolled_people: Annotated[int, People] = 40
+    enrolment_pictures: Annotated[int, Range(1, 1000)] = 3
+    probe_pictures: Annotated[int, Range(1, 1000)] = 2
+    objects: PathText | None = None
+    object_pictures: Annotated[int, Range(1, 1000)] = 4
+    object_training_pictures: Annotated[int, Range(1, 1000)] = 40
+    other_pictures: Annotated[int, Range(0, 10_000)] = 24
 
     name: ClassVar[str]
     # Settings that say where things lie and not what they are: another place with the same pictures is the same study.
     places: ClassVar[tuple[str, ...]] = ("objects",)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @abstractmethod
     def gather(self, seed: int, size: int) -> Materials:

@@ -17,7 +17,7 @@ from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
 from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size
 from facelesion.files import nearest
-from facelesion.settings import SettingError, build, check, overlay, parse_word
+from facelesion.settings import SettingError, build, check, overlaid
 from facelesion.tasks import TASKS
 from facelesion.yaml_files import Node, read_yaml
 
@@ -154,16 +154,17 @@ class Study:
 
     def series(self, name: str, participant: str) -> Series:
         """One of the series, with the sites that it has in a participant."""
-        parts = [_at(part, participant, f"lesions.{name}") for part in self.lesions[name]]
-        try:
-            series = Series.from_list(parts)
-        except LesionError as error:
-            raise SettingError(f"lesions.{name}", f"cannot be read: {error}") from None
-        if any("seed" in part for part in parts):
-            raise SettingError(
-                f"lesions.{name}", "has a seed: leave it out, for a study draws its lesions by `seed` and `draws`"
-            )
-        return series
+        parts = []
+        for number, written in enumerate(self.lesions[name]):
+            key = f"lesions.{name}.{number}"
+            part = _at(written, participant, f"{key}.site")
+            if "seed" in part:
+                raise SettingError(
+                    f"{key}.seed", "does nothing: leave it out, for a study draws its lesions by `seed` and `draws`"
+                )
+            _series([part], key)
+            parts.append(part)
+        return _series(parts, f"lesions.{name}")
 
     def planned(self, participant: str) -> list[Planned]:
         """All lesions of one participant, the intact network first."""
@@ -198,10 +199,7 @@ def read_study(path: str | Path, overrides: Mapping[str, str] | None = None) -> 
     Raises:
         SettingError: a key that there is not, or a value that cannot be; with file, line and key.
     """
-    tree = read_yaml(path)
-    for key, word in (overrides or {}).items():
-        tree = overlay(tree, key, parse_word(word))
-    return study_of(tree)
+    return study_of(overlaid(read_yaml(path), overrides or {}))
 
 
 def study_of(tree: Node) -> Study:
@@ -262,6 +260,13 @@ def _plain(name: str, parts: Any) -> tuple[dict[str, Any], ...]:
 
 def _drawn_by_study(part: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key != "seed"}
+
+
+def _series(parts: Sequence[Mapping[str, Any]], key: str) -> Series:
+    try:
+        return Series.from_list(parts)
+    except LesionError as error:
+        raise SettingError(key, f"cannot be read: {error}") from None
 
 
 def _at(part: Mapping[str, Any], participant: str, key: str) -> dict[str, Any]:
