@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from facelesion.arguments import read_arguments
 from facelesion.errors import FacelesionError
 from facelesion.outputs import writable_file, writable_folder
-from facelesion.ranges import Device, Name, PathText, Range, Seed
+from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,8 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
 
 `facelesion COMMAND --help` lists a command's settings.
 """
+
+_SHEET_ROW = 6 * 112 * 112 * 3 * 4  # bytes of a row of six faces while it is drawn
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -86,34 +88,37 @@ def guarded(work: Callable[[], Any]) -> int:
 def _study(argv: list[str]) -> None:
     from facelesion.study import StudyConfig, run_study
 
-    values = read_arguments(StudyConfig, argv, "facelesion study", config=True)
-    page = run_study(StudyConfig(**values), command=" ".join(["facelesion study", *argv]))
+    config = StudyConfig(**read_arguments(StudyConfig, argv, "facelesion study", config=True))
+    writable_folder(Path(config.output) / config.name, "output")
+    page = run_study(config, command=" ".join(["facelesion study", *argv]))
     print(page)
 
 
 def _report(argv: list[str]) -> None:
     from facelesion.report import write_report
 
-    def report(run_folder: str) -> None:
+    def report(run_folder: PathText) -> None:
         """Write the report of a finished run again, from its table alone.
 
         Args:
             run_folder: a folder such as runs/default.
         """
-        print(write_report(run_folder))
+        if not Path(run_folder).is_dir():
+            raise FacelesionError(f"{run_folder}: no such folder: give a run's, such as runs/default")
+        print(write_report(writable_folder(run_folder, "run_folder")))
 
     report(**read_arguments(report, argv, "facelesion report"))
 
 
 def _prepare(argv: list[str]) -> None:
     def prepare_photographs(
-        root: str,
-        out: str | None = None,
+        root: PathText,
+        out: PathText | None = None,
         landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
-        model: str | None = None,
-        workers: int | None = None,
-        size: int = 112,
-        margin: int = 0,
+        model: Annotated[PathText | None, OnlyWhen("landmarks", "mediapipe", "dlib")] = None,
+        workers: Annotated[int | None, Range(1, 1024)] = None,
+        size: Annotated[int, Range(16, 1024)] = 112,
+        margin: Annotated[int, Range(0, 1024)] = 0,
         strict: bool = False,
     ) -> None:
         """Find the face in every photograph, align it, and keep crops and landmarks in a folder.
@@ -132,6 +137,7 @@ def _prepare(argv: list[str]) -> None:
 
         place = Path(root)
         target = Path(out) if out else place.with_name(f"{place.resolve().stem}-prepared")
+        writable_folder(target, "out")
         print(
             prepare(
                 root,
@@ -151,10 +157,10 @@ def _prepare(argv: list[str]) -> None:
 def _faces(argv: list[str]) -> None:
     def faces(
         show: Literal["people", "caricature", "morph", "exchange", "distractors", "looks"] = "people",
-        people: int = 6,
-        pictures: int = 6,
-        seed: int = 0,
-        out: str = "faces.png",
+        people: Annotated[int, Range(1, 500, bytes_each=_SHEET_ROW)] = 6,
+        pictures: Annotated[int, Range(2, 100), OnlyWhen("show", "people", "morph")] = 6,
+        seed: Seed = 0,
+        out: PathText = "faces.png",
     ) -> None:
         """Draw a sheet of faces of the built-in face space: a row per person.
 
@@ -170,6 +176,7 @@ def _faces(argv: list[str]) -> None:
 
         place = Path(out)
         kind = _picture_format(place)
+        writable_file(place, "out")
         sheet = draw_sheet(FaceSpace.load(), show, people, pictures, seed)
         _write_picture(place, sheet, kind)
         print(out)
@@ -207,10 +214,10 @@ def _write_picture(path: Path, pixels: npt.NDArray[np.uint8], kind: str) -> None
 
 def _weights(argv: list[str]) -> None:
     def convert(
-        file: str,
-        to: str,
+        file: PathText,
+        to: PathText,
         top: bool = False,
-        names: str | None = None,
+        names: Annotated[PathText | None, OnlyWhen("top")] = None,
         colours: Literal["fold", "keep"] = "fold",
         known_as: Literal["vgg-face"] | None = None,
         source_colours: Literal["RGB", "BGR"] | None = None,
@@ -228,6 +235,7 @@ def _weights(argv: list[str]) -> None:
         """
         from facelesion.models.convert import convert
 
+        writable_file(to, "to")
         about = convert(file, to, top, names, colours, known_as, source_colours)
         parts = "fc7 is the representation" if top else "convolutions only"
         print(
@@ -236,10 +244,10 @@ def _weights(argv: list[str]) -> None:
         )
 
     def verify(
-        file: str,
-        photograph: str | None = None,
-        landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
-        model: str | None = None,
+        file: PathText,
+        photograph: PathText | None = None,
+        landmarks: Annotated[Literal["mediapipe", "dlib", "mtcnn"], OnlyWhen("photograph")] = "mediapipe",
+        model: Annotated[PathText | None, OnlyWhen("photograph")] = None,
     ) -> None:
         """Check a converted file: its layers, its statistics and, with a photograph of a face, the notebook's units.
 
@@ -269,7 +277,7 @@ def _weights(argv: list[str]) -> None:
             shown = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
             print(f"{entry.name:<26}{entry.state():<18}{shown:>13}  {entry.licence}")
 
-    def fetch(name: str, to: str | None = None) -> None:
+    def fetch(name: Label, to: PathText | None = None) -> None:
         """Fetch weights, and check that they are what they should be.
 
         Args:
@@ -279,6 +287,8 @@ def _weights(argv: list[str]) -> None:
         from facelesion.models import registry, store
 
         entry = registry.entry(name)
+        if to is not None:
+            writable_folder(to, "to")
         file = registry.fetch(name, to)
         print(file)
         if entry.checksum is None and (noted := registry.recorded(file)) is not None:
@@ -294,7 +304,7 @@ def _weights(argv: list[str]) -> None:
         elif file.parent not in store.weights_folders():
             print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
 
-    def path(name: str) -> None:
+    def path(name: Label) -> None:
         """Tell where weights are, or what to put where.
 
         Args:
@@ -318,7 +328,7 @@ def _weights(argv: list[str]) -> None:
 
 
 def _sites(argv: list[str]) -> None:
-    def sites(model: str = "builtin") -> None:
+    def sites(model: PathText = "builtin") -> None:
         """Name the places in a network that can be damaged: module paths, and their aliases where they have one.
 
         Args:

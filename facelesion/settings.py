@@ -106,11 +106,15 @@ def check(config: Any) -> None:
         settled = _settle(found.wanted, given, found.name, found.doc)
         if settled is not given:
             object.__setattr__(config, found.name, settled)
-    for found in fields_of(cls):
-        value = getattr(config, found.name)
+    _refuse_unused(cls, {found.name: getattr(config, found.name) for found in fields_of(cls)})
+
+
+def _refuse_unused(target: Any, values: Mapping[str, Any]) -> None:
+    """Refuse a value that was set and does nothing beside the others."""
+    for found in fields_of(target):
         for rule in _constraints(found.wanted):
-            if isinstance(rule, OnlyWhen) and value != found.default:
-                if problem := rule.idle(getattr(config, rule.name)):
+            if isinstance(rule, OnlyWhen) and values[found.name] != found.default:
+                if problem := rule.idle(values[rule.name]):
                     raise SettingError(found.name, problem)
 
 
@@ -187,10 +191,12 @@ def _assembled(cls: Callable[..., Any], given: Any, key: str) -> Any:
         elif found.default is REQUIRED:
             said = f"is missing: it must be {describe(found.wanted)}"
             raise _wrong(given, _below(key, name), said, found.doc)
-    if not is_dataclass(cls):
-        return {name: values.get(name, found.default) for name, found in known.items()}
     try:
-        return cls(**values)
+        if is_dataclass(cls):
+            return cls(**values)
+        values = {name: values.get(name, found.default) for name, found in known.items()}
+        _refuse_unused(cls, values)
+        return values
     except SettingError as error:
         if error.where is not None:
             raise

@@ -147,7 +147,7 @@ def test_too_few_people_are_refused():
 @pytest.mark.slow
 def test_the_builtin_network_does_every_task_well_before_it_is_damaged():
     """The default study's own pictures: what is to be lost must first be there."""
-    from facelesion.cli import read_arguments
+    from facelesion.arguments import read_arguments
     from facelesion.models import get
 
     config = StudyConfig(**read_arguments(StudyConfig, ["default"], "study", config=True))

@@ -79,7 +79,7 @@ def test_identification_learns_who_it_is(tmp_path: Path, tiny: str) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_of_the_notebook_can_be_read(config: Path) -> None:
-    from facelesion.cli import read_arguments
+    from facelesion.arguments import read_arguments
     from facelesion.training.classify import ClassifyConfig, read_lesion
 
     values = ClassifyConfig(**read_arguments(ClassifyConfig, [str(config)], "train", config=True))
