@@ -133,9 +133,14 @@ class Bench:
         calibration = calibrate(subject.module, batches, sites) if sites else Calibration({}, {}, 0)
         return cls(name, subject, device, pool, tasks, calibration, study.batch_size)
 
-    def represent(self, stimulus: Stimulus, planned: Sequence[Planned], progress: bool) -> dict[str, Any]:
-        """Every lesion's representation (N, D) of the pool under a stimulus, by its position in `planned`."""
-        return sweep(
+    def represent(
+        self, stimulus: Stimulus, planned: Sequence[Planned], progress: bool
+    ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+        """Every lesion's representation (N, D) of the pool under a stimulus, and what it did to its sites.
+
+        Both by the lesion's position in `planned`.
+        """
+        found = sweep(
             self.subject.module,
             {str(number): each.lesion for number, each in enumerate(planned)},
             (self.subject.preprocess(p) for p in self.pool.under(stimulus, self.batch_size, self.device)),
@@ -143,6 +148,7 @@ class Bench:
             ids=self.pool.ids,
             progress=progress,
         )
+        return found, {}
 
 
 class _Representations:
