@@ -35,9 +35,9 @@ class FaceSpacePictures(Source):
 
         space = FaceSpace.load()
 
-        def draw(role: int, people: int, pictures: int) -> FaceSet:
+        def draw(role: int, people: int, pictures: int, variability: float = self.variability) -> FaceSet:
             # Another seed per role: people of different seeds are different people.
-            return space.draw(people, pictures, seed * 10 + role, self.variability)
+            return space.draw(people, pictures, seed * 10 + role, variability)
 
         training = draw(1, self.training_people, self.training_pictures)
         known = draw(2, self.enrolled_people, self.enrolment_pictures + self.probe_pictures)
@@ -55,7 +55,7 @@ class FaceSpacePictures(Source):
             probes=known[chosen.probes],
             strangers=strangers,
             pairs=all_pairs(strangers.labels),
-            familiar=draw(5, _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES),
+            familiar=draw(5, _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES, variability=1.0),  # as photographs differ
             remarks=remarks,
             **self.without_faces(seed, CROP, training, strangers),
         )

@@ -186,11 +186,11 @@ def reference(materials: Materials) -> torch.Tensor:
 
 
 def _partners(labels: Sequence[str], faces: Sequence[bool]) -> torch.Tensor:
-    """For every picture the next picture (in the order of rows, from its own on) of another person's face."""
+    """For every picture the next face of another person, in the order of rows; itself where there is none."""
     places = [row for row, face in enumerate(faces) if face]
     found = []
     for row, label in enumerate(labels):
         begin = next((i for i, place in enumerate(places) if place > row), 0)
         turn = places[begin:] + places[:begin]
-        found.append(next((place for place in turn if labels[place] != label), turn[0]))
+        found.append(next((place for place in turn if labels[place] != label), row))
     return torch.tensor(found)

@@ -31,7 +31,7 @@ class Composite(Task):
 
     Attributes:
         identity: module from representation to identity embedding, frozen.
-        threshold: cosines above it mean "the same"; chosen on misaligned composites of training people.
+        threshold: cosines above it mean "the same"; chosen on composites of training people.
         first, second: (P,) positions of each pair's pictures among the images shown; aligned pairs first.
         same: (P,) bool, whether the upper halves are of one person.
     """
@@ -59,11 +59,9 @@ class Composite(Task):
 
     @classmethod
     def fit(cls, healthy: Healthy) -> Composite:
-        """Choose the threshold on misaligned composites of training people."""
+        """Choose the threshold on composites of training people, aligned and misaligned."""
         training, first, second, same = _composites(healthy.materials.training)
-        half = len(same) // 2  # the misaligned ones
-        embedding = healthy.embedding(training)
-        threshold = best_threshold(pair_cosines(embedding, first[half:], second[half:]), same[half:])
+        threshold = best_threshold(pair_cosines(healthy.embedding(training), first, second), same)
         shown, first, second, same = _composites(healthy.materials.probes)
         rows = healthy.rows("composites")
         section = (ALIGNED,) * (len(same) // 2) + (MISALIGNED,) * (len(same) // 2)
