@@ -25,6 +25,7 @@ from facelesion.data import (
     object_folder,
     open_lfw,
 )
+from facelesion.data.seen import TEACHING_SEEDS
 from facelesion.errors import FacelesionError
 from facelesion.models import store
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
@@ -33,6 +34,7 @@ from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.scores import area_under_curve
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
+from facelesion.training.files import write_whole
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
@@ -40,7 +42,7 @@ from facelesion.training.views import Shares, Views, make_views, teach
 SIZE = 112
 EMBEDDING = 128
 # Drawn from these, the made-up people and objects of training are nobody and nothing that a study draws.
-_SEEDS = 7_000_001
+_SEEDS = TEACHING_SEEDS
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ def distil(config: DistilConfig) -> Path:
         "architecture": "VGGFace", "width": config.width, "size": SIZE, "colour_order": "RGB",
         "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "embedding": EMBEDDING, "seed": config.seed,
         "trained_on": "LFW View 1 training people, the built-in face space, objects",
+        "people": sorted(set(training.labels)),
+        "object_photographs": config.data.object_photographs if config.data.objects else 0,
         "teacher": "MobileFaceNet (foamliu/MobileFaceNet, Apache-2.0)",
     }  # fmt: skip
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
@@ -151,7 +155,7 @@ def distil(config: DistilConfig) -> Path:
         )
         reached = measure(subject, config.data)
         about |= {"reached": reached}
-        (folder / "reached.json").write_text(json.dumps(reached, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / "reached.json", json.dumps(reached, indent=2) + "\n")
     store.save_weights(target, tensors, about)
     return target
 

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facelesion.errors import FacelesionError
 from facelesion.training.curves import draw_curves
+from facelesion.training.files import write_table, write_whole
 from facelesion.training.machine import keep_freed_memory
 
 
@@ -82,9 +83,7 @@ def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> P
     if config.resume:
         last = checkpoints / "last.ckpt"
         if not last.is_file():
-            raise FacelesionError(
-                f"{last}: nothing to resume from: leave out run.resume to start afresh"
-            )
+            raise FacelesionError(f"{last}: nothing to resume from: leave out run.resume to start afresh")
         _whole(last)
         if settings is not None and note.is_file():
             _same_settings(folder, json.loads(note.read_text(encoding="utf-8")), _noted(settings))
@@ -114,7 +113,7 @@ def _noted(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_settings(note: Path, settings: dict[str, Any]) -> None:
-    note.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(note, json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
 def _same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -267,7 +266,7 @@ class EpochLog(Callback):
             # A resumed run repeats the epochs after its checkpoint: theirs are the rows that count.
             before = pandas.read_csv(self.path)
             table = pandas.concat([before[before["epoch"] < trainer.current_epoch], table])
-        table.to_csv(self.path, index=False)
+        write_table(self.path, table)
 
 
 def _quieten() -> None:
