@@ -196,6 +196,7 @@ Prose = Annotated[str, Text(10_000, lines=True)]
 PathText = Annotated[str, Text(path=True)]
 Device = Annotated[str, DeviceText()]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what every generator takes
+PICTURE_BYTES = 3 * 112 * 112  # of the size that the built-in networks take
 
 
 def is_text(value: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -21,16 +21,21 @@ from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites
 from facelesion.models import Subject, VGGFace, get, store
+from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Readable, Seed, Size, refuse_endless
+from facelesion.settings import check
 from facelesion.training.classifier import Classifier, Course, TrialData, readout_of
 from facelesion.training.files import write_table
 from facelesion.training.intervals import over_people
-from facelesion.training.run import RunConfig, at_least_one, check_folder, fit, is_first
+from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, check_folder, fit, is_first
 from facelesion.training.trials import Roles, shown_as, trials_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Trained = Literal["everything", "after_lesion", "head"]
+Part = Annotated[dict[str, Any], Readable(Lesion.from_dict)]  # of a lesion, as it is written
+Shown = Annotated[tuple[Annotated[str, Readable(Stimulus.from_dict)], ...], Size(1, 100, twice=False)]
+OfLfw = Annotated[PathText | None, OnlyWhen("source", "lfw")]
 
 
 @dataclass(frozen=True)
@@ -54,26 +59,22 @@ class ClassifyData:
     """
 
     source: Literal["facespace", "lfw"] = "facespace"
-    root: str | None = None
-    protocols: str | None = None
-    prepared: str | None = None
-    landmarker: str | None = None
-    objects: str | None = None
-    people: int = 200
-    pictures: int = 5
-    stimuli: tuple[str, ...] = ("intact",)
-    keep: int = 0
-    tests: tuple[str, ...] = ("intact", "mask eyebrows", "mask eyes", "mask nose", "mask mouth")
+    root: OfLfw = None
+    protocols: OfLfw = None
+    prepared: OfLfw = None
+    landmarker: OfLfw = None
+    objects: PathText | None = None
+    people: Annotated[int, Range(3, 100_000, bytes_each=PICTURE_BYTES)] = 200
+    pictures: Annotated[int, Range(2, 1_000)] = 5
+    stimuli: Shown = ("intact",)
+    keep: Annotated[int, Range(0, 100_000_000)] = 0
+    tests: Shown = ("intact", "mask eyebrows", "mask eyes", "mask nose", "mask mouth")
     seen: Literal["refuse", "say"] = "refuse"
 
     def __post_init__(self) -> None:
-        for name in ("people", "pictures"):
-            at_least_one(f"data.{name}", getattr(self, name))
-        for name in ("stimuli", "tests"):
-            if not getattr(self, name):
-                raise FacelesionError(f"data.{name} is empty: name at least one, such as intact")
-            for stimulus in getattr(self, name):
-                Stimulus.from_dict(stimulus)
+        check(self)
+        if self.source == "facespace":  # of photographs there are as many as there are
+            refuse_endless({"people": self.people, "pictures": self.pictures}, PICTURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -97,27 +98,24 @@ class ClassifyConfig:
         recipe: names this kind of training.
     """
 
-    network: str = "builtin"
+    network: PathText = "builtin"
     task: Literal["detection", "identification"] = "detection"
-    lesion: tuple[dict[str, Any], ...] = ()
+    lesion: tuple[Part, ...] = ()
     trained: Trained = "everything"
     data: ClassifyData = field(default_factory=ClassifyData)
-    epochs: int = 10
-    batch_size: int = 20
-    learning_rate: float = 1e-3
+    epochs: Epochs = 10
+    batch_size: BatchSize = 20
+    learning_rate: LearningRate = 1e-3
     run: RunConfig = field(default_factory=lambda: RunConfig(patience=10))
-    seed: int = 0
-    weights: str | None = None
+    seed: Seed = 0
+    weights: PathText | None = None
     course: bool = False
-    sham: bool = False
-    training_only: bool = False
+    sham: Annotated[bool, OnlyWhen("lesion")] = False
+    training_only: Annotated[bool, OnlyWhen("lesion")] = False
     recipe: Literal["classify"] = "classify"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            at_least_one(name, getattr(self, name))
-        if not self.learning_rate > 0:
-            raise FacelesionError(f"learning_rate is {self.learning_rate}: it must be above 0")
+        check(self)
 
 
 def classify(config: ClassifyConfig) -> Path:

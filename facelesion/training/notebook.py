@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 
@@ -24,10 +24,13 @@ from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, Shift, calibrate, lesion_sites
 from facelesion.models import Subject, get
+from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
+from facelesion.settings import check, refuse_idle
 from facelesion.training.classifier import Classifier
 from facelesion.training.classify import (
     ClassifyConfig,
     ClassifyData,
+    Part,
     asked,
     calibrated,
     check_unseen,
@@ -50,7 +53,7 @@ from facelesion.training.notebook_facts import (
     TRAINED,
 )
 from facelesion.training.notebook_figures import draw_manipulated, draw_notebook
-from facelesion.training.run import RunConfig, claim_for_stages, stage_of
+from facelesion.training.run import Epochs, LearningRate, RunConfig, claim_for_stages, stage_of
 from facelesion.training.stages import PRACTICE, once, practice_people, practised
 from facelesion.training.trials import trials_of
 
@@ -58,6 +61,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Parts = tuple[dict[str, Any], ...]
+
+
+Asked = Annotated[tuple[Literal["identification", "detection"], ...], Size(1, twice=False)]
 
 
 @dataclass(frozen=True)
@@ -87,21 +93,27 @@ class NotebookConfig:
     """
 
     mistakes: bool = False
-    network: str = "builtin"
-    approaches: dict[str, Parts] = field(default_factory=dict)
-    manipulated: tuple[str, ...] = ()
-    by: float = 3.0
-    practice_people: int | None = None
-    tasks: tuple[Literal["identification", "detection"], ...] = ("identification", "detection")
-    runs: int = 5
+    network: PathText = "builtin"
+    approaches: dict[Label, tuple[Part, ...]] = field(default_factory=dict)
+    manipulated: Annotated[tuple[Label, ...], Size(0, 1_000, twice=False)] = ()
+    by: Annotated[float, Range(-1_000, 1_000), OnlyWhen("manipulated")] = 3.0
+    practice_people: Annotated[int | None, Range(0, 100_000), OnlyWhen("mistakes", False)] = None
+    tasks: Annotated[Asked, OnlyWhen("mistakes", False)] = ("identification", "detection")
+    runs: Annotated[int, Range(1, 10_000)] = 5
     data: ClassifyData = field(default_factory=ClassifyData)
-    missed: float = 0.007
-    epochs: int = 10
-    damaged_epochs: int = 5
-    learning_rate: float = 1e-3
+    missed: Annotated[float, Range(0, 1), OnlyWhen("mistakes", True)] = 0.007
+    epochs: Epochs = 10
+    damaged_epochs: Epochs = 5
+    learning_rate: LearningRate = 1e-3
     run: RunConfig = field(default_factory=lambda: RunConfig("runs/notebook"))
-    seed: int = 0
-    recipe: str = "notebook"
+    seed: Seed = 0
+    recipe: Literal["notebook"] = "notebook"
+
+    def __post_init__(self) -> None:
+        check(self)
+        shown = "the notebook says how pictures are shown"
+        idle = {"data.stimuli": shown, "data.tests": shown, "run.patience": "every stage runs to its end"}
+        refuse_idle(self, idle)
 
 
 def notebook(config: NotebookConfig) -> Path:

@@ -102,7 +102,7 @@ def as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.Data
         )
         settings = dataclasses.replace(
             settings,
-            training_only=True,
+            training_only=bool(acting),
             data=data,
             epochs=min(settings.epochs, done.epochs or settings.epochs),
         )

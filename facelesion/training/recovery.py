@@ -11,22 +11,25 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from facelesion.errors import FacelesionError
 from facelesion.lesions import lesion_sites
 from facelesion.models import get
+from facelesion.ranges import PathText, Range, Seed
+from facelesion.settings import check, refuse_idle
 from facelesion.training.classifier import IN_PLACE, TAKEN_AWAY
 from facelesion.training.classify import (
     ClassifyConfig,
     ClassifyData,
+    Part,
     Trained,
     check_unseen,
     read_lesion,
     trainable,
 )
 from facelesion.training.files import write_figure, write_table
-from facelesion.training.run import RunConfig, claim_for_stages, stage_of
+from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, claim_for_stages, stage_of
 from facelesion.training.stages import PRACTICE, once, practice_people, practised
 from facelesion.training.trials import trials_of
 
@@ -61,20 +64,25 @@ class RecoveryConfig:
         recipe: names this kind of training.
     """
 
-    network: str = "builtin"
+    network: PathText = "builtin"
     task: Literal["detection", "identification"] = "identification"
-    injuries: tuple[tuple[dict[str, Any], ...], ...] = ()
+    injuries: tuple[tuple[Part, ...], ...] = ()
     sham: bool = True
     trained: Trained = "everything"
     data: ClassifyData = field(default_factory=lambda: ClassifyData(pictures=8))
-    practice_people: int | None = None
-    readout_epochs: int = 30
-    epochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 1e-4
+    practice_people: Annotated[int | None, Range(0, 100_000)] = None
+    readout_epochs: Epochs = 30
+    epochs: Epochs = 5
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = 1e-4
     run: RunConfig = field(default_factory=lambda: RunConfig("runs/recovery"))
-    seed: int = 0
+    seed: Seed = 0
     recipe: Literal["recovery"] = "recovery"
+
+    def __post_init__(self) -> None:
+        check(self)
+        idle = {"data.tests": "all tests are on intact pictures", "run.patience": "every stage runs to its end"}
+        refuse_idle(self, idle)
 
 
 def recovery(config: RecoveryConfig) -> Path:

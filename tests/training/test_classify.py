@@ -76,7 +76,7 @@ def test_damage_in_training_only_is_in_no_test(parts: dict[str, Trials], tiny: s
     lesion = Noise("conv5_3", std=2.0, relative=True)
     subject = get(tiny)
     modules = [
-        Classifier(subject, ("no face", "face"), lesion, replace(CONFIG, training_only=only))
+        Classifier(subject, ("no face", "face"), lesion, replace(CONFIG, lesion=(lesion.to_dict(),), training_only=only))
         for only in (True, False)
     ]
     for module in modules:
@@ -109,8 +109,8 @@ def test_relative_noise_is_relative_to_intact_pictures_whatever_is_trained_on(
         (lambda: ClassifyConfig(epochs=0), "epochs is 0"),
         (lambda: ClassifyConfig(batch_size=0), "batch_size is 0"),
         (lambda: ClassifyConfig(learning_rate=0), "learning_rate is 0"),
-        (lambda: ClassifyData(people=0), "data.people is 0"),
-        (lambda: ClassifyData(stimuli=()), "data.stimuli is empty"),
+        (lambda: ClassifyData(people=0), "people is 0"),
+        (lambda: ClassifyData(stimuli=()), "stimuli is .*: it must name at least one"),
         (lambda: ClassifyData(tests=("mask ears",)), "ears"),
     ],
 )
