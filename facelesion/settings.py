@@ -167,7 +167,7 @@ def _assembled(cls: Callable[..., Any], given: Any, key: str) -> Any:
     """A dataclass (or a function's arguments) from a mapping."""
     entries = given.value if isinstance(given, Node) else given
     if not isinstance(entries, Mapping):
-        raise _wrong(given, key, f"must be settings, each as key: value; {_shown(given)} stands there", "")
+        raise _wrong(given, key, f"is {_shown(given)}: it must be settings, each as key: value", "")
     known = {found.name: found for found in fields_of(cls)}
     for name in entries:
         if name not in known:
@@ -427,7 +427,9 @@ def _shown(given: Any) -> str:
 
 
 def _first_words(doc: str) -> str:
-    """The first statement of what is said of a field."""
+    """The first statement of what is said of a field; nothing where it begins with what may stand there."""
+    if doc.startswith("`"):
+        return ""
     for end in (". ", "; ", " ("):
         doc = doc.split(end)[0]
     return doc.rstrip(".:;,")

@@ -88,7 +88,9 @@ class ClassifyConfig:
         trained: `everything`, `after_lesion` (what comes after the first damaged site) or `head` (the readout alone, on
             features computed once).
         data: which pictures.
-        epochs, batch_size, learning_rate: of Adam (Kingma & Ba 2015).
+        epochs: passes through the training pictures.
+        batch_size: pictures in a step.
+        learning_rate: of Adam (Kingma & Ba 2015).
         run: where the run is kept; ten epochs without a lower validation loss end it.
         seed: of everything drawn at random.
         weights: the file that is made; in the run's folder when left out.

@@ -75,8 +75,9 @@ def test_what_is_kept_is_what_would_be_chosen_from_all(parts: dict[str, Trials])
 def test_damage_in_training_only_is_in_no_test(parts: dict[str, Trials], tiny: str) -> None:
     lesion = Noise("conv5_3", std=2.0, relative=True)
     subject = get(tiny)
+    damaged = replace(CONFIG, lesion=(lesion.to_dict(),))
     modules = [
-        Classifier(subject, ("no face", "face"), lesion, replace(CONFIG, lesion=(lesion.to_dict(),), training_only=only))
+        Classifier(subject, ("no face", "face"), lesion, replace(damaged, training_only=only))
         for only in (True, False)
     ]
     for module in modules:
