@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facelesion.errors import FacelesionError
-from facelesion.settings import REQUIRED, build, describe, fields_of
+from facelesion.settings import REQUIRED, build, describe, fields_of, overlaid
 from facelesion.yaml_files import COMMAND_LINE, Node, read_yaml
 
 _WIDTH = 110
@@ -30,6 +30,15 @@ def read_arguments(
         SystemExit: after `--help`.
         FacelesionError: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
     """
+    built = build(target, read_words(target, argv, prog, config))
+    return {found.name: getattr(built, found.name) for found in fields_of(target)} if is_dataclass(target) else built
+
+
+def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, config: bool = False) -> Node:
+    """The settings that words of the command line and a YAML file give, before anything is made of them.
+
+    As `read_arguments`, which makes a dataclass or a function's arguments of them.
+    """
     words = list(argv)
     if "-h" in words or "--help" in words:
         print(help_text(target, prog, config), end="")
@@ -47,8 +56,7 @@ def read_arguments(
             tree = read_settings(config_path(word))
         else:
             given[key] = word
-    built = build(target, tree, given)
-    return {found.name: getattr(built, found.name) for found in fields_of(target)} if is_dataclass(target) else built
+    return overlaid(tree, given)
 
 
 def read_settings(path: str | Path) -> Node:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from facelesion.arguments import read_arguments
+from facelesion.arguments import read_words, read_arguments
 from facelesion.errors import FacelesionError
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
@@ -86,12 +86,16 @@ def guarded(work: Callable[[], Any]) -> int:
 
 
 def _study(argv: list[str]) -> None:
-    from facelesion.study import StudyConfig, run_study
+    from facelesion.study import Study, dry_run, run_study
+    from facelesion.study.design import study_of
 
-    config = StudyConfig(**read_arguments(StudyConfig, argv, "facelesion study", config=True))
-    writable_folder(Path(config.output) / config.name, "output")
-    page = run_study(config, command=" ".join(["facelesion study", *argv]))
-    print(page)
+    words = [word for word in argv if word != "--dry-run"]
+    study = study_of(read_words(Study, words, "facelesion study [--dry-run]", config=True))
+    if len(words) < len(argv):
+        print(dry_run(study))
+        return
+    writable_folder(Path(study.output) / study.name, "output")
+    print(run_study(study, command=" ".join(["facelesion study", *argv])))
 
 
 def _report(argv: list[str]) -> None:

@@ -142,25 +142,35 @@ def refuse_idle(config: Any, idle: Mapping[str, str]) -> None:
             raise SettingError(key, f"does nothing here ({why}): leave it out")
 
 
-def build(cls: Callable[..., Value], tree: Node, overrides: Mapping[str, str] | None = None) -> Value:
+def overlaid(tree: Node, overrides: Mapping[str, str]) -> Node:
+    """What was read, with words of the command line over it, by key such as `data.people`.
+
+    Raises:
+        SettingError: a key that goes through a value without parts.
+    """
+    for key, word in overrides.items():
+        try:
+            tree = overlay(tree, key, parse_word(word))
+        except FacelesionError as error:
+            raise SettingError(key, f"cannot be set: {error}", Where(COMMAND_LINE, key)) from None
+    return tree
+
+
+def build(
+    cls: Callable[..., Value], tree: Node, overrides: Mapping[str, str] | None = None, key: str = ""
+) -> Value:
     """A dataclass, or a function's arguments as a dict, from what was read, with words of the command line over it.
 
     Args:
         cls: a dataclass; of a function, its arguments by name are returned.
         tree: what `read_yaml` read.
         overrides: by key such as `data.people`, the word given for it.
+        key: where the settings lie, for messages, if they are part of others.
 
     Raises:
         SettingError: a key that there is not, one that is missing, a value that does not fit; with file, line and key.
     """
-    for key, word in (overrides or {}).items():
-        try:
-            tree = overlay(tree, key, parse_word(word))
-        except SettingError:
-            raise
-        except FacelesionError as error:
-            raise SettingError(key, f"cannot be set: {error}", Where(COMMAND_LINE, key)) from None
-    return _assembled(cls, tree, "")
+    return _assembled(cls, overlaid(tree, overrides or {}), key)
 
 
 def _assembled(cls: Callable[..., Any], given: Any, key: str) -> Any:

@@ -229,9 +229,27 @@ def prepare_once(
         out: the folder to keep it in; one in the user's cache folder, by the photographs' place, when left out.
         model: MediaPipe's model file, needed where something is still to be prepared.
     """
+    return prepare(root, out or prepared_place(root, size), model=model, size=size)
+
+
+def prepared_place(root: str | Path, size: int, landmarks: str = "mediapipe") -> Path:
+    """Where photographs are prepared for good when no folder is named: in the user's cache, by their place."""
     place = hashlib.sha256(str(Path(root).resolve()).encode()).hexdigest()[:12]
-    kept = cache_folder() / f"prepared-{place}-{size}-{SEARCH}"
-    return prepare(root, out or kept, model=model, size=size)
+    return cache_folder() / f"prepared-{place}-{size}-{SEARCH}{'' if landmarks == 'mediapipe' else '-' + landmarks}"
+
+
+def is_prepared(folder: str | Path) -> bool:
+    """Whether a folder holds a finished result of `prepare`."""
+    folder = Path(folder)
+    return (folder / "faces.parquet").is_file() and folder.is_dir() and _manifest(folder) is not None
+
+
+def left_out_of(folder: str | Path) -> list[tuple[str, str]]:
+    """Name and reason of every photograph that a finished result left out."""
+    import pandas as pd
+
+    table = pd.read_csv(Path(folder) / "left_out.csv", dtype=str, keep_default_na=False)
+    return list(zip(table["name"], table["reason"], strict=True))
 
 
 def load_prepared(folder: str | Path) -> FaceSet:

@@ -206,10 +206,11 @@ class Intact(Stimulus):
 @dataclass(frozen=True)
 class _OfRegion(Stimulus):
     region: str
+    fills: ClassVar[tuple[str, ...]] = _FILLS
 
     def __post_init__(self) -> None:
         _regions.region(self.region)
-        for name, choices in (("fill", _FILLS), ("shape", _SHAPES)):
+        for name, choices in (("fill", self.fills), ("shape", _SHAPES)):
             value = getattr(self, name, None)
             if value is not None and value not in choices:
                 raise FacelesionError(f"{self.kind}: no {name} {value!r}: choose {', '.join(choices)}")
@@ -285,21 +286,29 @@ class Blur(_OfRegion):
 
 @dataclass(frozen=True)
 class Isolate(_OfRegion):
-    """One feature kept, everything else blurred.
+    """One feature kept, everything else blurred or covered.
 
     Args:
         region: a region's name.
+        fill: "blur"; or what everything else is covered with, as for `Mask`: then the feature is alone, where the
+            notebook's blur of 3.5 pixels leaves most of the face to be seen.
         sigma: as for `Blur`; the notebook's 21 x 21 kernel has 3.5.
         shape: as for `Mask`; the notebook keeps the upright bounding box, here taken along the eye line.
         scale: factors of the box's width and height, 1.5 in the notebook.
+        seed: of the noise that covers.
     """
 
     sigma: float = ISOLATE_SIGMA
     shape: str = "upright"
     scale: tuple[float, float] | None = (ISOLATE_SCALE, ISOLATE_SCALE)
+    fill: str = "blur"
+    seed: int = 0
     kind: ClassVar[str] = "isolate"
+    fills: ClassVar[tuple[str, ...]] = ("blur", *_FILLS)
 
     def _pictures(self, batch: _Batch) -> Tensor:
+        if self.fill != "blur":
+            return _covered(batch, ~self._mask(batch), self.fill, self.seed)
         blurred = gaussian_blur(batch.images, self.sigma * batch.per_pixel)
         return torch.where(self._mask(batch), batch.images, blurred)
 

@@ -1,8 +1,8 @@
 """Figures and the report of a study, made from its run folder alone."""
 
+from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
 from facelesion.report.html import write_report
 from facelesion.report.run_folder import (
-    COLUMNS,
     Confusion,
     GradCamMaps,
     LeftOut,
@@ -20,7 +20,8 @@ from facelesion.report.run_folder import (
 )
 
 __all__ = [
-    "COLUMNS",
+    "TABLE_COLUMNS",
+    "TRIAL_COLUMNS",
     "Confusion",
     "GradCamMaps",
     "LeftOut",

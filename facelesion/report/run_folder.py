@@ -2,7 +2,9 @@
 
     runs/<name>/
       config.yaml      the resolved settings
-      table.parquet    one row per condition and metric (`COLUMNS`)
+      table.parquet    one row per condition and measure (`docs/table.md`)
+      trials.parquet   one row per condition and trial (`docs/table.md`)
+      pictures.csv     who and what had which role
       manifest.json    versions, hashes, times, the command, the images left out
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
@@ -25,17 +27,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from facelesion.errors import FacelesionError
+from facelesion.report.columns import TABLE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of the result table, in order. Dose 0 with approach 'none' is the intact network.
-COLUMNS = (
-    "model", "weights", "approach", "lesion", "lesion_hash", "sites", "dose", "draw", "seed", "stimulus",
-    "task", "metric", "value", "n", "data", "study", "chance",
-)  # fmt: skip
-
-CONFIG, TABLE, MANIFEST = "config.yaml", "table.parquet", "manifest.json"
+CONFIG, TABLE, TRIALS, MANIFEST = "config.yaml", "table.parquet", "trials.parquet", "manifest.json"
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
 
@@ -67,6 +64,8 @@ class Manifest:
         left_out: images that were kept out, and why.
         device: where it ran.
         question: what the study asks, in plain sentences; may be empty.
+        tasks: what each task asks, by its name.
+        remarks: what a reader of the results has to know of the pictures, in sentences.
     """
 
     study: str
@@ -79,6 +78,8 @@ class Manifest:
     left_out: Sequence[LeftOut] = ()
     device: str = "cpu"
     question: str = ""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
 
 
 def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
-    """Write the result table as parquet, columns in the order of `COLUMNS`, further columns after them.
+    """Write the result table as parquet, columns in the order of `TABLE_COLUMNS`, further columns after them.
 
     Raises:
         FacelesionError: a column is missing, a value is not finite, or a row is there twice.
@@ -264,7 +265,13 @@ def read_run(folder: str | Path) -> Run:
         )
     if (root / TRAINING).is_file():
         training = _read(root / TRAINING, pd.read_csv)
-    return Run(root, config, table, manifest, stimuli, confusions or (), gradcam, training)
+    return Run(root, config, _as_shown(table), manifest, stimuli, confusions or (), gradcam, training)
+
+
+def _as_shown(table: pd.DataFrame) -> pd.DataFrame:
+    return table.rename(
+        columns={"lesion": "approach", "damage": "lesion", "damage_hash": "lesion_hash", "participant": "model"}
+    )
 
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -274,7 +281,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
         FacelesionError: no rows, a missing column, a value that is not a finite number, or the same
             condition and metric twice.
     """
-    missing = [name for name in COLUMNS if name not in table.columns]
+    missing = [name for name in TABLE_COLUMNS if name not in table.columns]
     if missing:
         raise FacelesionError(
             f"the result table lacks {', '.join(missing)}; a study writes all of its columns"
@@ -289,10 +296,10 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
             f"{first['lesion']}, {first['stimulus']}; a measure without an answer must not be written"
         )
     key = [
-        "model",
+        "participant",
         "weights",
-        "approach",
-        "lesion_hash",
+        "lesion",
+        "damage_hash",
         "dose",
         "draw",
         "seed",
@@ -307,7 +314,8 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
             f"{int(twice.sum())} rows are there twice, the first: {row['lesion']}, {row['stimulus']}, "
             f"{row['task']} {row['metric']}, draw {row['draw']}; write each condition once"
         )
-    return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]].reset_index(drop=True)
+    extra = [name for name in table.columns if name not in TABLE_COLUMNS]
+    return table[[*TABLE_COLUMNS, *extra]].reset_index(drop=True)
 
 
 def replace_file(path: str | Path, data: bytes) -> Path:

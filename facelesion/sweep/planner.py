@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import nn
 
-from facelesion.lesions import Dropout, Lesion, LesionDidNotAct, Noise, Prune
+from facelesion.lesions import Lesion, LesionDidNotAct, Prune
+from facelesion.lesions.kinds import SiteLesion
 from facelesion.lesions.locate import find, incoming
 from facelesion.sweep.tracing import Trace, Whole
 
@@ -219,7 +220,7 @@ def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
         (step, tuple(sorted(by_step[step], key=lambda act: act.place))) for step in sorted(by_step)
     )
     listed = any(
-        _draws(part) and "," in part.site and not part.site.startswith("re:") for part in lesion.parts
+        part.draws_values and "," in part.site and not part.site.startswith("re:") for part in lesion.parts
     )
     if (repeated or listed) and len(stages) > 1:
         # A module that runs again later is damaged again, and a list of random sites cannot be taken apart without
@@ -273,23 +274,18 @@ def _acts(stages: tuple[Stage, ...]) -> tuple[Act, ...]:
 def lesion_of(acts: Sequence[Act]) -> Lesion:
     """The lesion that these acts make together, each at its own module, in the order in which it was written."""
     paths: dict[int, list[str]] = {}
-    parts: dict[int, Lesion] = {}
+    parts: dict[int, SiteLesion] = {}
     for act in sorted(acts, key=lambda act: act.place):
         parts[act.place] = act.part
         paths.setdefault(act.place, []).append(act.site)
     return functools.reduce(operator.add, (_at(parts[place], paths[place]) for place in parts))
 
 
-def _draws(part: Lesion) -> bool:
-    """Whether a part draws numbers, which hang on how it was written."""
-    return isinstance(part, Noise | Dropout) or getattr(part, "to", "") == "resample"
-
-
-def _at(part: Lesion, sites: list[str]) -> Lesion:
-    if _draws(part):
+def _at(part: SiteLesion, sites: list[str]) -> Lesion:
+    if part.draws_values:
         # As it was written. In a piece of the network, its pattern finds this piece's sites only.
         return part
-    return dataclasses.replace(part, site=", ".join(sites))  # type: ignore[type-var]
+    return dataclasses.replace(part, site=", ".join(sites))
 
 
 def _walk_cost(walk: Walk, begin: int, costs: Sequence[int]) -> int:
