@@ -31,9 +31,9 @@ class LesionCallback(Callback):
     """Damages a network while it is trained.
 
     From epoch `from_epoch` until `to_epoch` begins, the lesion acts on every training batch, on the validation batches
-    between them, and on those of Lightning's sanity check. A training that goes on inside an epoch is damaged again from
-    its first batch on, with noise of its own. Every epoch draws other noise, and so does every process of a training
-    on several. The damage is gone when training ends or fails.
+    between them, and on those of Lightning's sanity check. A training that goes on inside an epoch is damaged again
+    from its first batch on, with noise of its own. Every epoch draws other noise, and so does every process of a
+    training on several. The damage is gone when training ends or fails.
 
     It acts in `Trainer.fit` alone: `validate`, `test` and `predict` see the healthy network. To ask the damaged one,
     call them inside `with lesioned(...)`.

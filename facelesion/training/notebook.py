@@ -36,7 +36,7 @@ from facelesion.training.classify import (
     scored,
     trainable,
 )
-from facelesion.training.files import write_parquet, write_table
+from facelesion.training.files import read_table, write_parquet, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import (
     CONTROL,
@@ -335,9 +335,7 @@ def learning_of(
 
 def _left_by(stage: Path) -> Rows:
     """Scores and answers that a training with the damage in place left, with the damage in place."""
-    import pandas
-
-    tables = [pandas.read_csv(stage / name) for name in ("tests.csv", "answers.csv")]
+    tables = [read_table(stage / name) for name in ("tests.csv", "answers.csv")]
     tests, answers = (table[table["network"] == "damaged"] for table in tables)
     return tests, answers
 

@@ -25,7 +25,7 @@ from facelesion.training.classify import (
     read_lesion,
     trainable,
 )
-from facelesion.training.files import write_figure, write_table
+from facelesion.training.files import read_table, write_figure, write_table
 from facelesion.training.run import RunConfig, claim_for_stages, stage_of
 from facelesion.training.stages import PRACTICE, once, practice_people, practised
 from facelesion.training.trials import trials_of
@@ -138,7 +138,7 @@ def course(folder: Path) -> pd.DataFrame:
     parts = []
     for stage in sorted(folder.glob("[0-9]*-*"), key=lambda path: int(path.name.split("-")[0])):
         number, kind = stage.name.split("-")
-        table = pandas.read_csv(stage / "course.csv").assign(injury=int(number))
+        table = read_table(stage / "course.csv").assign(injury=int(number))
         if kind != INJURED:
             table["state"] = NEVER
         if kind == HEALTHY:  # only how it ends is of interest

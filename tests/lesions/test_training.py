@@ -182,7 +182,9 @@ def test_a_training_that_goes_on_inside_an_epoch_is_damaged_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(("begin", "damaged"), [(1, False), (2, True)])
-def test_a_training_that_goes_on_inside_an_epoch_before_or_after_its_damage_is_healthy(begin, damaged, tmp_path):
+def test_a_training_that_goes_on_inside_an_epoch_before_or_after_its_damage_is_healthy(
+    begin, damaged, tmp_path
+):
     with pytest.raises(Stop):
         trained(tmp_path, LesionCallback(SILENT, on="body"), body_of([], stop_at=(1, 2)))
     calls: list = []
@@ -217,7 +219,12 @@ def test_what_training_sees_does_not_depend_on_the_sanity_check(tmp_path):
     lesion = Noise("1", std=1.0)
     runs: list[list] = [[], []]
     for calls, steps in zip(runs, (0, 2), strict=True):
-        trained(tmp_path / str(steps), LesionCallback(lesion, on="body"), body_of(calls), num_sanity_val_steps=steps)
+        trained(
+            tmp_path / str(steps),
+            LesionCallback(lesion, on="body"),
+            body_of(calls),
+            num_sanity_val_steps=steps,
+        )
     first, second = ([y for loop, _, _, y in calls if loop == "train"] for calls in runs)
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
