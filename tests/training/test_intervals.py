@@ -10,7 +10,7 @@ from facelesion.training.intervals import over_people
 
 def test_pictures_of_one_person_count_as_one() -> None:
     right = torch.tensor([True] * 50 + [False] * 50)
-    few = over_people(right, [f"p{i // 25}" for i in range(100)])
+    few = over_people(right, [f"p{i // 10}" for i in range(100)])
     many = over_people(right, [f"p{i}" for i in range(100)])
     assert few[1] - few[0] > 2.5 * (many[1] - many[0])
     assert many == pytest.approx((0.4, 0.6), abs=0.02)  # as the binomial has it
@@ -40,7 +40,19 @@ def test_intervals_cover_what_they_should() -> None:
 def test_where_every_answer_is_the_same_the_number_of_people_speaks() -> None:
     low, high = over_people(torch.ones(40, dtype=torch.bool), [f"p{i // 4}" for i in range(40)])
     assert high == 1.0 and low == pytest.approx(0.722, abs=0.001)  # Wilson for 10 of 10
-    assert over_people(torch.zeros(1, dtype=torch.bool), ["a"])[0] == 0.0
+    assert over_people(torch.zeros(1, dtype=torch.bool), ["a"])[0] == pytest.approx(0.0)
+
+
+def test_one_wrong_answer_does_not_make_an_interval_narrower_than_none_does() -> None:
+    people = [f"p{i // 5}" for i in range(200)]
+    right = torch.ones(200, dtype=torch.bool)
+    lows = []
+    for wrong in range(0, 30, 5):
+        right[:wrong] = False
+        lows.append(over_people(right, people)[0])
+    assert lows[0] == max(lows) and all(
+        later < before + 0.02 for before, later in zip(lows, lows[1:], strict=False)
+    )
 
 
 def test_faces_and_other_pictures_are_drawn_apart() -> None:

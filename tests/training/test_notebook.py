@@ -13,8 +13,8 @@ from facelesion.train import main
 from facelesion.training import notebook as room
 from facelesion.training import notebook_facts as facts
 from facelesion.training import stages
-from facelesion.training.files import read_table
 from facelesion.training.classify import ClassifyConfig, ClassifyData
+from facelesion.training.files import read_table
 from facelesion.training.notebook_as_it_was import Copies
 from facelesion.training.trials import Roles
 
@@ -291,7 +291,6 @@ def test_practice_moves_layers_and_leaves_both_readouts_as_they_were(tiny: str, 
 
 
 def test_a_role_that_tests_nobody_has_no_origin_to_name() -> None:
-    from facelesion.training.files import read_table
-from facelesion.training.classify import facts_of
+    from facelesion.training.classify import facts_of
 
     assert facts_of(0, {}, Roles({}, ("a", "b"), "LFW"), "") == {}
