@@ -65,7 +65,7 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
         z * math.sqrt(share * (1 - share) / count + (z / count) ** 2 / 4),
     )
     low, high = ((middle + side * spread) / (1 + z * z / count) for side in (-1, 1))
-    return max(0.0, low), min(1.0, high)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def _resampled(

@@ -17,7 +17,7 @@ from facelesion.data import LFW, FaceSet, ImageSet, builtin_objects, nonfaces, o
 from facelesion.data.modules import IdentificationData, Trials
 from facelesion.data.splits import SHARES, balanced, split
 from facelesion.errors import FacelesionError
-from facelesion.faces.stimuli import Stimulus
+from facelesion.faces.stimuli import Intact, Stimulus
 from facelesion.training.photographs import aligned_photographs
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class Shown:
             here = torch.nonzero(chosen // len(self.trials) == number)[:, 0]
             if len(here):
                 rows = chosen[here] % len(self.trials)
-                made[here] = faces[rows].shown(Stimulus.from_dict(name)).images
+                stimulus = Stimulus.from_dict(name)
+                made[here] = faces.images[rows] if stimulus == Intact() else faces[rows].shown(stimulus).images
         return made
 
 
