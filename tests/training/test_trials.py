@@ -48,7 +48,7 @@ def config(root: str, task: str = "identification", **data: object) -> ClassifyC
 def test_who_is_identified_is_from_the_test_list_however_few_photographs_they_have(lfw: str) -> None:
     roles = trials_of(config(lfw, people=8, pictures=5), 112)
     assert set(roles.classes) == set(TESTED) == set(roles.people("train", "validation", "test"))
-    with pytest.raises(FacelesionError, match="data.people is 9, but there are only 8"):
+    with pytest.raises(FacelesionError, match="9 people are asked for, but there are only 8"):
         trials_of(config(lfw, people=9, pictures=5), 112)
 
 
