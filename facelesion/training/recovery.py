@@ -183,5 +183,5 @@ def draw_recovery(table: pd.DataFrame, target: Path) -> None:
     axis.set_xticks(range(len(steps)), ["healthy" if not i else str(e) for i, e in steps])
     axis.set(xlabel="epochs of retraining after the injury", ylabel="share of right answers", ylim=(0, 1.1))
     axis.set_xlim(0.4, len(steps) - 0.5)
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     write_figure(target, figure, dpi=120)
