@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from facelesion.errors import FacelesionError
 from facelesion.lesions import Calibration, Lesion, lesion_sites, lesioned
 from facelesion.models import Subject, store
-from facelesion.training.files import write_table
+from facelesion.training.files import read_table, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.trials import Shown
 
@@ -236,7 +236,7 @@ class Course(lightning.Callback):
         table = pandas.DataFrame(rows)
         if epoch and self.target.exists():
             # A resumed run repeats the epochs after its checkpoint: theirs are the rows that count.
-            before = pandas.read_csv(self.target)
+            before = read_table(self.target)
             table = pandas.concat([before[before["epoch"] < epoch], table])
         write_table(self.target, table)
 

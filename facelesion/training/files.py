@@ -34,6 +34,17 @@ def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     return write_whole(path, table.to_csv(index=False))
 
 
+# Columns that are text whatever they look like: a hash of digits alone is no number, and "12e345678901" is none either.
+_TEXT = ("lesion", "lesion_hash", "weights", "data", "people_seen")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote, hashes as they were."""
+    import pandas
+
+    return pandas.read_csv(path, dtype=dict.fromkeys(_TEXT, str))
+
+
 def write_parquet(path: str | Path, table: pd.DataFrame) -> Path:
     """Write a table as parquet, whole."""
     content = io.BytesIO()

@@ -7,11 +7,14 @@ there are. With several draws of the damage, people and draws are drawn again at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+_FEW = 5
 
 
 def over_people(
@@ -19,8 +22,8 @@ def over_people(
 ) -> tuple[float, float]:
     """The 95 % interval of a share of right answers.
 
-    Where every answer is the same, nothing varies and the bootstrap says nothing: then it is Wilson's interval (1927)
-    for as many answers as there are people.
+    Where fewer than five people (or kinds) have an answer unlike most, the bootstrap says too little of what may come;
+    then it is Wilson's interval (1927) for as many answers as there are people.
 
     Args:
         right: bool (N,), or (D, N) for D draws of the damage.
@@ -29,18 +32,17 @@ def over_people(
         samples: of the bootstrap, which is seeded.
 
     Example:
-        >>> low, high = over_people(torch.tensor([True, True, False, False]), ["a", "a", "b", "b"])
-        >>> low, high
-        (0.0, 1.0)
+        >>> right = torch.tensor([True, False]).repeat_interleave(60)
+        >>> low, high = over_people(right, [f"person {number // 6}" for number in range(120)])
+        >>> round(low, 2), round(high, 2)
+        (0.3, 0.7)
     """
     answers = np.atleast_2d(right.numpy().astype(float))
     groups = np.zeros(answers.shape[1], int) if kinds is None else kinds.numpy()
-    if answers.min() == answers.max():
-        from scipy.stats import binomtest
-
-        many = len(set(zip(groups.tolist(), people, strict=True)))
-        interval = binomtest(int(answers.min()) * many, many).proportion_ci(method="wilson")
-        return float(interval.low), float(interval.high)
+    names = np.array([f"{group} {person}" for group, person in zip(groups, people, strict=True)])
+    rare = min(len(set(names[(answers == value).any(0)])) for value in (0, 1))
+    if rare < _FEW:
+        return _wilson(float(answers.mean()), len(set(names)))
     rng = np.random.default_rng(0)
     draws = rng.integers(len(answers), size=(samples, len(answers)))
     weight = np.zeros((samples, len(answers)))
@@ -53,6 +55,17 @@ def over_people(
         )
     low, high = np.quantile(shares, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share among so many independent answers."""
+    z = 1.959964
+    middle, spread = (
+        share + z * z / (2 * count),
+        z * math.sqrt(share * (1 - share) / count + (z / count) ** 2 / 4),
+    )
+    low, high = ((middle + side * spread) / (1 + z * z / count) for side in (-1, 1))
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def _resampled(

@@ -39,7 +39,7 @@ from facelesion.training.classify import (
     scored,
     trainable,
 )
-from facelesion.training.files import write_parquet, write_table
+from facelesion.training.files import read_table, write_parquet, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import (
     CONTROL,
@@ -150,7 +150,7 @@ def notebook(config: NotebookConfig) -> Path:
         table = _joined([tests for tests, _ in rows])
         answers = _joined([answers for _, answers in rows])
         write_parquet(folder / "answers.parquet", answers)
-        write_table(folder / "summary.csv", summary(answers))
+        write_table(folder / "summary.csv", summary(table, answers))
     write_table(folder / "notebook.csv", table)
     draw_notebook(table, folder / "notebook.png")
     if (table["how"] == MANIPULATED).any():
@@ -267,15 +267,17 @@ class _Task:
         return tests, answers.drop(columns="network").assign(run=run, **place)
 
 
-def summary(answers: pd.DataFrame) -> pd.DataFrame:
+def summary(table: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     """A row per condition, over all draws of its damage.
 
     Args:
+        table: as in `notebook.csv`: what each draw was measured on.
         answers: as in `answers.parquet`: task, approach, how, run, stimulus, name, shows, target, answer.
 
     Returns:
         The mean accuracy, its 95 % interval over draws and the people (or kinds of things) shown, crossed, and how many
-        of each there are. One draw (a network trained once, say) has an interval over people alone.
+        of each there are. One draw (a network trained once, say) has an interval over people alone. Then lesions,
+        weights, seeds, the pictures' hash and how many people the network saw, of all draws.
     """
     import pandas
 
@@ -290,9 +292,17 @@ def summary(answers: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             dict(zip(("task", "approach", "how", "stimulus"), place, strict=True))
             | {"accuracy": float(right.float().mean()), "low": low, "high": high, "draws": draws,
-               "pictures": len(one), "shown": one["shows"].nunique()}
+               "pictures": len(one), "shown": one["shows"].nunique(), **_origin(table, place)}
         )  # fmt: skip
     return pandas.DataFrame(rows)
+
+
+def _origin(table: pd.DataFrame, place: Sequence[str]) -> dict[str, Any]:
+    """What the draws of one condition were measured on: each thing once."""
+    keys = ("task", "approach", "how", "stimulus")
+    rows = table[(table[list(keys)] == list(place)).all(axis=1)]
+    named = ("chance", "lesion_hash", "weights", "seed", "data", "people", "people_seen")
+    return {name: " ".join(dict.fromkeys(map(str, rows[name]))) for name in named}
 
 
 def units_name(site: str, feature: str) -> str:
@@ -347,9 +357,7 @@ def learning_of(
 
 def _left_by(stage: Path) -> Rows:
     """Scores and answers that a training with the damage in place left, with the damage in place."""
-    import pandas
-
-    tables = [pandas.read_csv(stage / name) for name in ("tests.csv", "answers.csv")]
+    tables = [read_table(stage / name) for name in ("tests.csv", "answers.csv")]
     tests, answers = (table[table["network"] == "damaged"] for table in tables)
     return tests, answers
 

@@ -28,7 +28,7 @@ from facelesion.training.classify import (
     read_lesion,
     trainable,
 )
-from facelesion.training.files import write_figure, write_table
+from facelesion.training.files import read_table, write_figure, write_table
 from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, claim_for_stages, stage_of
 from facelesion.training.stages import PRACTICE, once, practice_people, practised
 from facelesion.training.trials import trials_of
@@ -58,7 +58,8 @@ class RecoveryConfig:
             out; 0 retrains by the tested people's other pictures, and `people_seen` says so.
         readout_epochs: of the healthy network's readout, which is trained first while the network stays as it is.
         epochs: of retraining after each injury.
-        batch_size, learning_rate: of retraining.
+        batch_size: pictures in a step of retraining.
+        learning_rate: of retraining.
         run: where the run is kept; a run that was stopped goes on by the same command.
         seed: of everything drawn at random.
         recipe: names this kind of training.
@@ -146,7 +147,7 @@ def course(folder: Path) -> pd.DataFrame:
     parts = []
     for stage in sorted(folder.glob("[0-9]*-*"), key=lambda path: int(path.name.split("-")[0])):
         number, kind = stage.name.split("-")
-        table = pandas.read_csv(stage / "course.csv").assign(injury=int(number))
+        table = read_table(stage / "course.csv").assign(injury=int(number))
         if kind != INJURED:
             table["state"] = NEVER
         if kind == HEALTHY:  # only how it ends is of interest
@@ -191,5 +192,5 @@ def draw_recovery(table: pd.DataFrame, target: Path) -> None:
     axis.set_xticks(range(len(steps)), ["healthy" if not i else str(e) for i, e in steps])
     axis.set(xlabel="epochs of retraining after the injury", ylabel="share of right answers", ylim=(0, 1.1))
     axis.set_xlim(0.4, len(steps) - 0.5)
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     write_figure(target, figure, dpi=120)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from facelesion.data import LFW, FaceSet, ImageSet, builtin_objects, nonfaces, object_folder, open_lfw
+from facelesion.data.lfw import Part
 from facelesion.data.modules import IdentificationData, Trials
 from facelesion.data.splits import SHARES, balanced, split
 from facelesion.errors import FacelesionError
-from facelesion.faces.stimuli import Stimulus
+from facelesion.faces.stimuli import Intact, Stimulus
 from facelesion.training.photographs import aligned_photographs
 
 if TYPE_CHECKING:
@@ -106,7 +107,10 @@ class Shown:
             here = torch.nonzero(chosen // len(self.trials) == number)[:, 0]
             if len(here):
                 rows = chosen[here] % len(self.trials)
-                made[here] = faces[rows].shown(Stimulus.from_dict(name)).images
+                stimulus = Stimulus.from_dict(name)
+                made[here] = (
+                    faces.images[rows] if stimulus == Intact() else faces[rows].shown(stimulus).images
+                )
         return made
 
 
@@ -141,7 +145,7 @@ def trials_of(config: ClassifyConfig, size: int, about: Mapping[str, Any] | None
         raise FacelesionError(
             f"data.pictures is {each}: identification needs 4 or more (train, validate, test)"
         )
-    faces = _most_photographed(_listed(faces, lfw, "test"), data.people, each)
+    faces = _most_photographed(faces, lfw, "test", data.people, each)
     made = IdentificationData(
         faces, len(set(faces.labels)), enrolment=each - 2, probes=1, validation=1, seed=seed
     )
@@ -161,7 +165,7 @@ def practice_of(config: ClassifyConfig, size: int, people: int) -> Roles:
         faces, lfw = _faces(data, size, config.seed, _PRACTICE)
         assert lfw is not None
         lfw.people("train")  # its list has to be there: without it nobody is known to be no test person
-        faces = _most_photographed(_listed(faces, lfw, "train"), people, each)
+        faces = _most_photographed(faces, lfw, "train", people, each)
     made = IdentificationData(
         faces, len(set(faces.labels)), enrolment=each - 1, probes=1, validation=0, seed=config.seed
     )
@@ -185,7 +189,7 @@ def faces_of(data: ClassifyData, size: int, seed: int) -> tuple[FaceSet, LFW | N
         FacelesionError: a size that the face space does not draw, or photographs that are not there.
     """
     faces, lfw = _faces(data, size, seed, _TESTED)
-    return _most_photographed(_listed(faces, lfw, "test"), data.people, data.pictures), lfw
+    return _most_photographed(faces, lfw, "test", data.people, data.pictures), lfw
 
 
 def _faces(data: ClassifyData, size: int, seed: int, role: int) -> tuple[FaceSet, LFW | None]:
@@ -206,23 +210,22 @@ def _faces(data: ClassifyData, size: int, seed: int, role: int) -> tuple[FaceSet
     return aligned_photographs(lfw, size, data.prepared, data.landmarker), lfw
 
 
-def _listed(faces: FaceSet, lfw: LFW | None, part: Any) -> FaceSet:
-    """The faces of View 1's training or test people; all, where the photographs have no such lists."""
-    if lfw is None or lfw.protocols is None:
-        return faces
-    people = set(lfw.people(part))
-    return faces[[row for row, person in enumerate(faces.labels) if person in people]]
+def _most_photographed(
+    faces: FaceSet, lfw: LFW | None, part: Part | None, people: int, pictures: int
+) -> FaceSet:
+    """So many people, those with most photographs, and so many pictures of each at the most.
 
-
-def _most_photographed(faces: FaceSet, people: int, pictures: int) -> FaceSet:
-    """So many people, those with most photographs, and so many pictures of each at the most."""
+    Of LFW only View 1's training or test people, as `part` says; photographs without its lists have no such parts.
+    """
+    listed = None if lfw is None or lfw.protocols is None or part is None else set(lfw.people(part))
     rows: dict[str, list[int]] = {}
     for row, person in enumerate(faces.labels):
-        rows.setdefault(person, []).append(row)
+        if listed is None or person in listed:
+            rows.setdefault(person, []).append(row)
     able = sorted(rows, key=lambda person: (-len(rows[person]), person))
     if len(able) < people:
         raise FacelesionError(
-            f"data.people is {people}, but there are only {len(able)} who may be in this role"
+            f"{people} people are asked for, but there are only {len(able)} who may be in this role"
         )
     return faces[[row for person in able[:people] for row in rows[person][:pictures]]]
 
@@ -230,13 +233,13 @@ def _most_photographed(faces: FaceSet, people: int, pictures: int) -> FaceSet:
 def _people_apart(faces: FaceSet, lfw: LFW | None, data: ClassifyData, seed: int) -> dict[str, FaceSet]:
     """Nobody in two parts; of LFW, training and validation from View 1's training list, test from its test list."""
     if lfw is None or lfw.protocols is None:
-        some = _most_photographed(faces, data.people, data.pictures)
+        some = _most_photographed(faces, lfw, None, data.people, data.pictures)
         return {name: some[rows] for name, rows in split(some, by="person", seed=seed).parts.items()}
     tested = max(1, round(SHARES["test"] * data.people))
-    taught = _most_photographed(_listed(faces, lfw, "train"), data.people - tested, data.pictures)
+    taught = _most_photographed(faces, lfw, "train", data.people - tested, data.pictures)
     shares = {name: SHARES[name] / (1 - SHARES["test"]) for name in ("train", "validation")}
     parts = {name: taught[rows] for name, rows in split(taught, shares, by="person", seed=seed).parts.items()}
-    return parts | {"test": _most_photographed(_listed(faces, lfw, "test"), tested, data.pictures)}
+    return parts | {"test": _most_photographed(faces, lfw, "test", tested, data.pictures)}
 
 
 def _detection(
