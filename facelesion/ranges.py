@@ -252,7 +252,7 @@ def in_time(seconds: int) -> str:
 def _in_units(count: int, units: Mapping[str, int]) -> str:
     name, size = next(((name, size) for name, size in units.items() if count >= size), list(units.items())[-1])
     if count >= size * 10**300:
-        return f"1e+{len(str(count // size)) - 1} {name}"
+        return f"1e+{int(math.log10(count // size))} {name}"
     return f"{count / size:.3g} {name}"
 
 

@@ -79,20 +79,6 @@ class ImageSet:
         }
 
     @property
-    def ids(self) -> torch.Tensor:
-        """A number for each picture, int64 (N,), from its name alone: what random stimuli and lesions are drawn by.
-
-        The same picture so gets the same noise in any batch, order, subset or study.
-
-        Example:
-            >>> some = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("cup", "car"), ("a", "b"))
-            >>> bool(some.ids[1] == some[[1]].ids[0])
-            True
-        """
-        found = [hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8] for name in self.names]
-        return torch.tensor([int.from_bytes(each, "little") >> 2 for each in found], dtype=torch.int64)
-
-    @property
     def digest(self) -> str:
         """SHA-256 (12 hex digits) over pixels, labels and names: what a result says it was measured on."""
         sha = hashlib.sha256(self.images.contiguous().numpy().tobytes())
