@@ -114,8 +114,9 @@ def test_a_text_is_what_was_written_whatever_it_looks_like(name: str) -> None:
 
 
 def test_the_command_line_goes_over_the_file() -> None:
-    found = house("name: x\nhall: {watts: 5, colour: red}\nlamps: [{watts: 1}, {watts: 2}]\nrooms: 7\n",
-                  hall__watts="9", lamps__1__watts="3", colours="[a, b]", guests="none", place="what #1: a")  # fmt: skip
+    text = "name: x\nhall: {watts: 5, colour: red}\nlamps: [{watts: 1}, {watts: 2}]\nrooms: 7\n"
+    words = {"colours": "[a, b]", "guests": "none", "place": "what #1: a"}
+    found = house(text, hall__watts="9", lamps__1__watts="3", **words)
     assert (found.hall, found.lamps[1].watts, found.rooms) == (Lamp(9, "red"), 3, 7)
     assert tuple(found.colours) == ("a", "b") and found.place == "what #1: a"
 
