@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import textwrap
-import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from facelesion.errors import FacelesionError
-from facelesion.settings import REQUIRED, build, describe, fields_of, overlaid
+from facelesion.fields import REQUIRED, bare, describe, fields_of
+from facelesion.settings import build, overlaid
 from facelesion.yaml_files import COMMAND_LINE, Node, read_yaml
 
 _WIDTH = 110
@@ -138,7 +138,7 @@ def _is_switch(target: Callable[..., Any], key: str) -> bool:
         found = next((found for found in fields_of(target) if found.name == part), None)
         if found is None:
             return False
-        target = found.wanted
+        target = bare(found.wanted)
         if not is_dataclass(target):
             return target is bool
     return False
@@ -163,7 +163,7 @@ def _listed(target: Callable[..., Any], above: str, made: Any = None) -> Iterato
     """Key, kind, default and purpose of every setting; `made` is what stands in their place when all are left out."""
     for found in fields_of(target):
         key, default = f"{above}{found.name}", found.default if made is None else getattr(made, found.name)
-        wanted = typing.get_args(found.wanted)[0] if hasattr(found.wanted, "__metadata__") else found.wanted
+        wanted = bare(found.wanted)
         if is_dataclass(wanted) and isinstance(wanted, type):
             yield from _listed(wanted, f"{key}.", None if default is REQUIRED else default)
             continue

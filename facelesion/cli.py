@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from facelesion.arguments import read_words, read_arguments
+from facelesion.arguments import read_arguments, read_words
 from facelesion.errors import FacelesionError
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed

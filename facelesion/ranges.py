@@ -196,6 +196,7 @@ Prose = Annotated[str, Text(10_000, lines=True)]
 PathText = Annotated[str, Text(path=True)]
 Device = Annotated[str, DeviceText()]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what every generator takes
+PICTURE_BYTES = 3 * 112 * 112  # of the size that the built-in networks take
 
 
 def is_text(value: Any) -> bool:
@@ -251,7 +252,7 @@ def in_time(seconds: int) -> str:
 def _in_units(count: int, units: Mapping[str, int]) -> str:
     name, size = next(((name, size) for name, size in units.items() if count >= size), list(units.items())[-1])
     if count >= size * 10**300:
-        return f"1e+{len(str(count // size)) - 1} {name}"
+        return f"1e+{int(math.log10(count // size))} {name}"
     return f"{count / size:.3g} {name}"
 
 

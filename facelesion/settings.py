@@ -23,27 +23,22 @@ What an `Attributes:` or `Args:` section says of a field stands in its errors an
 from __future__ import annotations
 
 import difflib
-import inspect
 import math
 import numbers
 import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
+from typing import Any, Literal, TypeVar, Union
 
 from facelesion.errors import FacelesionError
+from facelesion.fields import REQUIRED, bare, describe, fields_of, rules_of
 from facelesion.ranges import Constraint, OnlyWhen, is_text
 from facelesion.yaml_files import COMMAND_LINE, Node, Where, overlay, parse_word
 
 Value = TypeVar("Value")
-REQUIRED: Any = object()
-_NAMED: dict[Any, str] = {
-    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"
-}  # fmt: skip
 _YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
 
 
@@ -58,38 +53,6 @@ class SettingError(FacelesionError):
     def __init__(self, key: str, said: str, where: Where | None = None) -> None:
         self.key, self.said, self.where = key, said, where
         super().__init__(f"{where if where is not None else key} {said}".strip())
-
-
-class Field(NamedTuple):
-    """One setting of a dataclass or function."""
-
-    name: str
-    wanted: Any
-    default: Any
-    doc: str
-
-
-@cache
-def fields_of(target: Any) -> tuple[Field, ...]:
-    """The settings of a dataclass, or of a function's arguments: names, types, defaults, and what is said of them."""
-    docs = _documented(target)
-    if is_dataclass(target):
-        hints = typing.get_type_hints(target, include_extras=True)
-        return tuple(
-            Field(
-                f.name,
-                hints[f.name],
-                f.default if f.default is not MISSING
-                else f.default_factory() if f.default_factory is not MISSING else REQUIRED,
-                docs.get(f.name, ""),
-            )
-            for f in fields(target) if f.init
-        )  # fmt: skip
-    hints = typing.get_type_hints(target, include_extras=True)
-    return tuple(
-        Field(name, hints[name], REQUIRED if p.default is p.empty else p.default, docs.get(name, ""))
-        for name, p in inspect.signature(target).parameters.items()
-    )
 
 
 def check(config: Any) -> None:
@@ -112,7 +75,7 @@ def check(config: Any) -> None:
 def _refuse_unused(target: Any, values: Mapping[str, Any]) -> None:
     """Refuse a value that was set and does nothing beside the others."""
     for found in fields_of(target):
-        for rule in _constraints(found.wanted):
+        for rule in rules_of(found.wanted):
             if isinstance(rule, OnlyWhen) and values[found.name] != found.default:
                 if problem := rule.idle(values[rule.name]):
                     raise SettingError(found.name, problem)
@@ -177,7 +140,7 @@ def _assembled(cls: Callable[..., Any], given: Any, key: str) -> Any:
     """A dataclass (or a function's arguments) from a mapping."""
     entries = given.value if isinstance(given, Node) else given
     if not isinstance(entries, Mapping):
-        raise _wrong(given, key, f"must be settings, each as key: value; {_shown(given)} stands there", "")
+        raise _wrong(given, key, f"is {_shown(given)}: it must be settings, each as key: value", "")
     known = {found.name: found for found in fields_of(cls)}
     for name in entries:
         if name not in known:
@@ -205,15 +168,16 @@ def _assembled(cls: Callable[..., Any], given: Any, key: str) -> Any:
         raise SettingError(_below(key, own), error.said, where) from None
     except FacelesionError as error:
         where = _place(given, key)
-        raise FacelesionError(f"{where}: {error}" if str(where) else str(error)) from None
+        told = str(where) if key or where.source != COMMAND_LINE else ""
+        raise FacelesionError(f"{told}: {error}" if told else str(error)) from None
 
 
 def _settle(wanted: Any, given: Any, key: str, doc: str, line: int | None = None) -> Any:
     """A value of the kind that is wanted, once it was found to be one."""
     if isinstance(given, Node) and line is not None and given.line != line:
         given = Node(given.value, given.source, line, given.text, given.key_lines)  # the key's line, not the value's
-    bare, rules = _bare(wanted), _constraints(wanted)
-    value = _of_kind(bare, given, key, doc, rules)
+    kind, rules = bare(wanted), rules_of(wanted)
+    value = _of_kind(kind, given, key, doc, rules)
     if value is not None:
         for rule in rules:
             if problem := rule.problem(value):
@@ -280,8 +244,9 @@ def _settled_list(
         _settle(kind, each, _below(key, str(place)), "")
         for place, (kind, each) in enumerate(zip(kinds, value, strict=True))
     ]
-    make = tuple if origin is tuple else list
-    same = isinstance(value, make) and all(a is b for a, b in zip(settled, value, strict=True))
+    make = list if origin is list else tuple
+    fits = isinstance(value, list | tuple if origin is Sequence else make)
+    same = fits and all(a is b for a, b in zip(settled, value, strict=True))
     return value if same else make(settled)
 
 
@@ -334,9 +299,9 @@ def _of_some_kind(
 ) -> Any:
     """The first of several kinds that a value is of; where one kind alone has its shape, that one's complaint."""
     value = given.value if isinstance(given, Node) else given
-    fitting = [kind for kind in kinds if _has_shape(_bare(kind), value)]
+    fitting = [kind for kind in kinds if _has_shape(bare(kind), value)]
     if isinstance(given, Node) and given.source == COMMAND_LINE and given.text is not None and not fitting:
-        fitting = [kind for kind in kinds if _bare(kind) is str]
+        fitting = [kind for kind in kinds if bare(kind) is str]
     if len(fitting) == 1:
         return _settle(fitting[0], given, key, doc)
     for kind in fitting:
@@ -358,41 +323,6 @@ def _has_shape(kind: Any, value: Any) -> bool:
     if is_dataclass(kind):
         return isinstance(kind, type) and isinstance(value, kind)
     return origin is Literal or (origin is None and kind not in (dict, list, tuple))
-
-
-def describe(wanted: Any, rules: Sequence[Any] = ()) -> str:
-    """A kind of value in words.
-
-    Example:
-        >>> describe(Literal["facespace", "lfw"]), describe(int | None), describe(list[str])
-        ('one of facespace, lfw', 'a whole number or null', 'a list')
-    """
-    rules = [*rules, *_constraints(wanted)]
-    wanted = _bare(wanted)
-    origin, inside = typing.get_origin(wanted), typing.get_args(wanted)
-    words = [rule.words for rule in rules if getattr(rule, "words", "")]
-    if origin in (Union, types.UnionType):
-        return " or ".join("null" if kind is type(None) else describe(kind, rules) for kind in inside)
-    if origin is Literal:
-        options = [str(option).lower() if isinstance(option, bool) else str(option) for option in inside]
-        return options[0] if len(options) == 1 else f"one of {', '.join(options)}"
-    if origin is tuple and inside and inside[-1] is not Ellipsis:
-        base = f"a list of {len(inside)}"
-    elif origin in (tuple, list, Sequence) or wanted in (tuple, list):
-        base = "a list"
-    elif origin in (dict, Mapping) or wanted is dict or is_dataclass(wanted):
-        base = "settings, each as key: value"
-    else:
-        base = _NAMED.get(wanted) or str(getattr(wanted, "__name__", wanted))
-    return ", ".join([base, *words])
-
-
-def _bare(wanted: Any) -> Any:
-    return typing.get_args(wanted)[0] if typing.get_origin(wanted) is Annotated else wanted
-
-
-def _constraints(wanted: Any) -> list[Any]:
-    return list(typing.get_args(wanted)[1:]) if typing.get_origin(wanted) is Annotated else []
 
 
 def _below(key: str, name: Any) -> str:
@@ -437,24 +367,9 @@ def _shown(given: Any) -> str:
 
 
 def _first_words(doc: str) -> str:
-    """The first statement of what is said of a field."""
+    """The first statement of what is said of a field; nothing where it begins with what may stand there."""
+    if doc.startswith("`"):
+        return ""
     for end in (". ", "; ", " ("):
         doc = doc.split(end)[0]
     return doc.rstrip(".:;,")
-
-
-def _documented(target: Callable[..., Any]) -> dict[str, str]:
-    """What the `Attributes:` or `Args:` section of a docstring says, by name."""
-    found: dict[str, str] = {}
-    names: list[str] = []
-    within = False
-    for row in (inspect.getdoc(target) or "").splitlines():
-        if not row.startswith(" "):
-            within = row.strip() in ("Attributes:", "Args:") or (within and not row.strip())
-        elif within and row.startswith("    ") and not row.startswith("     ") and ":" in row:
-            before, _, said = row.strip().partition(":")
-            names = [name.strip() for name in before.split(",")]
-            found.update(dict.fromkeys(names, said.strip()))
-        elif within:
-            found.update({name: f"{found[name]} {row.strip()}".strip() for name in names})
-    return found

@@ -10,6 +10,7 @@ from typing import Any
 from facelesion.arguments import config_path, read_arguments, read_settings
 from facelesion.cli import guarded
 from facelesion.errors import FacelesionError
+from facelesion.outputs import writable_file, writable_folder
 
 USAGE = """\
 python -m facelesion.train --config FILE.yaml [--key value ...]
@@ -36,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(words: list[str]) -> None:
     configuration, work = _recipe(_named_recipe(words))
-    values = read_arguments(configuration, words, "python -m facelesion.train", config=True)
-    print(work(configuration(**values)))
+    config = configuration(**read_arguments(configuration, words, "python -m facelesion.train", config=True))
+    writable_folder(config.run.folder, "run.folder")
+    if getattr(config, "weights", None) is not None:
+        writable_file(config.weights, "weights")
+    print(work(config))
 
 
 def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:

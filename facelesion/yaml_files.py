@@ -33,6 +33,7 @@ _WORDS: dict[str, Scalar] = {
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+")
 _REAL = re.compile(r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
 _ENDLESS = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_STRANGE = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\\ud800-\\udfff]")
 _LONGEST_NUMBER = 100  # digits; what is longer is text
 
 
@@ -133,10 +134,10 @@ def parse_yaml(text: str, source: str) -> Node:
         >>> node.plain(), str(node.where("people"))
         ({'rate': 0.0001, 'people': 1000, 'country': 'no'}, 'example.yaml, line 2: people')
     """
-    strange = next((char for char in text if char == "\0" or "\ud800" <= char <= "\udfff"), None)
+    strange = _STRANGE.search(text)
     if strange is not None:
-        line = text[: text.index(strange)].count("\n") + 1
-        raise FacelesionError(f"{source}, line {line}: holds a character that no text has ({strange!r})")
+        where = Where(source, line=text[: strange.start()].count("\n") + 1)
+        raise FacelesionError(f"{where}: holds a character that no text has ({strange[0]!r})")
     try:
         return _Builder(source).build(yaml.parse(text, Loader=_LOADER))
     except yaml.YAMLError as error:

@@ -14,6 +14,7 @@ from functools import partial
 
 import torch
 
+from facelesion.data.seen import refuse_seen
 from facelesion.errors import FacelesionError
 from facelesion.materials import DataConfig, gather
 from facelesion.models import Subject, get
@@ -27,6 +28,7 @@ def measured(subject: Subject, seed: int) -> dict[str, float]:
     materials = gather(data, seed, subject.size)
     shown = partial(represent, subject)
     probes, objects = materials.probes, materials.objects
+    refuse_seen(subject.name, subject.about, probes.labels)
     people = Identification.fit(
         shown(materials.enrolment.images),
         materials.enrolment.labels,
