@@ -3,6 +3,7 @@
 from facelesion.report.html import write_report
 from facelesion.report.run_folder import (
     COLUMNS,
+    TRIAL_COLUMNS,
     Confusion,
     GradCamMaps,
     LeftOut,
@@ -17,6 +18,7 @@ from facelesion.report.run_folder import (
     write_stimuli,
     write_table,
     write_training_log,
+    write_trials,
 )
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Manifest",
     "Run",
     "StimulusExamples",
+    "TRIAL_COLUMNS",
     "read_run",
     "write_config",
     "write_confusions",
@@ -36,4 +39,5 @@ __all__ = [
     "write_stimuli",
     "write_table",
     "write_training_log",
+    "write_trials",
 ]
