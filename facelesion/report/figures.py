@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facelesion.errors import FacelesionError
 from facelesion.report.run_folder import Confusion, GradCamMaps, StimulusExamples
-from facelesion.report.style import FAINT, INK, PAPER, QUIET, figure_style, look
+from facelesion.report.style import FAINT, INK, PAPER, QUIET, figure_style, legible, look
 from facelesion.report.summary import (
     NONE,
     SHARES,
@@ -71,8 +72,8 @@ def dose_response_figure(table: pd.DataFrame, stimulus: str = "intact") -> Figur
             if len(intact):
                 axes.plot(0, intact["mean"].iloc[0] * scale, "o", color=INK, zorder=5)
             unit = " (%)" if metric in SHARES else ""
-            axes.set_title(task)
-            axes.set_ylabel(metric_name(metric) + unit)
+            axes.set_title(legible(task))
+            axes.set_ylabel(legible(metric_name(metric), 30) + unit)
             top, bottom = max(scale, float(curve["mean"].max()) * scale), min(0.0, float(curve["mean"].min()))
             if metric == "auc":
                 bottom = min(0.4, float(curve["mean"].min()) - 0.05)
@@ -128,7 +129,7 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
                 axes.text(
                     column, line, text, ha="center", va="center", fontsize=8, color=PAPER if dark else INK
                 )
-        axes.set_yticks(range(lines), heat.stimuli)
+        axes.set_yticks(range(lines), [legible(name) for name in heat.stimuli])
         axes.set_xticks(range(columns), ["–" if a == NONE else f"{dose:g}" for a, dose in heat.columns])
         axes.tick_params(length=0, labelsize=8.5)
         for side in ("left", "bottom"):
@@ -142,7 +143,7 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
             colour, _ = look(name, approaches)
             axes.axvline(start - 0.5, color=PAPER, linewidth=5)
             axes.annotate(
-                "intact\nnetwork" if name == NONE else name, (start + (width - 1) / 2, 1.0),
+                "intact\nnetwork" if name == NONE else legible(name, 9 + 4 * width), (start + (width - 1) / 2, 1.0),
                 xycoords=("data", "axes fraction"), xytext=(0, 7), textcoords="offset points",
                 ha="center", va="bottom", color=colour, fontweight="bold", fontsize=9,
             )  # fmt: skip
@@ -239,8 +240,9 @@ def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
             places = range(len(confusion.labels))
             if small:
                 tilt = 0 if size <= 3 else 40
-                axes.set_xticks(places, confusion.labels, rotation=tilt, ha="right" if tilt else "center")
-                axes.set_yticks(places, confusion.labels if first else [""] * len(places))
+                labels = [legible(label, 20) for label in confusion.labels]
+                axes.set_xticks(places, labels, rotation=tilt, ha="right" if tilt else "center")
+                axes.set_yticks(places, labels if first else [""] * len(places))
                 for row in places:
                     for column in places:
                         share, count = percent[row, column], int(confusion.matrix[row, column])
@@ -296,7 +298,9 @@ def stimuli_figure(examples: StimulusExamples) -> Figure:
         for line, column, index in places:
             axes = grid[line, column]
             axes.imshow(examples.images[index], interpolation="bilinear")
-            axes.set_title(examples.names[index], fontsize=9, fontweight="normal", loc="center", pad=3)
+            axes.set_title(
+                legible(examples.names[index], 24), fontsize=9, fontweight="normal", loc="center", pad=3
+            )
         figure.subplots_adjust(left=0, right=1, top=0.96, bottom=0, wspace=0.06, hspace=0.17)
     return figure
 
@@ -334,7 +338,7 @@ def gradcam_figure(maps: GradCamMaps) -> Figure:
                         fontsize=8, color=PAPER,
                     )  # fmt: skip
                 if line == 0:
-                    axes.set_title(maps.layers[column - 1], fontsize=9, loc="center", pad=4)
+                    axes.set_title(legible(maps.layers[column - 1], 16), fontsize=9, loc="center", pad=4)
         grid[0, 0].set_title("face", fontsize=9, loc="center", pad=4)
         figure.subplots_adjust(
             left=1.2 / figure.get_figwidth(), right=1, top=1 - 0.28 / figure.get_figheight(), bottom=0,
@@ -369,17 +373,32 @@ def training_figure(log: pd.DataFrame) -> Figure | None:
         for axes, measure in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for part, colour, style in (("training", QUIET, (0, (4, 2))), ("validation", "#0072b2", "-")):
                 if part in measures[measure]:
-                    values = log.groupby("epoch")[measures[measure][part]].mean().dropna()
+                    name = measures[measure][part]
+                    values = _numbers(log, name).groupby(_numbers(log, "epoch")).mean().dropna()
                     axes.plot(
                         values.index, values, color=colour, linestyle=style, label=part,
                         marker="o" if len(values) == 1 else "",
                     )  # fmt: skip
-            axes.set_title(measure.replace("_", " "))
+            axes.set_title(legible(measure.replace("_", " ")))
             axes.set_xlabel("epoch")
             axes.grid(axis="y")
             axes.legend(fontsize=8.5)
         figure.tight_layout()
     return figure
+
+
+def _numbers(log: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a log as finite numbers, with gaps.
+
+    Raises:
+        FacelesionError: it holds something else.
+    """
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(log[name]).astype(float).replace([np.inf, -np.inf], np.nan)
+    except (ValueError, TypeError, OverflowError):
+        raise FacelesionError(f"training.csv: the column {name} must hold numbers") from None
 
 
 def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], approaches: Sequence[str]) -> None:
@@ -397,7 +416,7 @@ def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], approaches: 
                 textcoords="offset points", ha="center", va="top", fontsize=8.5, color=colour,
             )  # fmt: skip
         axes.annotate(
-            approach, (0, 0), xycoords=("data", "axes fraction"), xytext=(14, down), textcoords="offset points",
+            legible(approach, 14), (0, 0), xycoords=("data", "axes fraction"), xytext=(14, down), textcoords="offset points",
             ha="right", va="top", fontsize=8.5, color=colour, fontweight="bold",
         )  # fmt: skip
 
@@ -412,4 +431,4 @@ def _figure(width: float, height: float) -> Any:
 def _wrap(text: str, width: int) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False)) or text
+    return "\n".join(textwrap.wrap(legible(text, 4 * width), width))
