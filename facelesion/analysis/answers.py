@@ -238,7 +238,7 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
         )
 
     def table(name: str, kind: type) -> NDArray:
-        found = np.empty(shape, dtype=kind)
+        found: NDArray = np.empty(shape, dtype=kind)
         found[row, column] = part[name].to_numpy(dtype=kind)
         return found
 

@@ -63,7 +63,9 @@ def file_name(text: str) -> str:
         ('heat_map_identification', 'heat_map_6a15f507')
     """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:60]
-    return plain if plain == text else f"{plain}_{zlib.crc32(text.encode('utf-8', 'replace')):08x}".lstrip("_")
+    return (
+        plain if plain == text else f"{plain}_{zlib.crc32(text.encode('utf-8', 'replace')):08x}".lstrip("_")
+    )
 
 
 @contextmanager
