@@ -117,7 +117,7 @@ def revised_standardised_difference(case: tuple[float, float], controls: ArrayLi
         raise FacelesionError("the controls do not differ on one of the tasks: no difference can be judged")
     finite(**{"score on task A": case[0], "score on task B": case[1]})
     z = [float(gap) for gap in (np.asarray(case, dtype=float) - pairs.mean(axis=0)) / deviation]
-    correlation = float(np.corrcoef(pairs.T)[0, 1])
+    correlation = float(np.asarray(np.corrcoef(pairs.T))[0, 1])
     return revised_standardised_difference_from_summary((z[0], z[1]), correlation, len(pairs))
 
 

@@ -135,7 +135,7 @@ def points(contrast: Contrast, sign: int = 1) -> str:
     interval = contrast.interval()
     low, high = sorted([sign * interval.low, sign * interval.high])
     shown = f"{100 * sign * contrast.estimate + 0.0:+.1f}"
-    bounds = "no interval" if low != low else f"[{100 * low:.1f}, {100 * high:.1f}]"
+    bounds = "(one draw)" if low != low else f"[{100 * low:.1f}, {100 * high:.1f}]"
     return f"{'0.0' if shown in ('+0.0', '-0.0') else shown} {bounds}".replace("-", "−")
 
 

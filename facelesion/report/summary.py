@@ -90,7 +90,7 @@ def show_interval(interval: Interval, metric: str) -> str:
         '[25.0, 75.0]'
     """
     if np.isnan(interval.low):
-        return "no interval"
+        return "one draw"
     low, high = (show(bound, metric).removesuffix(PERCENT) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
 
