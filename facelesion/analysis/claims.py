@@ -1,9 +1,9 @@
 """What a study may claim: comparisons that each have a test, with errors over people and draws, and one correction.
 
-Two claims are made. *Loss*: a kind of damage lowers a task. *Dissociation*: of two kinds of damage one takes more of
-one task and the other more of another, each compared within a task, so that neither the tasks' difficulty nor their
-measures nor the doses can bring it about. That a task falls further than another under one kind of damage is measured
-and shown, and is no claim: difficulty alone does it.
+Two claims are made. *Loss*: a kind of damage lowers a task. *Dissociation*: of two lesions one takes more of one task
+and the other more of another, each compared within a task and dose by dose, so that neither the tasks' difficulty nor
+their measures nor the strength of the damage can bring it about. That a task falls further than another under one kind
+of damage is measured and shown, and is no claim: difficulty alone does it.
 """
 
 from __future__ import annotations
@@ -115,47 +115,85 @@ class Dissociation:
 
     Attributes:
         damages, tasks: two each; ordered so that, if anything, the first damage takes more of the first task.
+        doses: of the two kinds, where they cross most surely.
         first: how much more the first damage takes of the first task than the second does.
         second: how much more the second damage takes of the second task than the first does.
-        p: the larger of both p values, adjusted over all fours (Holm).
+        p: the larger of both p values, adjusted over all kinds, doses and tasks (Holm).
         claimed: both are above 0, and p is below 0.05.
+        crossings: at how many pairs of doses it is claimed.
+        compared: pairs of doses that there are.
     """
 
     damages: tuple[str, str]
     tasks: tuple[str, str]
+    doses: tuple[float, float]
     first: Contrast
     second: Contrast
     p: float
     claimed: bool
+    crossings: int
+    compared: int
 
 
 def dissociations(networks: Profile | Sequence[Profile]) -> list[Dissociation]:
-    """Every two kinds of damage in every two tasks, the crossed interaction first to last by p.
+    """Every two kinds of damage in every two tasks, the surest first.
 
-    Both comparisons are within a task, and both must hold (intersection–union test, Berger 1982, *Technometrics*
-    24:295–300): so an order that a harder task, a stronger dose or another measure would give too is not called one.
+    One dose of one kind is set against one of the other, all pairs of them. The first must take more of one task and
+    the second more of the other: both comparisons are within a task, and both must hold (intersection–union test,
+    Berger 1982, *Technometrics* 24:295–300). Whatever damage takes by its strength alone, in tasks of whatever
+    difficulty and measure, cannot cross so: of two lesions the stronger takes more of both. A mean over doses could.
     """
     several, first = _several(networks)
-    cells = []
-    for pair in itertools.combinations(first.damages, 2):
-        more = {
-            task: contrast(several, [Term(1, task, pair[1]), Term(-1, task, pair[0])]) for task in first.tasks
-        }  # above 0: the first damage takes more
-        for a, b in itertools.combinations(first.tasks, 2):
-            if more[a].estimate < more[b].estimate:
-                a, b = b, a
-            turned = _minus(more[b])
-            p = max((more[a].p, turned.p), key=lambda value: math.inf if math.isnan(value) else value)
-            crossed = more[a].estimate > 0 and turned.estimate > 0
-            cells.append((pair, (a, b), more[a], turned, p if crossed or math.isnan(p) else 1.0, crossed))
-    adjusted = holm([cell[4] for cell in cells])
-    found = [
-        Dissociation(pair, tasks, one, two, float(p), bool(crossed and p < ALPHA))
-        for (pair, tasks, one, two, _, crossed), p in zip(cells, adjusted, strict=True)
-    ]
-    return sorted(
-        found, key=lambda one: (math.isnan(one.p), one.p, -min(one.first.estimate, one.second.estimate))
-    )
+    by_dose = [_by_dose(one) for one in _profiles(networks)]
+    steps = {
+        name: sorted({dose for _, damage, dose in first.doses if damage == name}) for name in first.damages
+    }
+    rows: list[tuple[tuple[str, str], tuple[str, str], tuple[float, float], Contrast, Contrast]] = []
+    p_of: list[float] = []
+    for one, two in itertools.combinations(first.damages, 2):
+        for doses in itertools.product(steps[one], steps[two]):
+            names = _dose_name(one, doses[0]), _dose_name(two, doses[1])
+            more = {
+                task: contrast(by_dose, [Term(1, task, names[1]), Term(-1, task, names[0])])
+                for task in first.tasks
+            }  # above 0: the first damage takes more
+            for a, b in itertools.combinations(first.tasks, 2):
+                a, b = (a, b) if more[a].estimate >= more[b].estimate else (b, a)
+                there, back = more[a], _minus(more[b])
+                tested = not (math.isnan(there.p) or math.isnan(back.p))
+                crossed = there.estimate > 0 and back.estimate > 0
+                p_of.append((max(there.p, back.p) if crossed else 1.0) if tested else math.nan)
+                rows.append(((one, two), (a, b), doses, there, back))
+    groups: dict[tuple[tuple[str, str], frozenset[str]], list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault((row[0], frozenset(row[1])), []).append(place)
+    adjusted = holm(p_of)
+    found = []
+    for members in groups.values():
+        best = min(
+            members, key=lambda place: (math.isnan(p_of[place]), p_of[place], -_least(*rows[place][3:]))
+        )
+        claims = int(np.sum(adjusted[members] < ALPHA))
+        damages, tasks, doses, there, back = rows[best]
+        found.append(
+            Dissociation(
+                damages, tasks, doses, there, back, float(adjusted[best]), claims > 0, claims, len(members)
+            )
+        )
+    return sorted(found, key=lambda one: (math.isnan(one.p), one.p, -_least(one.first, one.second)))
+
+
+def _dose_name(damage: str, dose: float) -> str:
+    return f"{damage} {dose!r}"
+
+
+def _by_dose(one: Profile) -> dict[tuple[str, str], PersonScores]:
+    """Scores with every dose as a lesion of its own."""
+    return {(task, _dose_name(damage, dose)): scores for (task, damage, dose), scores in one.doses.items()}
+
+
+def _least(first: Contrast, second: Contrast) -> float:
+    return min(first.estimate, second.estimate)
 
 
 @dataclass(frozen=True)

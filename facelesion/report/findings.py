@@ -188,14 +188,14 @@ def _dissociations(found: Evidence) -> list[Finding]:
             )
         ]
     test = (
-        "crossed interaction: both comparisons within a task, over people and draws; "
-        f"Holm over {len(rows)} fours of two kinds and two tasks"
+        "crossed interaction: two doses, both comparisons within a task, over people and draws; "
+        f"Holm over {sum(row.compared for row in rows)} fours of two doses and two tasks"
     )
     sentences = [
         Finding(
-            f"{row.damages[0]} takes more of {row.tasks[0]} than {row.damages[1]} does "
-            f"({points(row.first)} points), and {row.damages[1]} takes more of {row.tasks[1]} than "
-            f"{row.damages[0]} does ({points(row.second)} points).",
+            f"{row.damages[0]} at {row.doses[0]:g} takes more of {row.tasks[0]} than {row.damages[1]} at "
+            f"{row.doses[1]:g} does ({points(row.first)} points), and takes less of {row.tasks[1]} "
+            f"({points(row.second, -1)} points). So it is at {row.crossings} of {row.compared} pairs of their doses.",
             test,
             True,
         )
@@ -210,7 +210,10 @@ def _dissociations(found: Evidence) -> list[Finding]:
         )
     elif others:
         sentences.append(
-            Finding(f"The other {others} of {len(rows)} fours do not cross beyond chance.", test)
+            Finding(
+                f"The other {others} of {len(rows)} pairs of kinds and tasks do not cross beyond chance.",
+                test,
+            )
         )
     if untested:
         sentences.append(

@@ -64,7 +64,9 @@ def file_name(text: str) -> str:
     """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:60]
     return (
-        plain if plain == text else f"{plain}_{zlib.crc32(text.encode('utf-8', 'replace')):08x}".lstrip("_")
+        plain
+        if plain and plain == text
+        else f"{plain}_{zlib.crc32(text.encode('utf-8', 'replace')):08x}".lstrip("_")
     )
 
 

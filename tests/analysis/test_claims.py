@@ -62,6 +62,25 @@ def test_a_harder_task_and_a_stronger_damage_are_no_dissociation():
     assert share_of_claims(lambda seed, random: made_up(seed, HARDER)) <= 0.05
 
 
+def test_doses_that_lie_elsewhere_are_no_dissociation():
+    """One scale of strength: middling doses of one kind, none and a huge one of the other; means over doses cross."""
+    same = {
+        (damage, task): loss
+        for damage in ("ablation", "noise")
+        for task, loss in (("who", 3.0), ("what", 0.7))
+    }
+    strength = {"ablation": (1.0, 1.0), "noise": (0.0, 4.0)}
+    made = [
+        made_up(seed, same, damages=("ablation", "noise"), strength=strength, people=30, draws=12)
+        for seed in range(40)
+    ]
+    assert np.mean([claims(trials)[0] for trials in made]) <= 0.05
+    found = profile(answers_of(made[0]))
+    left = {key: scores.values.mean() for key, scores in found.scores.items()}
+    assert left["who", "ablation"] < left["who", "noise"] - 0.1
+    assert left["what", "ablation"] > left["what", "noise"] + 0.1  # what a mean over doses would have called
+
+
 def test_damage_that_does_nothing_is_hardly_ever_called_a_loss():
     assert np.mean([claims(made_up(seed, {}))[1] for seed in range(TABLES)]) <= 0.05
 
@@ -72,6 +91,7 @@ def test_a_true_double_dissociation_is_found():
     assert np.mean([lost for _, lost in found]) == 1
     (first, *_) = dissociations(profile(answers_of(made_up(0, CROSSED, people=30, draws=12))))
     assert (first.damages, first.tasks) == (("ablation", "noise"), ("who", "what"))
+    assert first.compared == 4 and first.crossings >= 1 and first.doses[0] == 0.3
 
 
 def test_every_pair_of_tasks_is_given_under_every_kind_whatever_its_sign():
@@ -134,7 +154,7 @@ def test_the_report_s_sentences_claim_what_was_found_and_name_what_was_not():
     table = table_of(trials)
     said = findings(table, evidence(table, trials))
     text = " ".join(finding.text for finding in said)
-    assert "ablation takes more of who than noise does" in text
+    assert "ablation at 0.3 takes more of who than noise at" in text and "and takes less of what" in text
     (what,) = [finding.text for finding in said if finding.text.startswith("what:")]
     assert "not shown to be lower under dropout" in what and "noise" in what.split(";")[0]
     assert all(finding.test for finding in said if finding.claim)

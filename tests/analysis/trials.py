@@ -19,11 +19,13 @@ def made_up(
     damages: tuple[str, ...] = ("ablation", "noise", "dropout"),
     healthy: float = 1.4,
     same_people: bool = False,
+    strength: dict[str, tuple[float, ...]] | None = None,
 ) -> pd.DataFrame:
     """Trials of tasks with several answers to choose from.
 
     `loss` is what a (damage, task) takes from the sensitivity at the largest dose; people differ in how well they are
-    known and in how much damage takes of them, and draws in how much they take.
+    known and in how much damage takes of them, and draws in how much they take. `strength` says by kind which share
+    of the loss each dose brings; else it grows with the dose.
     """
     random = np.random.default_rng(seed)
     frame = _skeleton(people, pictures, draws, tasks, damages, same_people)
@@ -39,10 +41,18 @@ def made_up(
         for name in ("none", *damages)
         for draw in range(draws)
     }
+
+    def share(name: str, dose: float) -> float:
+        return (
+            (strength or {}).get(name, [step / DOSES[-1] for step in DOSES])[DOSES.index(dose)]
+            if dose
+            else 0.0
+        )
+
     taken = np.array(
         [
             [
-                loss.get((name, task), 0.0) * hit[name, draw][place] * dose / DOSES[-1]
+                loss.get((name, task), 0.0) * hit[name, draw][place] * share(name, dose)
                 for place, task in enumerate(tasks)
             ]
             for name, draw, dose in cells
