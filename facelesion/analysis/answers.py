@@ -257,10 +257,9 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     value = part["value"].to_numpy(dtype=float)
     answers = sorted({*words["answer"], *target} - {""})
     alternatives = len(answers)
-    if chance is not None and math.isfinite(chance):
-        alternatives = (
-            round(1 / chance) if 0 < chance <= 0.5 and abs(1 / chance - round(1 / chance)) < 1e-6 else 0
-        )
+    if chance is not None:
+        many = 1 / chance if math.isfinite(chance) and 0 < chance <= 0.5 else 0.0
+        alternatives = round(many) if abs(many - round(many)) < 1e-6 else 0
     return Answers(
         task,
         tuple((str(lesion), float(dose), int(draw)) for lesion, dose, draw in cells),

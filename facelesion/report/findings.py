@@ -115,6 +115,34 @@ def findings(table: pd.DataFrame, found: Evidence | None) -> list[Finding]:
     return [sentence for sentence in sentences if sentence.text]
 
 
+def across(networks: Mapping[str, Evidence]) -> list[Finding]:
+    """What several networks have in common: every dissociation that is claimed for one of them, and for which not.
+
+    Args:
+        networks: evidence by the network's name; those without answers are left out.
+    """
+    if len(networks) < 2:
+        return []
+    claimed: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = {}
+    for name, found in networks.items():
+        for row in found.dissociations:
+            if row.claimed:
+                claimed.setdefault((row.damages, row.tasks), []).append(name)
+    sentences = []
+    for (damages, tasks), names in claimed.items():
+        others = [name for name in networks if name not in names]
+        text = (
+            f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in {len(names)} of "
+        )
+        text += f"{len(networks)} networks: {_list(names)}" + (
+            f"; not shown in {_list(others)}." if others else "."
+        )
+        sentences.append(Finding(text, "each network's own", True))
+    return sentences or [
+        Finding(f"In none of the {len(networks)} networks do two kinds of damage take different tasks.")
+    ]
+
+
 def percent(share: float) -> str:
     """A share as whole percent.
 
@@ -134,9 +162,10 @@ def points(contrast: Contrast, sign: int = 1) -> str:
     """
     interval = contrast.interval()
     low, high = sorted([sign * interval.low, sign * interval.high])
-    shown = f"{100 * sign * contrast.estimate + 0.0:+.1f}"
-    bounds = "(one draw)" if low != low else f"[{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{'0.0' if shown in ('+0.0', '-0.0') else shown} {bounds}".replace("-", "−")
+    # Adding 0 takes the minus from a zero.
+    middle, low, high = (round(100 * value, 1) + 0.0 for value in (sign * contrast.estimate, low, high))
+    bounds = "(one draw)" if low != low else f"[{low:.1f}, {high:.1f}]"
+    return f"{middle:{'+' if middle else ''}.1f} {bounds}".replace("-", "−")
 
 
 def _intact(table: pd.DataFrame) -> Finding:
@@ -153,7 +182,7 @@ def _intact(table: pd.DataFrame) -> Finding:
 
 def _losses(rows: Iterable[Loss]) -> list[Finding]:
     rows = list(rows)
-    test = f"crossed t test over people and draws, mean over doses; Holm over {len(rows)} comparisons"
+    test = f"Crossed t test over people and draws, mean over doses; Holm over {len(rows)} comparisons"
     sentences = []
     for task in dict.fromkeys(row.task for row in rows):
         mine = [row for row in rows if row.task == task]
@@ -188,7 +217,7 @@ def _dissociations(found: Evidence) -> list[Finding]:
             )
         ]
     test = (
-        "crossed interaction: two doses, both comparisons within a task, over people and draws; "
+        "Crossed interaction: two doses, both comparisons within a task, over people and draws; "
         f"Holm over {sum(row.compared for row in rows)} fours of two doses and two tasks"
     )
     sentences = [

@@ -12,7 +12,7 @@ from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
 from facelesion.errors import FacelesionError
 from facelesion.report import figures, summary
-from facelesion.report.findings import Evidence, Finding, evidence, findings, percent, points
+from facelesion.report.findings import Evidence, Finding, across, evidence, findings, percent, points
 from facelesion.report.run_folder import TRIALS, Run, read_run, replace_file
 from facelesion.report.style import embed, file_name, look
 
@@ -52,6 +52,7 @@ class Network:
     """All that the report says of one network under study.
 
     Attributes:
+        evidence: what its answers carry; None if they were not kept.
         scale: what is left on the common scale, for every kind and dose; None without answers.
         apart: differences between tasks on that scale, every pair under every kind.
     """
@@ -60,6 +61,7 @@ class Network:
     weights: str
     findings: list[Finding]
     headline: list[summary.HeadlineRow]
+    evidence: Evidence | None
     scale: dict[str, Any] | None
     apart: dict[str, Any] | None
     pictures: list[Picture]
@@ -146,6 +148,7 @@ def _network(name: str, weights: str, table: pd.DataFrame, run: Run) -> Network:
         weights,
         findings(table, found),
         summary.headline(table, own),
+        found,
         _scale(found) if found else None,
         _apart(found) if found and found.differences else None,
         pictures,
@@ -315,6 +318,9 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
         "run": run,
         "manifest": manifest,
         "networks": networks,
+        "across": across(
+            {f"{one.name} ({one.weights})": one.evidence for one in networks if one.evidence is not None}
+        ),
         "extras": extras,
         "tasks": tasks,
         "damages": damages,

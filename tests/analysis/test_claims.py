@@ -169,6 +169,18 @@ def test_a_report_of_shuffled_labels_claims_no_dissociation():
     assert "No kind of damage was found to take one task where another kind takes another" in text
 
 
+def test_what_is_claimed_for_one_network_is_said_not_to_be_shown_in_another():
+    from facelesion.report.findings import across, evidence
+
+    true, none = (made_up(0, loss, people=30, draws=12) for loss in (CROSSED, {}))
+    found = {name: evidence(table_of(trials), trials) for name, trials in (("one", true), ("two", none))}
+    (said,) = across(found)
+    assert "in 1 of 2 networks: one; not shown in two" in said.text
+    (said,) = across({"two": found["two"], "three": found["two"]})
+    assert "In none of the 2 networks" in said.text and not said.claim
+    assert across({"one": found["one"]}) == []
+
+
 def test_one_kind_of_damage_is_said_to_be_too_few():
     from facelesion.report.findings import evidence
 
