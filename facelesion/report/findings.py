@@ -80,7 +80,8 @@ def evidence(table: pd.DataFrame, trials: pd.DataFrame | None) -> Evidence | Non
 
     Args:
         table: the result table of one network.
-        trials: the answers of all networks; None if they were not kept.
+        trials: the answers of all networks; None if they were not kept. Networks of one name are told apart by a
+            column `weights`, if there is one.
 
     Returns:
         None without answers of this network on unchanged images.
@@ -88,6 +89,8 @@ def evidence(table: pd.DataFrame, trials: pd.DataFrame | None) -> Evidence | Non
     if trials is None:
         return None
     mine = trials[(trials["participant"] == table["model"].iloc[0]) & (trials["stimulus"] == INTACT)]
+    if "weights" in mine:
+        mine = mine[mine["weights"] == table["weights"].iloc[0]]
     if mine.empty:
         return None
     chance = {}
@@ -162,6 +165,9 @@ def points(contrast: Contrast, sign: int = 1) -> str:
     """
     interval = contrast.interval()
     low, high = sorted([sign * interval.low, sign * interval.high])
+    low, high = (
+        min(max(bound, -1.0), 1.0) if bound == bound else bound for bound in (low, high)
+    )  # of two shares
     # Adding 0 takes the minus from a zero.
     middle, low, high = (round(100 * value, 1) + 0.0 for value in (sign * contrast.estimate, low, high))
     bounds = "(one draw)" if low != low else f"[{low:.1f}, {high:.1f}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,10 @@ def write_report(run_folder: str | Path) -> Path:
         FacelesionError: the folder is no finished run.
     """
     run = read_run(run_folder)
+    names = run.table.groupby("model")["weights"].nunique()
+    if run.trials is not None and "weights" not in run.trials and (names > 1).any():
+        shared = set(names[names > 1].index)  # nobody can say whose answers these are
+        run = dataclasses.replace(run, trials=run.trials[~run.trials["participant"].isin(shared)])
     networks = [
         _network(str(key[0]), str(key[1]), part.reset_index(drop=True), run)
         for key, part in run.table.groupby(["model", "weights"], sort=False)

@@ -366,5 +366,24 @@ def test_answers_of_other_networks_alone_claim_nothing(small):
     assert "No claim is made" in write_report(small).read_text(encoding="utf-8")
 
 
+def test_answers_of_two_networks_of_one_name_are_not_mixed(small):
+    table = run_folder.read_run(small).table
+    run_folder.write_table(small, pd.concat([table, table.assign(weights="other")]))
+    run_folder.write_trials(small, trial_rows())
+    assert write_report(small).read_text(encoding="utf-8").count("No claim is made") == 2
+    weights = table["weights"].iloc[0]
+    run_folder.write_trials(small, trial_rows(weights=weights))
+    assert write_report(small).read_text(encoding="utf-8").count("No claim is made") == 1
+
+
+def test_a_difference_of_shares_stays_within_a_hundred_points():
+    from facelesion.analysis import Contrast
+    from facelesion.report.findings import points
+
+    assert points(Contrast(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
+    assert points(Contrast(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
+    assert points(Contrast(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
+
+
 def test_settings_written_by_the_library_are_read_back(small):
     assert yaml.safe_load((small / "config.yaml").read_text())["seed"] == 0
