@@ -17,17 +17,18 @@ from facelesion.report.run_folder import (
     write_stimuli,
     write_table,
     write_training_log,
+    write_trials,
 )
 
 __all__ = [
-    "TABLE_COLUMNS",
-    "TRIAL_COLUMNS",
     "Confusion",
     "GradCamMaps",
     "LeftOut",
     "Manifest",
     "Run",
     "StimulusExamples",
+    "TABLE_COLUMNS",
+    "TRIAL_COLUMNS",
     "read_run",
     "write_config",
     "write_confusions",
@@ -37,4 +38,5 @@ __all__ = [
     "write_stimuli",
     "write_table",
     "write_training_log",
+    "write_trials",
 ]
