@@ -23,8 +23,8 @@ SUFFIXES = (
 # Pictures too, but of kinds that are not read.
 UNREAD_SUFFIXES = (
     ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".psd", ".xcf", ".svg", ".eps",
-    ".ai", ".tga", ".pcx", ".ico", ".exr", ".hdr", ".pfm", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf",
-    ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".raw", ".rwl", ".3fr", ".iiq",
+    ".ai", ".tga", ".pcx", ".ico", ".exr", ".hdr", ".pfm", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw",
+    ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".raw", ".rwl", ".3fr", ".iiq",
 )  # fmt: skip
 
 # Decoders that only decode. Pillow's others start programs (EPS) or fetch more files.
@@ -32,7 +32,10 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 _ORIENTATION_TAG = 0x0112
 _SUBFILE_TAG, _BITS_TAG, _SIGN_TAG, _PHOTOMETRIC_TAG, _DNG_TAG = 254, 258, 339, 262, 50706  # of TIFF
-_UNREAD_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"hevc": "HEIC", b"avif": "AVIF"}
+_UNREAD_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC"),
+    b"avif": "AVIF",
+}
 # EXIF orientation -> (quarter turns anticlockwise, mirrored left-right afterwards).
 _ORIENTATIONS = {
     2: (0, True),
@@ -94,7 +97,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
                         f"{path}: {width} x {height} pixels; a side needs at least {min_side}: leave it out"
                     )
                 _refuse_previews(opened, path)
-                # What decodes a format may turn the picture as well (Pillow does TIFFs): so what is left is asked afterwards.
+                # Decoding may turn the picture as well (Pillow turns TIFFs): what is left to do is asked afterwards.
                 opened.load()
                 turns, mirrored = _orientation(opened)
                 pixels = _rgb(opened, path)

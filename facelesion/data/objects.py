@@ -8,6 +8,7 @@ detection task.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from facelesion.data.archives import is_archive, unpack
 from facelesion.data.images import centre_crop, read_image
 from facelesion.data.imagesets import ImageSet
-from facelesion.data.listing import list_folder
+from facelesion.data.listing import list_folder, one_form, people_folder
 from facelesion.data.shapes import MAKERS, Shape
 from facelesion.errors import FacelesionError
 from facelesion.fetching import cache_folder, file_hash
@@ -184,16 +185,17 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
         FacelesionError: no such folder, nothing in it, or a photograph that cannot be read (named).
     """
     root = Path(root)
-    if root.is_file() and is_archive(root):
+    if is_archive(root):
         root = unpack(root, cache_folder() / f"objects-{file_hash(root)[:12]}")
-    if root.is_dir():
-        inside = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
-        if len(inside) == 1 and inside[0].is_dir() and any(entry.is_dir() for entry in inside[0].iterdir()):
-            root = inside[0]
-    listing = list_folder(root)
+    listing = list_folder(people_folder(root) if os.path.isdir(root) else root)
+    if listing.left_out:
+        name, reason = listing.left_out[0]
+        raise FacelesionError(
+            f"{listing.root}: {len(listing.left_out)} files are in no category, such as {name} ({reason})"
+        )
     kept = [name for names in listing.by_person.values() for name in names[:per_category]]
     images = np.stack([centre_crop(read_image(listing.path(name)), size) for name in kept])
-    return ImageSet(_as_tensor(images), tuple(name.split("/")[0] for name in kept), tuple(kept))
+    return ImageSet(_as_tensor(images), tuple(one_form(name.split("/")[0]) for name in kept), tuple(kept))
 
 
 def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:

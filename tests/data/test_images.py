@@ -37,7 +37,7 @@ def test_lossless_pictures_come_back_as_they_were(tmp_path, scene, suffix):
     assert picture.dtype == np.uint8 and np.array_equal(picture, scene)
 
 
-# What each EXIF orientation asks for, written out: rows and columns of the upright picture from those of the stored one.
+# What each EXIF orientation asks for, written out on the rows and columns of the stored picture.
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
