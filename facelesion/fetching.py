@@ -60,7 +60,7 @@ def fits(path: str | Path, checksum: str | None = None, size: int | None = None)
         size: its length in bytes.
     """
     path = Path(path)
-    if not path.is_file() or (size is not None and path.stat().st_size != size):
+    if not os.path.isfile(path) or (size is not None and path.stat().st_size != size):
         return False
     return checksum is None or _right(path, checksum)
 

@@ -366,8 +366,8 @@ def mediapipe_model(path: str | Path | None = None) -> Path:
     """
     if path is not None:
         given = Path(path)
-        given = given / MODEL_NAME if given.is_dir() else given
-        if not given.is_file():
+        given = given / MODEL_NAME if os.path.isdir(given) else given
+        if not os.path.isfile(given):
             raise FacelesionError(f"no model at {given}: give the path of {MODEL_NAME}")
         return given
     from facelesion.models import registry
@@ -382,7 +382,7 @@ def _dlib_model(path: str | Path | None) -> Path:
     """
     name = "shape_predictor_68_face_landmarks.dat"
     if path is not None:
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise FacelesionError(f"no model at {path}: give the path of {name}")
         return Path(path)
     spec = importlib.util.find_spec("face_recognition_models")
