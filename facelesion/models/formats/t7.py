@@ -126,7 +126,7 @@ class _Reader:
         return np.dtype(f"<i{self.long}" if kind.endswith("Long") else _KINDS[kind])
 
     def whole(self) -> Value:
-        """The value, if it is all that the file holds and its tensors make sense: else the longs' length was a wrong guess."""
+        """The value, if it is all that the file holds and its tensors make sense: else the length was a wrong guess."""
         value = self.value(0)
         if self.position != len(self.content) or not self.sure:
             raise self.wrong("nothing that shows longs of 32 bits")
