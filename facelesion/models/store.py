@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import torch
 from facelesion.errors import FacelesionError
 from facelesion.fetching import cache_folder
 
+_LONGEST_NAME = 255  # bytes, in every file system in use
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -143,8 +145,10 @@ def writable(path: str | Path) -> Path:
         raise FacelesionError(f"{path}: {blocked} is a file, not a folder: choose another place")
     there = next(parent for parent in (path.parent, *path.parents, Path(".")) if os.path.isdir(parent))
     try:
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # asks whether a name as long as this can be
+            path.lstat()  # a name that none can be is told here
         with tempfile.TemporaryFile(dir=there):
             pass
     except (OSError, ValueError) as error:

@@ -219,8 +219,8 @@ class _Reader:
             raise self.wrong(f"a tensor of {axes} axes")
         sizes, strides = self.longs(axes), self.longs(axes)
         (offset,) = self.longs(1)
-        if self.long == 4 and axes:
-            # Half of a long of 64 bits is zero, which no size or stride is.
+        if self.long == 4 and any(sizes):
+            # Half of a long of 64 bits is zero, which no size, stride or offset of a tensor is.
             if 0 in (*sizes, *strides, offset):
                 raise self.wrong("longs that are not of 32 bits")
             self.sure = True
