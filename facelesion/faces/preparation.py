@@ -44,7 +44,7 @@ from facelesion.data.listing import Listing, list_folder, list_table
 from facelesion.errors import FacelesionError
 from facelesion.faces.align import align, five_points, similarity, template
 from facelesion.faces.landmarks import SEARCH, Backend, choose, landmark_backend
-from facelesion.fetching import cache_folder
+from facelesion.fetching import cache_folder, check_writable
 
 FORMAT = 1
 MESH_POINTS = 478
@@ -182,9 +182,9 @@ def prepare(
         )
     if workers is not None and not _whole(workers, 1, _MOST_WORKERS):
         raise FacelesionError(f"{workers} workers: at least one is needed, and at most {_MOST_WORKERS}")
-    if not str(out):
-        raise FacelesionError("the folder to write has no name: name one")
-    root, out = Path(root), Path(out)
+    if not str(root):
+        raise FacelesionError("the folder of photographs has no name: name it")
+    root, out = Path(root), Path(out) if os.path.isdir(out) and str(out) else check_writable(out)
     listing = list_table(root) if os.path.isfile(root) else list_folder(root)
     # Made here once, so that what is missing is told before any process starts.
     backend = landmark_backend(landmarks, model)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import reprlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,8 @@ from typing import Any
 import torch
 
 from facelesion.errors import FacelesionError
-from facelesion.fetching import cache_folder
+from facelesion.fetching import cache_folder, check_writable
 
-_LONGEST_NAME = 255  # bytes, in every file system in use
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -133,26 +130,9 @@ def writable(path: str | Path) -> Path:
     Raises:
         FacelesionError: it is a folder, has too long a name, leads through a file, or to where nothing can be written.
     """
-    if not str(path):
-        raise FacelesionError("the file to write has no name: name one")
-    path = Path(path)
+    path = check_writable(path)
     if os.path.isdir(path):
         raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'face.safetensors'}")
-    blocked = next(
-        (parent for parent in path.parents if os.path.exists(parent) and not os.path.isdir(parent)), None
-    )
-    if blocked is not None:
-        raise FacelesionError(f"{path}: {blocked} is a file, not a folder: choose another place")
-    there = next(parent for parent in (path.parent, *path.parents, Path(".")) if os.path.isdir(parent))
-    try:
-        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # a name that none can be is told here
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except (OSError, ValueError) as error:
-        raise _unwritten(path, error) from None
     return path
 
 

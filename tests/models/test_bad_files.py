@@ -199,6 +199,74 @@ def test_a_matlab_file_without_layers_is_refused(content: dict[str, Any], tmp_pa
     line(lambda: convert(tmp_path / "odd.mat", tmp_path / "out.safetensors", layout=SMALL), "odd.mat")
 
 
+def hdf5(weights: Weights, path: Path, change: Callable[[Any], object]) -> None:
+    h5py = pytest.importorskip("h5py", reason="HDF5 files need h5py")
+    test_convert.write_keras(weights, path)
+    with h5py.File(path, "a") as file:
+        change(file)
+
+
+KERNEL, BIAS = "conv3_1/conv3_1/kernel:0", "conv3_1/conv3_1/bias:0"
+
+
+def instead(name: str, value: Any) -> Callable[[Any], None]:
+    def change(file: Any) -> None:
+        del file[name]
+        if value is not None:
+            file[name] = value
+
+    return change
+
+
+def virtual(file: Any) -> None:
+    import h5py
+
+    source = h5py.VirtualSource("elsewhere.h5", "x", shape=file[KERNEL].shape, dtype="f4")
+    layout = h5py.VirtualLayout(shape=file[KERNEL].shape, dtype="f4")
+    layout[...] = source
+    del file[KERNEL]
+    file.create_virtual_dataset(KERNEL, layout)
+
+
+def without_content(file: Any) -> None:
+    import h5py
+
+    del file[KERNEL]
+    file[KERNEL] = h5py.Empty("f4")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        instead(KERNEL, 3.0), instead(KERNEL, "text"), instead(KERNEL, np.zeros(3)), instead(KERNEL, None),
+        instead(KERNEL, np.zeros((3, 3, 8, 16), np.int64)), instead(BIAS, 3.0), instead(BIAS, np.zeros((16, 1))),
+        instead(BIAS, np.zeros(16, "S3")), instead(BIAS, np.full(16, np.nan)),
+        instead(BIAS, np.zeros(16, np.complex64)), virtual, without_content,
+    ],
+)  # fmt: skip
+def test_an_hdf5_layer_that_is_something_else_is_refused(
+    change: Callable[[Any], object], weights: Weights, tmp_path: Path
+) -> None:
+    hdf5(weights, tmp_path / "odd.h5", change)
+    line(lambda: convert(tmp_path / "odd.h5", tmp_path / "out.safetensors", layout=SMALL), "odd.h5")
+
+
+@pytest.mark.parametrize("names", [3, "conv1_1", np.zeros(3), [b"\xff\xfe"]])
+def test_an_hdf5_list_of_layers_that_is_none_is_refused_or_passed_over(
+    names: object, weights: Weights, tmp_path: Path
+) -> None:
+    def change(file: Any) -> None:
+        file.attrs["layer_names"] = names
+
+    hdf5(weights, tmp_path / "odd.h5", change)
+    try:
+        convert(tmp_path / "odd.h5", tmp_path / "out.safetensors", layout=SMALL)
+    except FacelesionError as error:
+        assert "odd.h5" in str(error)
+    else:
+        assert (tmp_path / "out.safetensors").exists()
+
+
 class ShortT7(T7):
     """As a machine with longs of 32 bits writes it."""
 
