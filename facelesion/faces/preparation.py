@@ -263,6 +263,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
         raise FacelesionError(
             f"{folder}: no finished result of `facelesion prepare`: run it, or run it again"
         )
+    _check_unchanged(folder, manifest)
     try:
         table = parquet.read_table(folder / "faces.parquet", columns=["name", "person", "landmarks"])
         # Copy on write: the file stays as it is whatever is done to the tensor.
@@ -271,7 +272,8 @@ def load_prepared(folder: str | Path) -> FaceSet:
         raise FacelesionError(
             f"{folder}: {' '.join(str(error).split())}: run `facelesion prepare` again"
         ) from None
-    if not len(table) == len(crops) == manifest["faces"]:
+    pictures = crops.dtype == np.uint8 and crops.ndim == 4 and crops.shape[1] == 3
+    if not (pictures and len(table) == len(crops) == manifest["faces"]):
         raise FacelesionError(
             f"{folder}: table and crops do not fit together: delete the folder and prepare again"
         )
@@ -315,9 +317,15 @@ def _claim(out: Path, options: _Options) -> None:
     stored = journal / "options.json"
     earlier = None
     if manifest is not None:
+        _check_unchanged(out, manifest)
         earlier = manifest["options"]
     elif stored.is_file():
-        earlier = json.loads(stored.read_text())
+        try:
+            earlier = dict(json.loads(stored.read_text()))
+        except (ValueError, TypeError, RecursionError):
+            raise FacelesionError(
+                f"{stored} is not as it was written: delete {out} and prepare again"
+            ) from None
     if earlier is not None and earlier != asdict(options):
         changed = next(
             key for key in {**earlier, **asdict(options)} if earlier.get(key) != asdict(options).get(key)
@@ -656,7 +664,7 @@ def _manifest(out: Path) -> dict[str, Any] | None:
         manifest = json.loads((out / "manifest.json").read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FacelesionError(
             f"{out / 'manifest.json'} cannot be read ({error}): delete the folder"
         ) from None
@@ -664,7 +672,22 @@ def _manifest(out: Path) -> dict[str, Any] | None:
         raise FacelesionError(
             f"{out} holds a result of another version: name another folder, or delete that one"
         )
+    kinds = {"options": dict, "faces": int, "several_faces": int, "sha256": dict}
+    wrong = next((key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)), None)
+    if wrong is not None:
+        raise FacelesionError(
+            f"{out / 'manifest.json'}: {wrong!r} is not as it was written: delete the folder"
+        )
     return manifest
+
+
+def _check_unchanged(out: Path, manifest: dict[str, Any]) -> None:
+    """What was edited since cannot be gone on from, nor be believed."""
+    for name in ("faces.parquet", "left_out.csv"):
+        if not (out / name).is_file() or _file_hash(out / name) != manifest["sha256"].get(name):
+            raise FacelesionError(
+                f"{out / name} is missing or was changed since it was prepared: delete the folder and prepare again"
+            )
 
 
 def _csv(left: Iterable[LeftOut]) -> bytes:

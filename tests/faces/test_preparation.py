@@ -397,6 +397,61 @@ def test_a_parquet_row_without_a_person_is_nobody(root: Path, tmp_path: Path) ->
         run(root / "list.parquet", tmp_path / "out")
 
 
+def test_a_result_that_was_edited_is_neither_read_nor_gone_on_from(root: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    out = tmp_path / "out"
+    run(root, out)
+    whole = content(out)
+    manifest = json.loads(whole["manifest.json"])
+    table = pd.read_parquet(out / "faces.parquet")
+    edits: list[tuple[str, bytes]] = [
+        ("faces.parquet", table.drop(columns="person").to_parquet()),
+        ("faces.parquet", table.assign(person="somebody else").to_parquet()),
+        ("faces.parquet", b"no table"),
+        ("left_out.csv", b"name,reason\n"),
+        ("left_out.csv", b""),
+        ("manifest.json", b"[" * 100_000),
+        ("manifest.json", b"[]"),
+        *[
+            ("manifest.json", json.dumps(manifest | {key: value}).encode())
+            for key, value in [("faces", None), ("faces", "9"), ("options", []), ("several_faces", [1]), ("sha256", 3),
+                               ("sha256", {}), ("format", "1"), ("format", None)]
+        ],
+    ]  # fmt: skip
+    for name, changed in edits:
+        (out / name).write_bytes(changed)
+        for work in (lambda: load_prepared(out), lambda: run(root, out)):
+            with pytest.raises(FacelesionError) as told:
+                work()
+            assert str(out) in str(told.value) and "\n" not in str(told.value)
+        (out / name).write_bytes(whole[name])
+    (out / "left_out.csv").unlink()
+    with pytest.raises(FacelesionError, match="missing or was changed"):
+        run(root, out)
+    (out / "left_out.csv").write_bytes(whole["left_out.csv"])
+    for crops in (
+        np.zeros((9, 3, 112, 112)),
+        np.zeros((9, 112, 112, 3), np.uint8),
+        np.zeros(9, np.uint8),
+        np.uint8(3),
+    ):
+        np.save(out / "crops.npy", crops)
+        with pytest.raises(FacelesionError):
+            load_prepared(out)
+
+
+@pytest.mark.parametrize("options", ["", "[1", "3", "null", "[]", "[" * 100_000, "[1, 2]"])
+def test_an_unfinished_run_whose_options_were_edited_is_not_gone_on_from(
+    root: Path, tmp_path: Path, options: str
+) -> None:
+    journal = tmp_path / "out" / ".journal"
+    journal.mkdir(parents=True)
+    (journal / "options.json").write_text(options)
+    with pytest.raises(FacelesionError):
+        run(root, tmp_path / "out")
+
+
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {tests!r})
