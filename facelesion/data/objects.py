@@ -198,6 +198,12 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
     return ImageSet(_as_tensor(images), tuple(one_form(name.split("/")[0]) for name in kept), tuple(kept))
 
 
+def _check_bytes(images: torch.Tensor) -> None:
+    """Fractions of brightness would be rounded to black."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise FacelesionError(f"pictures must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}")
+
+
 def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
     """Give every picture random phases and leave its amplitude spectrum: no shape, the same frequencies and
     colours.
@@ -211,6 +217,7 @@ def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
     Returns:
         uint8 (N, 3, H, W), each channel's mean kept, values beyond 0 and 255 cut off.
     """
+    _check_bytes(images)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand((len(images), 1, *images.shape[2:]), generator=generator)
     # The phases of a real picture of noise are antisymmetric, as they must be for a real result.
@@ -234,6 +241,7 @@ def tile_scramble(images: torch.Tensor, seed: int = 0, tiles: int = 8) -> torch.
     Returns:
         uint8 (N, 3, S, S).
     """
+    _check_bytes(images)
     count, size = len(images), images.shape[-1]
     side = -(-size // tiles)
     pixels = _resized(images, side * tiles)
