@@ -6,6 +6,7 @@ patterns, one call of several, one output of several, an axis of units (`faceles
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -13,7 +14,9 @@ import torch
 from torch import nn
 
 from facelesion.errors import FacelesionError
-from facelesion.lesions import LesionError
+from facelesion.lesions import LesionError, aliases
+from facelesion.lesions import sites as list_sites
+from facelesion.lesions.errors import NoSuchSite
 from facelesion.lesions.locate import Site, find, pick, unit_axis, unwrap
 
 Score = Callable[[torch.Tensor], torch.Tensor]
@@ -88,6 +91,11 @@ def _sites(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
             raise FacelesionError(f"a site is a name, not {name!r}: give a module's path or an alias")
         try:
             several = find(module, name)
+        except NoSuchSite as error:
+            known = [*aliases(module), *list_sites(module)]
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            hint = f"; did you mean {', '.join(near)}?" if near else f" ({error})"
+            raise FacelesionError(f"the network has no site {name!r}{hint}") from None
         except LesionError as error:
             raise FacelesionError(str(error)) from None
         found |= {name: several[0]} if len(several) == 1 else {str(site): site for site in several}

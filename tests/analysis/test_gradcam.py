@@ -171,7 +171,7 @@ def test_likeness_is_the_cosine_with_the_persons_prototype():
 
 
 def test_a_site_that_does_not_exist_names_its_neighbours(network, images, readout):
-    with pytest.raises(FacelesionError, match="no site 'conv3' in Small: nearest are .*conv"):
+    with pytest.raises(FacelesionError, match="no site 'conv3'; did you mean .*conv"):
         grad_cam(network, images, ["conv3"], class_score(readout, 0))
 
 
