@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import reprlib
 import unicodedata
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -152,10 +153,14 @@ def list_table(table: str | Path, root: str | Path | None = None) -> Listing:
         if table.suffix.lower() in (".parquet", ".pq"):
             rows = pd.read_parquet(table)
         else:
-            # A mark at the beginning, as spreadsheets write it, belongs to no column's name.
-            rows = pd.read_csv(
-                    table, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-                )
+            with warnings.catch_warnings():
+                # A row with a comma too many would else be read one column farther on.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                # A mark at the beginning, as spreadsheets write it, belongs to no column's name.
+                rows = pd.read_csv(
+                    table, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True,
+                    index_col=False,
+                )  # fmt: skip
     except Exception as error:  # pandas and pyarrow fail in many ways on what is no table
         reason = " ".join(str(error).split())
         raise FacelesionError(f"{table}: not a readable CSV or parquet table ({reason})") from None
@@ -289,7 +294,9 @@ def _text(value: object, table: Path, row: int, column: str) -> str:
 def _is_missing(value: object) -> bool:
     import pandas as pd
 
-    return (isinstance(value, str) and not value.strip()) or value is None or value is pd.NA or value != value  # nan
+    return (
+        (isinstance(value, str) and not value.strip()) or value is None or value is pd.NA or value != value
+    )  # nan
 
 
 def _as_on_disk(folder: Path, name: str) -> str:

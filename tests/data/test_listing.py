@@ -187,3 +187,13 @@ def test_names_too_long_for_any_file_are_files_that_are_not_there(tmp_path):
         list_folder(tmp_path / ("a" * 300))
     (tmp_path / "list.csv").write_text(f"path,person\n{'ë' * 300}.jpg,Ada\n")
     assert len(list_table(tmp_path / "list.csv")) == 1
+
+
+@pytest.mark.parametrize("row", ["a.jpg,Ada,extra", "a.jpg,Lovelace, Ada", "a.jpg,Ada,,"])
+def test_a_row_with_a_comma_too_many_is_not_read_one_column_farther_on(tmp_path, row):
+    for content in (f"path,person\n{row}\n", f"path,person\nb.jpg,Bo\n{row}\n"):
+        (tmp_path / "list.csv").write_text(content)
+        with pytest.raises(FacelesionError, match="not a readable"):
+            list_table(tmp_path / "list.csv")
+    (tmp_path / "list.csv").write_text('path,person\na.jpg,"Lovelace, Ada"\n')
+    assert list_table(tmp_path / "list.csv").people == ("Lovelace, Ada",)
