@@ -139,8 +139,8 @@ def _prepare(argv: list[str]) -> None:
         """
         from facelesion.faces.preparation import prepare
 
-        place = Path(root)
-        target = Path(out) if out else place.with_name(f"{place.resolve().stem}-prepared")
+        place = Path(os.path.abspath(root))
+        target = Path(out) if out else place.parent / f"{place.stem}-prepared"
         writable_folder(target, "out")
         print(
             prepare(
