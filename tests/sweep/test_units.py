@@ -113,8 +113,8 @@ def test_a_linear_readout_needs_no_run_at_all(vgg, images, multiply_adds):
         vgg(images)
     with multiply_adds() as done:
         unit_sweep(vgg, "conv5_3", images)
-    # Planning (5 images on paper, 4 tried out), one healthy pass, and the contributions.
-    assert done() < 3.1 * full()
+    # Planning (5 images on paper, 10 tried out), one healthy pass, and the contributions.
+    assert done() < 4.2 * full()
 
 
 def test_chunks_and_batches_do_not_change_the_answers(vgg, images, close):
