@@ -22,7 +22,7 @@ from facelesion.sweep.options import BATCH_SIZE, Options
 from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, names_of, plan_walk, steps_of
 from facelesion.sweep.preparing import laid_out, prepared
 from facelesion.sweep.tracing import Trace
-from facelesion.sweep.trial import Readout, check_rows, tried
+from facelesion.sweep.trial import Readout, Trial, check_rows, tried
 from facelesion.sweep.whole import Whole
 
 # What was run together: lesions that are one and the same, and their outputs.
@@ -167,8 +167,11 @@ def chunks(
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
     skip: Callable[[str, range], bool] | None = None,
+    ready: Ready | None = None,
 ) -> Iterator[list[Part]]:
     """As `stream`, but everything that was run together comes together; what `skip` says is done is not run again.
+
+    `ready` is what was made ready before, for batches like these.
 
     Which lesions run together hangs on the plan alone, not on what is skipped: so a sweep that goes on where another
     was stopped does the very same arithmetic.
@@ -184,8 +187,9 @@ def chunks(
     first = next(iterator, None)
     if first is None:
         raise SweepError("nothing to sweep: give at least one image and one lesion; batches holds none")
-    readout = readout_of(readout)
-    trace, plan = _prepared(model, first, lesions, options, readout)
+    if ready is None:
+        ready = Ready.of(model, first, lesions, options, readout_of(readout))
+    trace, plan = ready.trace, ready.plan
     begin = 0
     with bar_of(progress, len(lesions)) as bar:
         for batch in itertools.chain([first], iterator):
@@ -197,7 +201,7 @@ def chunks(
             done = {name for name in lesions if skip is not None and skip(name, rows)}
             if len(done) == len(lesions):
                 continue
-            job = _Job(trace, lesions, plan.rows, here, seed, calibration, readout, options, done)
+            job = _Job(trace, lesions, plan.rows, here, seed, calibration, ready.trial.readout, options, done)
             # A copy: an in-place first step must not write into the caller's images.
             start = trace.repeated(trace.start(laid_out(batch.to(device, non_blocking=True), trace)), 1)
             for together in quietly(job.walk(plan.walk, start, 0), device, options.autocast):
@@ -228,25 +232,36 @@ def make_plan(
     options = arguments.options_of(options, BATCH_SIZE)
     example = arguments.one_tensor(example, "example")
     model, lesions = arguments.network(model), arguments.named_lesions(lesions)
-    return _prepared(model, example, lesions, options, lambda output: output)[1]
+    return Ready.of(model, example, lesions, options, lambda output: output).plan
 
 
-def _prepared(
-    model: nn.Module,
-    first: torch.Tensor,
-    lesions: Mapping[str, Lesion | None],
-    options: Options,
-    readout: Readout,
-) -> tuple[Trace | Whole, Plan]:
-    """The network's steps, tried out, and what will be run of them."""
-    sites = _paths(model, lesions)
-    trial = tried(model, first, readout, device_of(model), rows=options.trace)
+@dataclass(frozen=True)
+class Ready:
+    """A network that was tried out, its steps, and what will be run of them."""
 
-    def cuts(trace: Trace | Whole) -> Iterator[int]:
-        return (stop.position for stop in _all_stops(plan_walk(trace, lesions)))
+    trial: Trial
+    trace: Trace | Whole
+    plan: Plan
 
-    trace = prepared(model, sites, options, trial, cuts)
-    return trace, _plan(model, trace, lesions, options)
+    @staticmethod
+    def of(
+        model: nn.Module,
+        first: torch.Tensor,
+        lesions: Mapping[str, Lesion | None],
+        options: Options,
+        readout: Readout,
+        trial: Trial | None = None,
+    ) -> Ready:
+        """Makes a network ready for these lesions and for batches like the first."""
+        sites = _paths(model, lesions)
+        if trial is None:
+            trial = tried(model, first, readout, device_of(model), rows=options.trace)
+
+        def cuts(trace: Trace | Whole) -> Iterator[int]:
+            return (stop.position for stop in _all_stops(plan_walk(trace, lesions)))
+
+        trace = prepared(model, sites, options, trial, cuts)
+        return Ready(trial, trace, _plan(model, trace, lesions, options))
 
 
 def _plan(

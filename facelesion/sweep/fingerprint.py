@@ -1,16 +1,24 @@
 """A hash of everything that decides what a network or a function answers, the same in every process.
 
-What a network is made of is more than its weights: buffers that are not saved, plain attributes, hooks, functions put in
-the place of others, and the values that these functions reach for outside of themselves.
+A network is more than its weights: buffers that are not saved, plain attributes, hooks, functions put in the place of
+others, and the values that these functions reach for outside of themselves.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import dis
 import enum
 import functools
 import hashlib
+import io
+import logging
+import os
+import sys
+import sysconfig
+import threading
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,8 +27,13 @@ from torch import Tensor, nn
 
 from facelesion.sweep.untouched import notes
 
-# Whose code is known by its version and not by its text.
-_LIBRARIES = ("torch", "torchvision", "numpy", "builtins", "math", "functools", "operator", "itertools", "collections")
+# Where installed packages lie: their code is known by its name and not by its text.
+_INSTALLED = tuple(
+    os.path.realpath(sysconfig.get_path(name)) + os.sep
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+# Things of a process, not of a network.
+_IGNORED = (logging.Logger, logging.Handler, io.IOBase, weakref.ref, threading.Thread, types.GeneratorType)
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs",
     "_forward_hooks_always_called",
@@ -123,11 +136,17 @@ class _Digest:
             case _ if type(value).__module__ == "numpy" and hasattr(value, "tobytes"):
                 self.text("array", getattr(value, "shape", ()), value.dtype)
                 self.hash.update(value.tobytes())
-            case _ if isinstance(value, types.BuiltinFunctionType) or callable(getattr(value, "__wrapped__", None)):
+            case _ if isinstance(value, types.BuiltinFunctionType) or callable(
+                getattr(value, "__wrapped__", None)
+            ):
                 self.text("builtin", getattr(value, "__qualname__", _kind(type(value))))
                 self.add(getattr(value, "__wrapped__", None))
             case torch.Generator():
                 self.text("generator", value.initial_seed())
+            case torch.jit.ScriptFunction():
+                self.text("scripted", value.code)
+            case _ if isinstance(value, _IGNORED):
+                self.text("ignored", _kind(type(value)))
             case _:
                 self.object(value)
 
@@ -178,10 +197,14 @@ class _Digest:
                 self.add(cell.cell_contents)
             except ValueError:
                 self.text("empty")
-        for name in sorted(_names(value.__code__)):
-            if name in value.__globals__:
-                self.text(name)
-                self.add(value.__globals__[name])
+        names, parts = _names(value.__code__)
+        for name in sorted(names & value.__globals__.keys()):
+            found = value.__globals__[name]
+            self.text(name)
+            self.add(found)
+            if isinstance(found, types.ModuleType) and not _library(found.__name__):
+                # `settings.limit`, where settings is a file of the user's.
+                self.add([vars(found)[part] for part in sorted(parts & vars(found).keys())])
 
     def code(self, value: types.CodeType) -> None:
         self.text("code", value.co_names, value.co_varnames, value.co_freevars, value.co_argcount)
@@ -191,23 +214,23 @@ class _Digest:
 
     def type(self, value: type) -> None:
         self.text("type", _kind(value))
-        if _library(value.__module__):
-            return
         for base in value.__mro__[:-1]:
-            if base is value or not _library(base.__module__):
-                self.members(base)
-
-    def members(self, value: type) -> None:
-        for name, member in sorted(vars(value).items()):
-            if isinstance(member, staticmethod | classmethod):
-                member = member.__func__
-            elif isinstance(member, property):
-                member = [member.fget]
-            if name in ("__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__qualname__"):
-                continue
-            if callable(member) or isinstance(member, list | bool | int | float | str | tuple | dict | Tensor):
-                self.text(name)
-                self.add(member)
+            installed = _library(base.__module__)
+            for name, member in sorted(vars(base).items()):
+                if isinstance(member, staticmethod | classmethod):
+                    member = member.__func__
+                elif isinstance(member, property):
+                    member = member.fget
+                # Of an installed class only what somebody else put into it.
+                code = isinstance(member, types.FunctionType) and not (
+                    installed and _library(member.__module__)
+                )
+                plain = isinstance(
+                    member, bool | int | float | str | list | tuple | dict | Tensor | nn.Module
+                )
+                if code or (plain and not installed and not name.startswith("__")):
+                    self.text(name)
+                    self.add(member)
 
     def object(self, value: Any) -> None:
         """Any other thing: its kind and its attributes; never its address."""
@@ -216,9 +239,9 @@ class _Digest:
         if dataclasses.is_dataclass(value):
             self.add({field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)})
             return
-        slots = {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
-        if not _library(type(value).__module__) or hasattr(value, "__dict__"):
-            self.add(slots | getattr(value, "__dict__", {}))
+        slots = getattr(type(value), "__slots__", ())
+        slots = [slots] if isinstance(slots, str) else slots
+        self.add({name: getattr(value, name, None) for name in slots} | getattr(value, "__dict__", {}))
 
 
 def _kind(value: type) -> str:
@@ -226,13 +249,29 @@ def _kind(value: type) -> str:
     return f"{value.__module__.replace('__mp_main__', '__main__')}.{value.__qualname__}"
 
 
+@functools.cache
 def _library(name: str | None) -> bool:
-    return (name or "builtins").partition(".")[0] in _LIBRARIES
+    """Whether a module came with Python or was installed, other than this package."""
+    top = (name or "builtins").partition(".")[0]
+    if top in sys.stdlib_module_names or top == "facelesion":
+        return top not in ("__main__", "facelesion")
+    file = getattr(sys.modules.get(top), "__file__", None)
+    return file is not None and os.path.realpath(file).startswith(_INSTALLED)
 
 
-def _names(code: types.CodeType) -> set[str]:
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return set(code.co_names).union(*map(_names, inner))
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """Global names that a function reads, and names of attributes."""
+    found: tuple[set[str], set[str]] = (set(), set())
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            found[0].add(str(step.argval))
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            found[1].add(str(step.argval))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            for names, more in zip(found, _names(constant), strict=True):
+                names |= more
+    return found
 
 
 def _extra(module: nn.Module) -> str:

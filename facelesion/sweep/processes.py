@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ def run_processes(count: int, folder: Path, model: nn.Module, *given: Any) -> No
         for number in range(count)
     ]
     for worker in workers:
-        worker.start()
+        try:
+            worker.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as problem:
+            raise SweepError(
+                f"processes: the network, its hooks or the readout cannot be handed to another process ({problem}): "
+                "define functions by name at the top of a file, or use processes=1"
+            ) from problem
     for worker in workers:
         worker.join()
     failed = [worker.exitcode for worker in workers if worker.exitcode]

@@ -7,7 +7,7 @@ network must answer the same every time, and for each image the same whatever el
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.nn.parameter import UninitializedTensorMixin
 from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.facts import stacked
-from facelesion.sweep.untouched import notes
+from facelesion.sweep.untouched import notes, untouched
 
 Readout = Callable[[Any], Tensor]
 
@@ -60,29 +60,46 @@ def tried(
             a batch.
     """
     check_mode(model)
+    with untouched(model):
+        return _tried(model, first, readout, device, rows)
+
+
+def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.device, rows: bool) -> Trial:
     pair = (two_images(first) if rows else first).to(device)
     generators = _generators(device)
     answer = _first_answer(model, first, pair, readout, device, rows)
     state = _state(model)
-    if not rows:
-        _check_repeats(model, pair, answer, readout)
-        _check_state(model, state)
-        return Trial(pair, answer, readout)
-    turned = answer_of(model, _like(pair, pair.flip(0)), readout)
-    _check_state(model, state)
+    others = [_like(pair, pair.flip(0)), pair[:1], pair[1:]] if rows else [pair]
+    problem: Exception | None = None
+    found: list[Any] = []
     try:
-        alone = [answer_of(model, _like(pair[k : k + 1], pair[k : k + 1]), readout) for k in (0, 1)]
-    except Exception as problem:
-        if memory.out_of_memory(problem):
+        found = [answer_of(model, _like(other, other), readout) for other in others]
+    except Exception as refused:
+        if memory.out_of_memory(refused):
             raise
-        _check_repeats(model, pair, answer, readout)
-        raise SweepError(f"{MIXED}, and takes no image alone ({_line(problem)}): {MENDED}") from problem
-    if not all(_same_image(answer, k, turned, 1 - k) and _same_image(answer, k, alone[k], 0) for k in (0, 1)):
-        _check_repeats(model, pair, answer, readout)
-        raise SweepError(f"{MIXED}: an image is answered otherwise in other company; {MENDED}")
+        problem = refused
+    _check_state(model, state)
     if _generators(device) != generators:
         _check_draws(model, pair, answer, readout)
+    if problem is None and not rows:
+        same = agree(answer, found[0])
+    else:
+        same = problem is None and _each_alone(answer, found)
+    if not same:
+        _check_repeats(model, pair, answer, readout)
+        why = "an image is answered otherwise in other company"
+        why = f"it takes no image alone ({_line(problem)})" if problem else why
+        raise SweepError(f"{MIXED}: {why}; {MENDED}") from problem
     return Trial(pair, answer, readout)
+
+
+def _each_alone(answer: Any, found: Sequence[Any]) -> bool:
+    """Whether two images are answered alike together, the other way round, and each alone."""
+    turned, *alone = found
+    return all(
+        _same_image(answer, row, turned, 1 - row) and _same_image(answer, row, alone[row], 0)
+        for row in (0, 1)
+    )
 
 
 MIXED = "the network (or the readout) mixes the rows of a batch"
@@ -296,30 +313,30 @@ def _state(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _numbers(value: Any) -> Any:
-    """A number, or a short list of such, as it stands now; None for everything else."""
+def _numbers(value: Any) -> float | tuple[float, ...] | None:
+    """A number, or a few numbers in a list or dictionary, as they stand now; None for everything else."""
     if isinstance(value, int | float):
-        return value
-    if isinstance(value, list | tuple | dict) and 0 < len(value) <= 16:
-        parts = [_numbers(each) for each in (value.values() if isinstance(value, dict) else value)]
-        return None if None in parts else torch.tensor([float(torch.tensor(part).sum()) for part in parts])
+        return float(value)
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(parts, list | tuple | type({}.values())) and all(
+        isinstance(each, int | float) for each in parts
+    ):
+        return tuple(map(float, parts))
     return None
 
 
 def _check_state(model: nn.Module, before: Mapping[str, Any]) -> None:
-    after = _state(model)
-    for name, value in after.items():
+    for name, value in _state(model).items():
         known = before.get(name)
-        if known is value:
-            continue
-        if isinstance(value, Tensor):
+        if isinstance(value, tuple) and isinstance(known, tuple):
+            # A list that grows is a record of what ran, and nothing is counted by it.
+            same = len(value) != len(known) or agree(torch.tensor(known), torch.tensor(value))
+        elif isinstance(value, float) and isinstance(known, float):
+            same = agree(torch.tensor(known), torch.tensor(value))
+        elif isinstance(value, Tensor):
             same = isinstance(known, Tensor) and agree(known, value)
         else:
-            same = known == value or (
-                isinstance(known, float)
-                and isinstance(value, float)
-                and agree(*map(torch.tensor, (known, value)))
-            )
+            same = known == value
         if not same:
             raise SweepError(
                 f"a forward changes the network's own {name.lstrip('.')!r}, so that an answer hangs on what ran "
