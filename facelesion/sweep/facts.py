@@ -60,7 +60,8 @@ def repeated(value: Any, growth: Any, times: int) -> Any:
 
 def stacked(value: torch.Tensor, times: int) -> torch.Tensor:
     """`times` copies one after another, laid out in memory as the value is: `repeat` knows the plain layout only."""
-    order = sorted(range(value.ndim), key=lambda axis: (-value.stride(axis), axis))
+    strides = value.stride()
+    order = sorted(range(value.ndim), key=lambda axis: (-strides[axis], axis))
     back = [order.index(axis) for axis in range(value.ndim)]
     return value.permute(order).repeat([times if axis == 0 else 1 for axis in order]).permute(back)
 
@@ -124,7 +125,7 @@ def _shapes(value: Any) -> Any:
         return torch.empty(value.shape, dtype=value.dtype, device="meta")
     if isinstance(value, tuple | list):
         kind = type(value) if type(value) in (tuple, list, torch.Size) else _Other
-        return kind(_shapes(item) for item in value)  # type: ignore[call-arg]
+        return kind(_shapes(item) for item in value)
     return value
 
 

@@ -63,12 +63,16 @@ def fingerprint(*values: Any, without: Iterable[tuple[str, str]] = ()) -> str:
 
 
 def attributes(model: nn.Module) -> dict[tuple[str, str], str]:
-    """A hash of each plain attribute of a network, by module path and name."""
-    return {
-        (path, name): fingerprint(value)
-        for path, module in model.named_modules()
-        for name, value in notes(module).items()
-    }
+    """A hash of each plain attribute of a network, by module path and name. Parts stand for themselves."""
+    parts = [module for _, module in model.named_modules()]
+    found = {}
+    for path, module in model.named_modules():
+        for name, value in notes(module).items():
+            digest = _Digest(frozenset())
+            digest.seen = {id(part): number for number, part in enumerate(parts)}
+            digest.add(value)
+            found[path, name] = digest.hash.hexdigest()[:16]
+    return found
 
 
 class _Digest:
@@ -159,7 +163,7 @@ class _Digest:
         if value.layout != torch.strided:
             value = value.to_dense()
         numbers = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-        self.hash.update(numbers.view(torch.uint8).numpy())
+        self.hash.update(numbers.view(torch.uint8).numpy().data)
 
     def network(self, model: nn.Module) -> None:
         """All that a forward may read: parts, parameters, buffers (saved or not), attributes, hooks, code."""

@@ -42,11 +42,11 @@ class Options:
     trace: bool = True
 
     def __post_init__(self) -> None:
-        at_least_one("batch_size", self.batch_size)
-        if self.rows is not None:
-            at_least_one("rows", self.rows)
-        if self.budget is not None:
-            at_least_one("budget", self.budget)
+        for name in ("batch_size", "rows", "budget"):
+            value = getattr(self, name)
+            if value is not None or name == "batch_size":
+                # A plain int, also where numpy counted.
+                object.__setattr__(self, name, at_least_one(name, value))
         if self.autocast is not None and not (
             isinstance(self.autocast, torch.dtype) and self.autocast.is_floating_point
         ):
@@ -59,7 +59,8 @@ class Options:
                 raise SweepError(f"{name} is True or False, not {value!r}")
 
 
-def at_least_one(name: str, value: object) -> None:
-    """Refuses what is not a whole number of at least one, by the argument's name."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:  # type: ignore[operator]
+def at_least_one(name: str, value: object) -> int:
+    """A whole number of at least one; everything else is refused by the argument's name."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise SweepError(f"{name} is a whole number of at least 1, not {value!r}")
+    return int(value)

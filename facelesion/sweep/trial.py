@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
@@ -117,7 +117,7 @@ def check_mode(model: nn.Module) -> None:
         if module.training and (batch or drops):
             raise SweepError(f"{where} is in training mode, so no two runs agree: call model.eval() first")
         for tensor in [*module._parameters.values(), *module._buffers.values()]:
-            if isinstance(tensor, UninitializedTensorMixin):
+            if is_lazy(tensor):
                 raise SweepError(f"{where} has no weights yet: run the network once on an image first")
             if isinstance(tensor, Tensor) and tensor.is_meta:
                 raise SweepError(f"{where} has weights without numbers (device meta): load them first")

@@ -144,7 +144,7 @@ def stream_units(
     arguments.drawn_by(0, calibration)
     model = arguments.network(model)
     places = _places(model, sites)
-    chosen = units
+    chosen: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None
     if isinstance(units, Mapping):
         chosen = arguments.units_at(model, units, "units", places)
     elif units is not None:
