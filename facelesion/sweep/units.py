@@ -276,6 +276,9 @@ def _job(trace: Trace | Whole, site: Site, wanted: _Wanted) -> _Job:
     return _Job(site, step, wanted.chosen(site.path, count), way, fill, gone, fit)
 
 
+# A unit this many times larger than every other costs as many digits in a difference.
+_UNEVEN = 16.0
+
 Found = tuple[_Job, Sequence[int], torch.Tensor]
 
 
@@ -333,6 +336,11 @@ def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found
     without = trace.repeated(state, 1)
     without[name] = _filled(without[name], job.fill)
     healthy, without = _followed(trace, way, state), _followed(trace, way, without)
+    if way.linear is not None and not _even(
+        without[way.source] - healthy[way.source], way.follow[way.source]
+    ):
+        # To take out what nearly all of a sum is made of leaves rounding behind: each unit runs from here itself.
+        way = stretch(trace, job.step, axis, ahead=False)
     change = without[way.source] - healthy[way.source] if way.linear is not None else None
     at_end = trace.run(healthy, way.stop, way.end) if way.linear is not None else healthy
     if not isinstance(at_end, dict):
@@ -357,6 +365,17 @@ def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found
 
     for chunk, outputs in memory.in_chunks(job.units, max(1, job.rows // images), run):
         yield job, chunk, outputs
+
+
+def _even(change: torch.Tensor, channels: Channels) -> bool:
+    """Whether no unit is so much larger than all others (or no number at all) that a difference would be inexact."""
+    if not change.is_floating_point():
+        return True
+    largest = (
+        change.abs().movedim(channels.axis, 0).flatten(1).amax(1).unflatten(0, (-1, channels.block)).amax(1)
+    )
+    first, second = (largest.topk(2).values if len(largest) > 1 else largest.repeat(2)).double().tolist()
+    return first < float("inf") and (first <= _UNEVEN * second or len(largest) == 1)
 
 
 def _followed(trace: Trace, way: Stretch, state: State) -> State:
