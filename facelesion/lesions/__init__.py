@@ -4,6 +4,7 @@ from typing import Any
 
 from . import functional
 from .calibration import Calibration, calibrate
+from .changes import Changes, relative_change
 from .compiled import slots
 from .context import lesion_sites, lesioned
 from .errors import (
@@ -29,7 +30,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "Ablate", "Calibration", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion", "LesionCallback",
-    "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide",
-    "Scale", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
+    "Ablate", "Calibration", "Changes", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion",
+    "LesionCallback", "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune",
+    "RowsDoNotDivide", "Scale", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned",
+    "relative_change", "sites", "slots",
 ]  # fmt: skip

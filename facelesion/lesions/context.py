@@ -8,7 +8,7 @@ kept; after that a call is a few tensor operations, however many lesions share t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from . import functional, philox
 from .attention import contexts, mixed, twin
 from .calibration import Calibration, missing
+from .changes import Changes
 from .compiled import Slot, filled, slots_of
 from .errors import LesionDidNotAct, LesionError, NoCalibration, RowsDoNotDivide
 from .kinds import Lesion, Prune, SiteLesion, UnitLesion
@@ -36,6 +37,7 @@ def lesioned(
     seed: int = 0,
     calibration: Calibration | None = None,
     ids: Sequence[int] | Tensor | None = None,
+    changes: Changes | None = None,
 ) -> Iterator[nn.Module]:
     """The network, damaged while the `with` block lasts; afterwards it answers bit for bit as before.
 
@@ -47,6 +49,7 @@ def lesioned(
         calibration: from `calibrate`; lesions relative to a unit's usual activation need it.
         ids: image numbers, one per image in the order of the forwards (N for a batch of K · N rows). By default
             images are counted from 0 through all forwards of the context.
+        changes: an empty `Changes()`, which then learns how much each lesion changed each of its sites.
 
     Yields:
         the model itself.
@@ -66,11 +69,13 @@ def lesioned(
         (False, True)
     """
     rows = [lesion] if lesion is None or isinstance(lesion, Lesion) else list(lesion)
-    damage = Damage(model, rows, seed, calibration, ids)
+    damage = Damage(model, rows, seed, calibration, ids, changes)
     if not damage.paths:
         yield model
         return
     if there := slots_of(model):
+        if changes is not None:
+            raise LesionError("slots measure no changes: lesion the model uncompiled, or leave changes= out")
         with filled(there, damage.assignments(there), damage.blocks, calibration, damage.first()):
             yield model
         return
@@ -123,6 +128,7 @@ class Damage:
         seed: int,
         calibration: Calibration | None,
         ids: Sequence[int] | Tensor | None,
+        changes: Changes | None = None,
     ) -> None:
         if not rows:
             raise LesionError("an empty list of lesions: give at least one, or None for a healthy network")
@@ -139,6 +145,9 @@ class Damage:
         self.pruned: dict[str, dict[int, list[Prune]]] = {}
         self.inner: dict[str, list[Step]] = {}
         self.outer: dict[str, list[Step]] = {}
+        self.changes = changes
+        # Per module, the sites whose change is measured.
+        self.measured: dict[str, list[Site]] = {}
         self._plan(rows)
         self.paths = list(dict.fromkeys([*self.pruned, *self.inner, *self.outer]))
         self.masks: dict[tuple[str, float, int], Tensor] = {}
@@ -147,7 +156,9 @@ class Damage:
         found: dict[SiteLesion, tuple[Site, ...]] = {}
         # Parts of one kind that come at the same place in the order of their rows share a step.
         steps: dict[tuple[Any, ...], Step] = {}
+        named: list[list[str]] = []
         for block, lesion in enumerate(rows):
+            named.append([])
             depth: Counter[tuple[str, bool]] = Counter()
             turns: Counter[SiteLesion] = Counter()
             for part in () if lesion is None else lesion.parts:
@@ -155,6 +166,9 @@ class Damage:
                     found[part] = _sites_of(self.model, part)
                 for site in found[part]:
                     self.expected.add((site.path, site.call or 0))
+                    named[-1].append(str(site))
+                    if self.changes is not None and site not in self.measured.setdefault(site.path, []):
+                        self.measured[site.path].append(site)
                     if isinstance(part, Prune):
                         self.pruned.setdefault(site.path, {}).setdefault(block, []).append(part)
                         continue
@@ -168,6 +182,8 @@ class Damage:
         for step in sorted(steps.values(), key=lambda step: step.place):
             plan = self.inner if step.site.heads else self.outer
             plan.setdefault(step.site.path, []).append(step)
+        if self.changes is not None:
+            self.changes.expect(named)
 
     def _check_calibrated(self, part: UnitLesion, site: Site) -> None:
         if not (getattr(part, "relative", False) or getattr(part, "to", "") == "mean"):
@@ -218,17 +234,36 @@ class Damage:
             )
 
     def visit(self, path: str, call: int, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        given = output
         if path in self.pruned:
             output = self._prune(path, module, args, kwargs, output)
         if path in self.inner:
-            heads = self._damage(self.inner[path], call, contexts(module, args, kwargs), 2, 0)
+            whole = contexts(module, args, kwargs)
+            heads = self._damage(self.inner[path], call, whole, 2, 0)
             _, rebuild = pick(output, (), self.inner[path][0].site)
             output = rebuild(mixed(module, heads))
+            self._measure(path, call, True, lambda site: (whole, heads, 0))
         for step in self.outer.get(path, []):
             y, rebuild = pick(output, step.site.output, step.site)
             axis, batch = unit_axis(module, y, step.site), batch_axis(module, step.site)
             output = rebuild(self._damage([step], call, y, axis, batch))
+
+        def tensors(site: Site) -> tuple[Tensor, Tensor, int]:
+            before, after = (pick(each, site.output, site)[0] for each in (given, output))
+            return before, after, batch_axis(module, site)
+
+        self._measure(path, call, False, tensors)
         return output
+
+    def _measure(
+        self, path: str, call: int, heads: bool, tensors: Callable[[Site], tuple[Tensor, Tensor, int]]
+    ) -> None:
+        for site in self.measured.get(path, []):
+            if site.heads == heads and site.call in (None, call):
+                assert self.changes is not None
+                before, after, batch = tensors(site)
+                self._ids(site, before.shape[batch])
+                self.changes.add(str(site), before, after, batch)
 
     def _damage(self, steps: list[Step], call: int, y: Tensor, axis: int, batch: int) -> Tensor:
         last = torch.channels_last
