@@ -6,18 +6,19 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
-from facelesion.lesions import Calibration, Lesion, Prune, lesioned
+from facelesion.lesions import Calibration, Changes, Lesion, Prune, lesioned, relative_change
 from facelesion.lesions.locate import find, incoming
 from facelesion.sweep import arguments, memory
 from facelesion.sweep.arguments import Batches
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.facts import State
+from facelesion.sweep.measures import Squares, together
 from facelesion.sweep.options import BATCH_SIZE, Options
 from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, names_of, plan_walk, steps_of
 from facelesion.sweep.preparing import laid_out, prepared
@@ -25,8 +26,8 @@ from facelesion.sweep.tracing import Trace
 from facelesion.sweep.trial import Readout, Trial, check_rows, tried
 from facelesion.sweep.whole import Whole
 
-# What was run together: lesions that are one and the same, and their outputs.
-Found = list[tuple[tuple[str, ...], torch.Tensor]]
+# What was run together: lesions that are one and the same, their outputs, and what they changed.
+Found = list[tuple[tuple[str, ...], torch.Tensor, Squares]]
 Item = TypeVar("Item")
 
 
@@ -38,11 +39,14 @@ class Part:
         names: the lesions; those that are one and the same share a place.
         rows: which images, counted over the whole sweep.
         outputs: (len(rows), ...) the network's outputs for these images, on the network's device.
+        squares: where changes were asked for, site to two sums of squares over these images (2,): of what the lesion
+            changed, and of the site's output without it; `facelesion.lesions.relative_change` makes one number of them.
     """
 
     names: tuple[str, ...]
     rows: range
     outputs: torch.Tensor
+    squares: Squares = field(default_factory=dict)
 
 
 class Reducer(Protocol):
@@ -65,6 +69,7 @@ def sweep(
     reduce: Callable[[str], Reducer] | None = None,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: dict[str, dict[str, float]] | None = None,
 ) -> dict[str, Any]:
     """The network's outputs under many lesions, each computed from the first damaged step on only.
 
@@ -84,6 +89,8 @@ def sweep(
             the result for that lesion, and no output is kept.
         readout: from the network's output to the tensor wanted, where that is not the output itself.
         options: budget, precision, layout; see `Options`.
+        changes: an empty dictionary, to be filled with name to site to how much the lesion changed the site's output:
+            ‖damaged − healthy‖ / ‖healthy‖ over all images, measured in the same pass as `lesioned(changes=)` does.
 
     Returns:
         Name to outputs (N, ...) in main memory, rows in the images' order (or to what `reduce` computed), in the order
@@ -107,22 +114,25 @@ def sweep(
     """
     options = arguments.options_of(options, batch_size)
     lesions = arguments.named_lesions(lesions)
-    if reduce is not None:
-        reducers = {name: reduce(name) for name in lesions}
-        for part in stream(
-            model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress,
-            readout=readout, options=options,
-        ):  # fmt: skip
-            for name in part.names:
-                reducers[name].update(part.outputs, part.rows)
-        return {name: reducer.compute() for name, reducer in reducers.items()}
+    if changes is not None and (not isinstance(changes, dict) or changes):
+        raise SweepError("changes is an empty dictionary, which the sweep fills")
+    reducers = None if reduce is None else {name: reduce(name) for name in lesions}
+    sums: dict[str, dict[str, torch.Tensor]] = {name: {} for name in lesions}
     found: dict[str, list[tuple[int, torch.Tensor]]] = {name: [] for name in lesions}
     for part in stream(
         model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress,
-        readout=readout, options=options,
+        readout=readout, options=options, changes=changes is not None,
     ):  # fmt: skip
         for name in part.names:
-            found[name].append((part.rows.start, part.outputs.cpu()))
+            sums[name] = together(sums[name], part.squares)
+            if reducers is None:
+                found[name].append((part.rows.start, part.outputs.cpu()))
+            else:
+                reducers[name].update(part.outputs, part.rows)
+    if changes is not None:
+        changes.update({name: relative_change(squares) for name, squares in sums.items()})
+    if reducers is not None:
+        return {name: reducer.compute() for name, reducer in reducers.items()}
     return {name: _joined(parts) for name, parts in found.items()}
 
 
@@ -146,11 +156,12 @@ def stream(
     progress: bool = False,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: bool = False,
 ) -> Iterator[Part]:
-    """As `sweep`, handing outputs out as they come: nothing is kept. Arguments as there."""
+    """As `sweep`, handing outputs out as they come: nothing is kept. Arguments as there; `changes` asks for sums."""
     for found in chunks(
         model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress, readout=readout,
-        options=options,
+        options=options, changes=changes,
     ):  # fmt: skip
         yield from found
 
@@ -166,6 +177,7 @@ def chunks(
     progress: bool = False,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: bool = False,
     skip: Callable[[str, range], bool] | None = None,
     ready: Ready | None = None,
 ) -> Iterator[list[Part]]:
@@ -201,12 +213,12 @@ def chunks(
             done = {name for name in lesions if skip is not None and skip(name, rows)}
             if len(done) == len(lesions):
                 continue
-            job = _Job(trace, lesions, plan.rows, here, seed, calibration, ready.trial.readout, options, done)
+            job = _Job(trace, lesions, plan.rows, here, seed, calibration, ready.trial.readout, changes, done)
             # A copy: an in-place first step must not write into the caller's images.
             start = trace.repeated(trace.start(laid_out(batch.to(device, non_blocking=True), trace)), 1)
-            for together in quietly(job.walk(plan.walk, start, 0), device, options.autocast):
-                yield [Part(names, rows, outputs) for names, outputs in together]
-                bar.update(sum(len(names) for names, _ in together) * len(rows))
+            for found in quietly(job.walk(plan.walk, start, 0), device, options.autocast):
+                yield [Part(names, rows, outputs, squares) for names, outputs, squares in found]
+                bar.update(sum(len(names) for names, *_ in found) * len(rows))
     if numbers is not None and begin != len(numbers):
         raise SweepError(f"ids names {len(numbers)} images; there are {begin}")
 
@@ -309,61 +321,72 @@ class _Job:
         seed: int,
         calibration: Calibration | None,
         readout: Readout,
-        options: Options,
+        changes: bool,
         done: set[str],
     ) -> None:
         self.trace, self.lesions, self.rows, self.ids, self.done = trace, lesions, rows, ids, done
-        self.seed, self.calibration, self.readout, self.options = seed, calibration, readout, options
+        self.seed, self.calibration, self.readout, self.changes = seed, calibration, readout, changes
 
-    def walk(self, walk: Walk, state: State, begin: int) -> Iterator[Found]:
-        """Walks from a state that it may use up."""
+    def walk(self, walk: Walk, state: State, begin: int, before: Squares | None = None) -> Iterator[Found]:
+        """Walks from a state that it may use up; `before` is what was changed on the way there."""
+        before = before or {}
         trace = self.trace
         for stop in walk.stops:
             if stop.position > begin:
                 state = trace.run(state, begin, stop.position)
                 begin = stop.position
-            yield from self.leaves(stop, state)
+            yield from self.leaves(stop, state, before)
             for branch in stop.branches:
                 if not self.done.issuperset(names_of(branch.walk)):
-                    yield from self.branch(branch, stop.position, state)
+                    yield from self.branch(branch, stop.position, state, before)
         if not self.done.issuperset(walk.finish):
             outputs = self.readout(trace.run(state, begin, trace.length))
             check_rows(outputs, len(self.ids))
-            yield [(walk.finish, outputs)]
+            yield [(walk.finish, outputs, before)]
 
-    def leaves(self, stop: Stop, state: State) -> Iterator[Found]:
+    def leaves(self, stop: Stop, state: State, before: Squares) -> Iterator[Found]:
         """Every lesion that runs to the end from here, several at a time."""
         images = len(self.ids)
 
-        def run(leaves: Sequence[Leaf]) -> torch.Tensor:
+        def run(leaves: Sequence[Leaf]) -> tuple[torch.Tensor, list[Squares]]:
             lesions = [
                 self.lesions[leaf.names[0]] if leaf.acts is None else lesion_of(leaf.acts) for leaf in leaves
             ]
-            result = self.damaged(
+            result, squares = self.damaged(
                 lesions, self.trace.repeated(state, len(leaves)), stop.position, self.trace.length
             )
-            return self.readout(result)
+            return self.readout(result), squares
 
         size = 1 if self.trace.why_whole else max(1, self.rows[stop.position] // images)
         for begin in range(0, len(stop.leaves), size):
             chunk = stop.leaves[begin : begin + size]
             if self.done.issuperset(name for leaf in chunk for name in leaf.names):
                 continue
-            for leaves, outputs in memory.in_chunks(chunk, size, run):
+            for leaves, (outputs, squares) in memory.in_chunks(chunk, size, run):
                 check_rows(outputs, images * len(leaves))
                 parts = outputs.split(images)
-                yield [(leaf.names, output) for leaf, output in zip(leaves, parts, strict=True)]
+                yield [
+                    (leaf.names, output, together(before, changed))
+                    for leaf, output, changed in zip(leaves, parts, squares, strict=True)
+                ]
 
-    def branch(self, branch: Branch, position: int, state: State) -> Iterator[Found]:
+    def branch(self, branch: Branch, position: int, state: State, before: Squares) -> Iterator[Found]:
         """Shared damage once, then everybody who shares it."""
         stops = branch.walk.stops
         end = stops[0].position if stops else self.trace.length
         copy = self.trace.repeated(state, 1)
-        walked = self.damaged([lesion_of(branch.acts)], copy, position, end)
-        yield from self.walk(branch.walk, walked, end)
+        walked, squares = self.damaged([lesion_of(branch.acts)], copy, position, end)
+        yield from self.walk(branch.walk, walked, end, together(before, squares[0]))
 
-    def damaged(self, lesions: Sequence[Lesion | None], state: State, begin: int, end: int) -> Any:
-        """Steps `begin` to `end` with the first share of the rows damaged by the first lesion, and so on."""
+    def damaged(
+        self, lesions: Sequence[Lesion | None], state: State, begin: int, end: int
+    ) -> tuple[Any, list[Squares]]:
+        """Steps `begin` to `end` with the first share of the rows damaged by the first lesion, and so on.
+
+        Returns:
+            what these steps give, and what each lesion changed (nothing where that was not asked for).
+        """
+        changes = Changes() if self.changes else None
         piece = self.trace.piece(begin, end)
         arguments = self.trace.arguments(state, begin)
         state.clear()
@@ -374,11 +397,13 @@ class _Job:
                 seed=self.seed,
                 calibration=self.calibration,
                 ids=self.ids,
+                changes=changes,
             ),
             self.trace.arithmetic,
         ):
             result = piece(*arguments)
-        return self.trace.named(result, end)
+        squares: list[Squares] = [{} for _ in lesions] if changes is None else list(changes.squares)
+        return self.trace.named(result, end), squares
 
 
 def readout_of(readout: object) -> Readout:

@@ -54,6 +54,7 @@ def _work(
     readout: Any,
     options: Any,
     part_bytes: int,
+    changes: bool,
 ) -> None:
     from facelesion.sweep.store import sweep_to_folder
 
@@ -62,5 +63,5 @@ def _work(
         model = model.to(f"cuda:{number % torch.cuda.device_count()}")
     sweep_to_folder(
         folder, model, lesions, images, seed=seed, calibration=calibration, ids=ids, progress=progress and number == 0,
-        readout=readout, options=options, part_bytes=part_bytes,
+        readout=readout, options=options, part_bytes=part_bytes, changes=changes,
     )  # fmt: skip

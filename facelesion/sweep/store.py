@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from facelesion.lesions import Calibration, Lesion
+from facelesion.lesions import Calibration, Lesion, relative_change
 from facelesion.sweep import arguments, columns, engine
 from facelesion.sweep.engine import Part
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.fingerprint import fingerprint
 from facelesion.sweep.identity import alike, healthy, identity
+from facelesion.sweep.measures import Squares, tiled
 from facelesion.sweep.options import BATCH_SIZE, Options, at_least_one
 from facelesion.sweep.trial import tried
 
@@ -50,6 +51,7 @@ def sweep_to_folder(
     progress: bool = False,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> None:
     """Runs a sweep into a folder, or goes on with the one that is there. Read it with `read_sweep`.
@@ -62,6 +64,7 @@ def sweep_to_folder(
         folder: made where it is not there.
         processes: how many processes of this machine share the work; on a machine with GPUs each takes the next one.
             They are started afresh, so a script needs `if __name__ == "__main__":`, and the model must be picklable.
+        changes: keep as well by how much each lesion changed its sites; read it with `read_changes`.
         part_bytes: write a part when its outputs have grown to this size.
         model, lesions, images, seed, calibration, ids, progress, readout, options: as in `sweep`.
 
@@ -100,11 +103,15 @@ def sweep_to_folder(
             readout,
             options,
             part_bytes,
+            changes,
         )
         return
     task = fingerprint(told)
     batches = list(images.split(options.batch_size))
-    keys = [_key(task, batch, n) for batch, n in zip(batches, numbers.split(options.batch_size), strict=True)]
+    keys = [
+        fingerprint(task, number, batch, these)
+        for number, (batch, these) in enumerate(zip(batches, numbers.split(options.batch_size), strict=True))
+    ]
     tokens = {name: token(name, lesion) for name, lesion in lesions.items()}
     ready: engine.Ready | None = None
     # First whatever nobody else is at, then wait for the others and see whether they finished.
@@ -115,7 +122,7 @@ def sweep_to_folder(
                 if not free:
                     waiting.append(number)
                     continue
-                done = finished(folder).get(keys[number], set())
+                done = finished(folder, changes).get(keys[number], set())
                 if done.issuperset(tokens.values()):
                     continue
                 if ready is None:
@@ -124,7 +131,7 @@ def sweep_to_folder(
                     folder, keys[number], number * options.batch_size, batches[number], done, tokens, part_bytes,
                     model=model, lesions=lesions, seed=seed, calibration=calibration,
                     ids=numbers[number * options.batch_size :][: len(batches[number])],
-                    progress=progress, ready=ready, options=options,
+                    progress=progress, ready=ready, options=options, changes=changes,
                 )  # fmt: skip
 
 
@@ -152,6 +159,29 @@ def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:
     return {name: torch.stack([rows[image] for image in sorted(rows)]) for name, rows in found.items()}
 
 
+def read_changes(folder: str | Path) -> dict[str, dict[str, float]]:
+    """By how much each lesion changed its sites, of a sweep that was run with `changes=True`.
+
+    Returns:
+        Lesion to site to ‖damaged − healthy‖ / ‖healthy‖ over all images, as `sweep(changes=)` gives it.
+
+    Raises:
+        SweepError: no sweep is there, or the changes of some images are missing.
+    """
+    folder = Path(folder)
+    told = _manifest(folder)
+    found: dict[str, dict[tuple[int, int], Squares]] = {name: {} for name in told["lesions"]}
+    for path in sorted((folder / "parts").glob("*.parquet")):
+        note = _note(path)
+        for name, squares in (note.get("changes") or {}).items():
+            sums = {site: torch.tensor(each, dtype=torch.float64) for site, each in squares.items()}
+            found.setdefault(name, {}).setdefault(tuple(note["images"]), sums)
+    try:
+        return {name: relative_change(tiled(found[name], len(told["images"]))) for name in told["lesions"]}
+    except SweepError as problem:
+        raise SweepError(f"{folder}: {problem}") from None
+
+
 def read_table(folder: str | Path) -> pandas.DataFrame:
     """The same as one table: a row per lesion and image, sorted; columns lesion, lesion_hash, image, id, output.
 
@@ -177,16 +207,13 @@ def token(name: str, lesion: Lesion | None) -> str:
     return f"{'healthy' if lesion is None else lesion.hash} {name}"
 
 
-def _key(task: str, batch: torch.Tensor, ids: torch.Tensor) -> str:
-    return fingerprint(task, batch, ids)
-
-
-def finished(folder: Path) -> dict[str, set[str]]:
-    """Which lesions (tokens) each batch (key) has on disk, from the parts' own lists."""
+def finished(folder: Path, changes: bool = False) -> dict[str, set[str]]:
+    """Which lesions (tokens) each batch (key) has on disk, with their changes if asked for, as the parts say."""
     done: dict[str, set[str]] = {}
     for path in sorted((folder / "parts").glob("*.parquet")):
         told = _note(path)
-        done.setdefault(told["batch"], set()).update(told["lesions"])
+        if told.get("changes") or not changes:
+            done.setdefault(told["batch"], set()).update(told["lesions"])
     return done
 
 
@@ -346,7 +373,7 @@ def _batch(
 
     def flush() -> None:
         with _full(folder):
-            _write(folder, key, parts, tokens, first, numbers.tolist())
+            _write(folder, key, parts, tokens, first, numbers.tolist(), given["changes"])
         parts.clear()
 
     for together in engine.chunks(
@@ -365,7 +392,13 @@ def _batch(
 
 
 def _write(
-    folder: Path, key: str, parts: Sequence[Part], tokens: Mapping[str, str], first: int, ids: list[int]
+    folder: Path,
+    key: str,
+    parts: Sequence[Part],
+    tokens: Mapping[str, str],
+    first: int,
+    ids: list[int],
+    changes: bool,
 ) -> None:
     import pyarrow
     import pyarrow.parquet as parquet
@@ -377,6 +410,14 @@ def _write(
         )
     column, told = columns.written(torch.cat([part.outputs for part in parts for _ in part.names]))
     images = len(ids)
+    note: dict[str, Any] = {"batch": key, "lesions": [tokens[name] for name in names]}
+    note["images"] = [first, first + images]
+    if changes:
+        note["changes"] = {
+            name: {site: squares.tolist() for site, squares in part.squares.items()}
+            for part in parts
+            for name in part.names
+        }
     table = pyarrow.table(
         {
             "lesion": pyarrow.array([name for name in names for _ in range(images)]).dictionary_encode(),
@@ -385,9 +426,7 @@ def _write(
             "id": pyarrow.array(ids * len(names), pyarrow.int64()),
             "output": column,
         }
-    ).replace_schema_metadata(
-        {"note": json.dumps({"batch": key, "lesions": [tokens[name] for name in names]} | told)}
-    )
+    ).replace_schema_metadata({"note": json.dumps(note | told)})
     table = table.set_column(0, "lesion", table.column("lesion").cast(pyarrow.string()))
     path = folder / "parts" / f"{key}-{uuid.uuid4().hex[:8]}.parquet"
     _place(path, lambda hidden: parquet.write_table(table, hidden, compression="zstd"))
