@@ -19,7 +19,9 @@ from torch import nn
 from facelesion.lesions import Lesion, LesionDidNotAct, Prune
 from facelesion.lesions.kinds import SiteLesion
 from facelesion.lesions.locate import find, incoming
-from facelesion.sweep.tracing import Trace, Whole
+from facelesion.sweep.arguments import name_of
+from facelesion.sweep.tracing import Trace
+from facelesion.sweep.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,11 @@ def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
             step = trace.position(path)
             if step is None:
                 raise LesionDidNotAct(
-                    f"{path!r} never runs in a forward of {type(trace.model).__name__}, so {part} would not act: "
-                    "name a site that is in use (facelesion.lesions.sites lists all)"
+                    f"{path or '.'!r} never runs in a forward of {type(trace.model).__name__}, so {part} would not "
+                    "act: name a site that is in use (facelesion.lesions.sites lists all)"
                 )
-            repeated |= trace.calls_of_step(step) > 1
-            axis = "" if site.axis is None else f"@{site.axis}"
-            by_step.setdefault(step, []).append(Act(place, part, f"{site}{axis}"))
+            repeated |= trace.calls_of(path) > 1
+            by_step.setdefault(step, []).append(Act(place, part, name_of(site)))
     stages = tuple(
         (step, tuple(sorted(by_step[step], key=lambda act: act.place))) for step in sorted(by_step)
     )
