@@ -13,10 +13,10 @@ import sys
 from functools import partial
 
 import torch
+from facelesion.materials import DataConfig, gather
 
 from facelesion.data.seen import refuse_seen
 from facelesion.errors import FacelesionError
-from facelesion.materials import DataConfig, gather
 from facelesion.models import Subject, get
 from facelesion.tasks import Identification, Objects
 from facelesion.training.distil import represent

@@ -60,8 +60,8 @@ class LfwPictures(Photographs, Source):
             ()
             if self.view == 1
             else (
-                "View 2's people overlap with those of View 1 that trained the built-in networks: their levels here are "
-                "those of people that may have been seen.",
+                "View 2's people overlap with those of View 1 that trained the built-in networks: their levels here "
+                "are those of people that may have been seen.",
             )
         )
         return Materials(

@@ -119,8 +119,8 @@ class PeoplePictures(Photographs, Source):
         seen = len(faces) + len(left_out)
         if len(faces) < self.faces_needed * seen:
             raise FacelesionError(
-                f"{self.root}: a face was found in only {len(faces)} of {seen} photographs, which is no folder of faces: "
-                "give photographs of faces, or set pictures.faces_needed lower if it is one all the same"
+                f"{self.root}: a face was found in only {len(faces)} of {seen} photographs, which is no folder of "
+                "faces: give photographs of faces, or set pictures.faces_needed lower if it is one all the same"
             )
 
 

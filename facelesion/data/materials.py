@@ -1,4 +1,4 @@
-"""The pictures of a study, by role: who trains the readouts, who is enrolled, who is tested. Nobody who trains is tested."""
+"""The pictures of a study, by role: who trains readouts, who is enrolled, who is tested. Nobody who trains is tested."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Materials:
         pairs: positions in `strangers` of the tested pairs.
         training_objects, objects: the control task's pictures.
         training_others, others: further pictures without a face.
-        familiar: people with eight pictures or more each, for tests that let faces be learned; None where there are none.
+        familiar: people with eight pictures or more each, for tests that let faces be learned; None where none are.
         left_out: photographs that could not be used.
         remarks: what a reader of the results has to know of these pictures, in sentences.
 

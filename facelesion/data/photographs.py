@@ -34,7 +34,13 @@ class Photographs:
         Raises:
             FacelesionError: nothing can be prepared: see `facelesion.faces.preparation.prepare`.
         """
-        from facelesion.faces.preparation import is_prepared, left_out_of, load_prepared, prepare, prepared_place
+        from facelesion.faces.preparation import (
+            is_prepared,
+            left_out_of,
+            load_prepared,
+            prepare,
+            prepared_place,
+        )
 
         folder = Path(root if is_prepared(root) else self.prepared or prepared_place(root, size, self.landmarks))
         if not is_prepared(root) and not (self.prepared and is_prepared(folder)):

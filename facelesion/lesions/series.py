@@ -50,7 +50,7 @@ class Series:
         """Read the parts of a series, or its only part.
 
         Raises:
-            LesionError: no part, a part that is no lesion, two doses in one part, or parts with unlike numbers of doses.
+            LesionError: no part, a part that is no lesion, two doses in one part, or parts with unlike many doses.
         """
         if isinstance(parts, Mapping):
             parts = [parts]

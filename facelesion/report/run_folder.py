@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from facelesion.errors import FacelesionError
-from facelesion.report.columns import TABLE_COLUMNS
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
+from facelesion.report.columns import TABLE_COLUMNS
 from facelesion.report.tables import COLUMNS as COLUMNS
-from facelesion.report.tables import as_shown
+from facelesion.report.tables import as_shown, check_trials
 from facelesion.report.tables import check_table as check_table
-from facelesion.report.tables import check_trials
 
 if TYPE_CHECKING:
     import pandas as pd

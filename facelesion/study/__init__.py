@@ -72,8 +72,8 @@ def run_study(
     clock.mark("pictures and networks")
     parts = folder / "parts"
     say(
-        f"{len(study.participants)} participants × {len(study.stimuli)} stimuli × "
-        f"{len(study.planned(study.participants[0].name))} lesions × {len(gathered.pool)} pictures × "
+        f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
+        f"{len(study.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
         f"{len(study.tasks)} tasks on {device}"
     )
     run_cells(gathered, parts, device)
@@ -85,7 +85,7 @@ def run_study(
     report.write_config(folder, study.to_dict())
     _write_pictures(folder, gathered)
     report.write_confusions(folder, _confusions(folder, study))
-    bench = gathered.bench(study.participants[0].name, device)
+    bench = gathered.bench(study.people[0].name, device)
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 
@@ -175,7 +175,7 @@ def _confusions(folder: Path, study: Study) -> list[Confusion]:
     from facelesion.report import Confusion
     from facelesion.study.maps import condition_name, heaviest
 
-    name = study.participants[0].name
+    name = study.people[0].name
     planned = study.planned(name)
     chosen = [planned[number] for number in heaviest(planned)]
     trials = pd.read_parquet(

@@ -140,6 +140,7 @@ class Bench:
 
         Both by the lesion's position in `planned`.
         """
+        changes: dict[str, dict[str, float]] = {}
         found = sweep(
             self.subject.module,
             {str(number): each.lesion for number, each in enumerate(planned)},
@@ -147,8 +148,9 @@ class Bench:
             calibration=self.calibration,
             ids=self.pool.ids,
             progress=progress,
+            changes=changes,
         )
-        return found, {}
+        return found, changes
 
 
 class _Representations:

@@ -36,7 +36,7 @@ class Cost:
 def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     """The cost of every participant: one piece of its first cell is run, and the rest in proportion."""
     costs = []
-    for participant in gathered.study.participants:
+    for participant in gathered.study.people:
         bench = gathered.bench(participant.name, device)
         planned = gathered.study.planned(participant.name)
         cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
@@ -54,12 +54,12 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
     """The design and its cost as a table to print."""
     study, pool = gathered.study, gathered.pool
     lines = [
-        f"study {study.name}: {len(study.participants)} participants × {_lesions(gathered)} networks × "
+        f"study {study.name}: {len(study.people)} participants × {_lesions(gathered)} networks × "
         f"{len(study.stimuli)} stimuli × {len(pool)} pictures × {len(study.tasks)} tasks",
         "",
         f"{'series':24}{'dose':46}{'doses':>8}{'draws':>7}",
     ]
-    first = study.participants[0].name
+    first = study.people[0].name
     for name in study.lesions:
         series = study.series(name, first)
         doses = ", ".join(f"{dose:g}" for dose in series.doses)
@@ -95,7 +95,7 @@ def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
 
 
 def _lesions(gathered: Gathered) -> str:
-    counts = {len(gathered.study.planned(each.name)) for each in gathered.study.participants}
+    counts = {len(gathered.study.planned(each.name)) for each in gathered.study.people}
     return " or ".join(str(count) for count in sorted(counts))
 
 

@@ -13,10 +13,10 @@ from facelesion.data.source import Source
 from facelesion.data.sources import SOURCES
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
+from facelesion.files import nearest
 from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
-from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size
-from facelesion.files import nearest
+from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
 from facelesion.settings import SettingError, build, check, overlaid
 from facelesion.tasks import TASKS
 from facelesion.yaml_files import Node, read_yaml
@@ -34,11 +34,12 @@ class Participant:
         seed: of an untrained network's weights.
     """
 
-    network: Label
-    name: str = ""
+    network: PathText
+    name: Annotated[str, Text(lines=True)] = ""
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.name:
             known = Path(self.network).stem if self.network.endswith(".safetensors") else self.network
             object.__setattr__(self, "name", known if not self.seed else f"{known} {self.seed}")
@@ -73,8 +74,8 @@ class Study:
         participants: the networks that are damaged: names from `facelesion.models`, files of weights, or settings
             `{network: untrained, seed: 3, name: newborn}`.
         pictures: which pictures are shown, by the `source` they come from and its settings.
-        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of a
-            series act together and step together. `site` may be given by participant.
+        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of
+            a             series act together and step together. `site` may be given by participant.
         stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
         tasks: what is asked.
         draws: how often each lesion is drawn anew (other units, other noise).
@@ -121,9 +122,7 @@ class Study:
 
     def __post_init__(self) -> None:
         check(self)
-        people = tuple(
-            each if isinstance(each, Participant) else Participant(str(each)) for each in self.participants
-        )
+        people = self.people
         object.__setattr__(self, "participants", people)
         _once("participants", [each.name for each in people])
         object.__setattr__(self, "tasks", tuple(self.tasks))
@@ -141,6 +140,11 @@ class Study:
                 raise SettingError(f"lesions.{name}", "is what the intact network is called: take another name")
             for participant in people:
                 self.series(name, participant.name)
+
+    @property
+    def people(self) -> tuple[Participant, ...]:
+        """The participants as values, however they were given."""
+        return tuple(each if isinstance(each, Participant) else Participant(each) for each in self.participants)
 
     def _stimuli(self) -> list[Stimulus]:
         found = []
@@ -173,7 +177,7 @@ class Study:
             series = self.series(name, participant)
             for step, dose in enumerate(series.doses):
                 for draw in range(self.draws if series.draws else 1):
-                    lesion = series.lesion(step, self.seed * 1000 + draw)
+                    lesion = series.lesion(step, self.seed * 10_000 + draw)
                     found.append(Planned(name, step + 1, dose, draw, lesion))
         return found
 
@@ -242,18 +246,20 @@ def _plain(name: str, parts: Any) -> tuple[dict[str, Any], ...]:
         parts = [parts]
     if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
         raise SettingError(
-            f"lesions.{name}", "must be a list of lesions, such as [{kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}]"
+            f"lesions.{name}",
+            "must be a list of lesions, such as [{kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}]",
         )
     for number, part in enumerate(parts):
         if not isinstance(part, Mapping):
             raise SettingError(
-                f"lesions.{name}.{number}", "must be a lesion, such as {kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}"
+                f"lesions.{name}.{number}",
+                "must be a lesion, such as {kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}",
             )
         if "damage" in part or "sites" in part or "doses" in part:
             raise SettingError(
                 f"lesions.{name}.{number}",
-                "has keys of an earlier version: write {kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]} for damage, sites "
-                "and doses (noise: std with relative: true, dropout: p, prune: fraction)",
+                "has keys of an earlier version: write {kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]} for damage, "
+                "sites and doses (noise: std with relative: true, dropout: p, prune: fraction)",
             )
     return tuple(dict(part) for part in parts)
 

@@ -76,7 +76,7 @@ class Gathered:
     def cells(self) -> list[Cell]:
         """All cells, in the order in which they are done."""
         found = []
-        for participant in self.study.participants:
+        for participant in self.study.people:
             lesions = self.study.planned(participant.name)
             for number, stimulus in enumerate(self.study.stimuli):
                 for start in range(0, len(lesions), SHARD):
@@ -113,7 +113,7 @@ def gather(
     """
     own = dict(participants or {})
     subjects = {
-        each.name: own.get(each.name) or get(each.network, each.seed) for each in study.participants
+        each.name: own.get(each.name) or get(each.network, each.seed) for each in study.people
     }
     for name, subject in subjects.items():
         for planned in study.planned(name):
@@ -128,7 +128,7 @@ def gather(
 def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> None:
     """Do all cells that are not done yet, one participant after the other."""
     study = gathered.study
-    for participant in study.participants:
+    for participant in study.people:
         cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
         missing = [cell for cell in cells if not is_done(cell.path(parts))]
         if not missing:
@@ -153,7 +153,8 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
     stimulus: Stimulus = study.stimuli[cell.stimulus]
     planned = study.planned(bench.name)[cell.start : cell.stop]
     found, changes = bench.represent(stimulus, planned, progress)
-    trials, rows = [], []
+    trials: list[Any] = []
+    rows: list[dict[str, Any]] = []
     for number, each in enumerate(planned):
         representation = found[str(number)].float().cpu()
         if not torch.isfinite(representation).all():
@@ -271,8 +272,8 @@ def _in_processes(study: Study, key: str, bench: Bench, cells: Sequence[Cell], p
     failed = [worker.exitcode for worker in workers if worker.exitcode]
     if failed:
         raise FacelesionError(
-            f"a worker process ended unexpectedly (exit status {failed[0]}; out of memory?): what is done is kept, so run "
-            "the study again, with fewer processes"
+            f"a worker process ended unexpectedly (exit status {failed[0]}; out of memory?): what is done is kept, so "
+            "run the study again, with fewer processes"
         )
 
 

@@ -77,7 +77,7 @@ def rows_of(task: Task, answers: Answers, about: Mapping[str, Any]) -> Iterator[
             "better": measure.better,
             "share": measure.share,
         }
-        yield {name: (about | row)[name] for name in TABLE_COLUMNS}
+        yield {name: {**about, **row}[name] for name in TABLE_COLUMNS}
 
 
 def change_columns(changes: Mapping[str, float]) -> dict[str, Any]:

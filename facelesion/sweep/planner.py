@@ -29,7 +29,7 @@ class Act:
     """One simple lesion at one site: what acts, where, and at which place of a compound it stands."""
 
     place: int
-    part: Lesion
+    part: SiteLesion
     site: str
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,6 +17,6 @@ TASKS: dict[str, type[Task]] = {
 }
 
 __all__ = [
-    "TASKS", "Answers", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Measure", "Memory", "Objects",
-    "Parts", "Task", "Trials", "Verification", "ten_fold_accuracy",
+    "TASKS", "Answers", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Measure", "Memory",
+    "Objects", "Parts", "Task", "Trials", "Verification", "ten_fold_accuracy",
 ]  # fmt: skip

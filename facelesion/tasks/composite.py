@@ -44,8 +44,8 @@ class Composite(Task):
     trials: Trials
     name: ClassVar[str] = "composite"
     question: ClassVar[str] = "Do two faces have the same upper half? Their lower halves are other people's."
-    alternatives: ClassVar[tuple[str, ...]] = ("same", "different")
-    measures: ClassVar[tuple[Measure, ...]] = (
+    alternatives = ("same", "different")
+    measures = (
         Measure("accuracy", "right answers, both kinds of pairs weighing alike", 0.5, 1.0, share=True),
         Measure("accuracy_aligned", "right answers where the halves are aligned", 0.5, 1.0, share=True),
         Measure("accuracy_misaligned", "right answers where they are not", 0.5, 1.0, share=True),

@@ -37,8 +37,8 @@ class Detection(Task):
     trials: Trials
     name: ClassVar[str] = "detection"
     question: ClassVar[str] = "Is there a face in the picture, or something else?"
-    alternatives: ClassVar[tuple[str, ...]] = (FACE, OTHER)
-    measures: ClassVar[tuple[Measure, ...]] = (
+    alternatives = (FACE, OTHER)
+    measures = (
         Measure("auc", "area under the ROC curve of the evidence for a face", 0.5, 1.0),
         *YES_NO_MEASURES,
     )

@@ -43,8 +43,8 @@ class Memory(Task):
     trials: Trials
     name: ClassVar[str] = "memory"
     question: ClassVar[str] = "Which of three faces is one of the six it has learned?"
-    alternatives: ClassVar[tuple[str, ...]] = ("first", "second", "third")
-    measures: ClassVar[tuple[Measure, ...]] = (
+    alternatives = ("first", "second", "third")
+    measures = (
         Measure("accuracy", "right of 72 items, learned before the damage", CHANCE, 1.0, share=True),
         Measure("same_view", "right of 18 items in a picture that was studied", CHANCE, 1.0, share=True),
         Measure("novel_views", "right of 30 items in a new picture", CHANCE, 1.0, share=True),

@@ -43,8 +43,8 @@ class Parts(Task):
     trials: Trials
     name: ClassVar[str] = "parts"
     question: ClassVar[str] = "Which of two features is this person's, within the face and alone?"
-    alternatives: ClassVar[tuple[str, ...]] = ("own", "somebody else's")
-    measures: ClassVar[tuple[Measure, ...]] = (
+    alternatives = ("own", "somebody else's")
+    measures = (
         Measure("accuracy", "right choices between two, mean over people", 0.5, 1.0, share=True),
         Measure("accuracy_whole", "right choices within whole faces", 0.5, 1.0, share=True),
         Measure("accuracy_part", "right choices between parts alone", 0.5, 1.0, share=True),

@@ -40,8 +40,8 @@ class Verification(Task):
     trials: Trials
     name: ClassVar[str] = "verification"
     question: ClassVar[str] = "Do two pictures show the same person? The people are new to it."
-    alternatives: ClassVar[tuple[str, ...]] = (SAME, DIFFERENT)
-    measures: ClassVar[tuple[Measure, ...]] = (
+    alternatives = (SAME, DIFFERENT)
+    measures = (
         Measure("auc", "area under the ROC curve of the likeness", 0.5, 1.0),
         *YES_NO_MEASURES,
     )
@@ -77,7 +77,7 @@ class Verification(Task):
             return pair_cosines(self.identity(representation), self.first, self.second)
 
     def answer(self, representation: torch.Tensor) -> Answers:
-        """Same where the cosine is above the healthy threshold: the damaged network does not know that it is damaged."""
+        """Same where the cosine is above the healthy threshold: the damaged network does not know of its damage."""
         return same_or_different(self.cosines(representation), self.threshold, self.same)
 
     def measure(self, answers: Answers) -> Mapping[str, float]:

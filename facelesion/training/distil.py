@@ -208,7 +208,8 @@ def measure(subject: Subject, data: DistilData) -> dict[str, float]:
     used = torch.unique(torch.cat([pairs.first, pairs.second]))
     pooled = represent(subject, photographs[used].images)
     first, second = torch.searchsorted(used, pairs.first), torch.searchsorted(used, pairs.second)
-    cosines = pair_cosines(subject.identity, pooled, first, second)
+    with torch.no_grad():
+        cosines = pair_cosines(subject.identity(pooled), first, second)
     accuracy, error = ten_fold_accuracy(cosines, pairs.same, even_folds(pairs.same))
     reached = {
         "pairsDevTest_pairs": len(pairs), "pairsDevTest_missing": len(missing),

@@ -49,9 +49,9 @@ def outputs(model, images, path, lesion=None):
 
 
 def expected(before, after):
-    return float(sum((a - b).double().square().sum() for a, b in zip(after, before, strict=True)).sqrt()) / float(
-        sum(b.double().square().sum() for b in before).sqrt()
-    )
+    return float(
+        sum((a - b).double().square().sum() for a, b in zip(after, before, strict=True)).sqrt()
+    ) / float(sum(b.double().square().sum() for b in before).sqrt())
 
 
 @pytest.mark.parametrize("lesion", EVERY_KIND, ids=str)
@@ -134,7 +134,10 @@ def test_other_lesions_need_changes_of_their_own(toy, images):
     changes = Changes()
     with lesioned(toy, Scale("conv", by=0.5), changes=changes):
         toy(images)
-    with pytest.raises(LesionError, match="of its own"), lesioned(toy, Scale("deep", by=0.5), changes=changes):
+    with (
+        pytest.raises(LesionError, match="of its own"),
+        lesioned(toy, Scale("deep", by=0.5), changes=changes),
+    ):
         pass
 
 

@@ -39,8 +39,8 @@ def test_different_lesions_have_different_hashes():
         Keep("a"),
         Ablate("b"),
         Ablate("a", seed=1),
-        Ablate("a", units=[]),
-        Ablate("a", fraction=0),
+        Keep("a", units=[]),
+        Keep("a", fraction=0),
     ]
     assert len({lesion.hash for lesion in ALL + others}) == len(ALL + others)
 

@@ -11,7 +11,7 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
 from facelesion.errors import FacelesionError
 from facelesion.study.bench import Pool
-from facelesion.tasks import TASKS, Answers, Detection, Healthy, Task, Verification, ten_fold_accuracy
+from facelesion.tasks import TASKS, Detection, Healthy, Task, Verification, ten_fold_accuracy
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout
 from facelesion.tasks.scores import area_under_curve, yes_no_scores
