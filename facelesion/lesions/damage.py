@@ -196,7 +196,7 @@ class Damage:
             return
         if batch.numbers is not None:
             raise LesionError(
-                f"{site} counts {count} rows, where {came.count} seemed to come in: the network takes its batch second, "
+                f"{site} counts {count} rows, where {came.count} seemed to come in: it takes its batch second, "
                 "and the first site did not show it; lesion a part of it that takes its batch first"
             )
         batch.rows = rows.Rows(count)

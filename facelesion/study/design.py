@@ -75,7 +75,7 @@ class Study:
             `{network: untrained, seed: 3, name: newborn}`.
         pictures: which pictures are shown, by the `source` they come from and its settings.
         lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of
-            a             series act together and step together. `site` may be given by participant.
+            a series act together and step together. `site` may be given by participant.
         stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
         tasks: what is asked.
         draws: how often each lesion is drawn anew (other units, other noise).
