@@ -415,6 +415,8 @@ class Keep(Ablate):
     doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units kept"}
 
     def _check_units(self) -> None:
+        named = self.units is not None or self.fraction is not None
+        self._check(named, "give the units to keep, or a fraction; all are kept in the intact network: None")
         self._check_changes(fraction=(self.fraction, 1.0))
 
     def __str__(self) -> str:
