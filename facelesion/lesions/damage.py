@@ -150,9 +150,9 @@ class Damage:
             batch.numbers = (
                 torch.arange(batch.first, end) if self.ids is None else self.ids[batch.first : end]
             )
-            if len(batch.numbers) < batch.images:
+            if self.ids is not None and len(batch.numbers) < batch.images:
                 raise RowsDoNotDivide(
-                    f"ids holds {len(self.ids or ())} image numbers, and the forwards of this context need more: give "
+                    f"ids holds {len(self.ids)} image numbers, and the forwards of this context need more: give "
                     "one per image, counting each image once however many lesions it gets"
                 )
         return batch.numbers
@@ -196,7 +196,7 @@ class Damage:
             return
         if batch.numbers is not None:
             raise LesionError(
-                f"{site} counts {count} rows, where {came.count} seemed to come in: this network takes its batch second, "
+                f"{site} counts {count} rows, not {came.count}: the network takes its batch second, "
                 "and the first site did not show it; lesion a part of it that takes its batch first"
             )
         batch.rows = rows.Rows(count)
@@ -234,7 +234,7 @@ class Damage:
         if self.blocks > 1 or any(step.draws or step.site.call is not None for step in steps):
             raise LesionError(
                 f"{path!r} runs again in the backward pass, in a way of checkpointing that is not PyTorch's own, so "
-                "that its random numbers and rows are not known: use torch.utils.checkpoint, or a lesion that draws none"
+                "that its random numbers and rows are not known: use torch.utils.checkpoint, or a lesion without any"
             )
         return Batch(0, None)
 

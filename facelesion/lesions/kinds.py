@@ -362,6 +362,8 @@ class Keep(Ablate):
     """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020)."""
 
     def _check_units(self) -> None:
+        named = self.units is not None or self.fraction is not None
+        self._check(named, "give the units to keep, or a fraction; all are kept in the intact network: None")
         self._check_changes(fraction=(self.fraction, 1.0))
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ def test_its_repr_makes_it_again(lesion):
 def test_different_lesions_have_different_hashes():
     others = [
         Ablate("a"),
-        Keep("a"),
+        Keep("a", units=[1]),
         Ablate("b"),
         Ablate("a", seed=1),
         Keep("a", units=[]),

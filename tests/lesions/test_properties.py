@@ -31,7 +31,7 @@ CHOICE = st.one_of(
 )
 PARTS = st.one_of(
     st.builds(lambda s, c: Ablate(s, **c), SITES, CHOICE),
-    st.builds(lambda s, c: Keep(s, **c), SITES, CHOICE),
+    st.builds(lambda s, c: Keep(s, **(c or {"units": [1]})), SITES, CHOICE),
     st.builds(lambda s, c, x, m: Noise(s, std=x, multiplicative=m, **c), SITES, CHOICE, DOSES, st.booleans()),
     st.builds(lambda s, c, r: Dropout(s, p=0.4, rescale=r, **c), SITES, CHOICE, st.booleans()),
     st.builds(lambda s, c, x: Clamp(s, max=x, **c), SITES, CHOICE, DOSES),
