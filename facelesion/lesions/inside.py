@@ -81,11 +81,15 @@ class Inside:
         raise NotImplementedError
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        copied = memo.get(id(self.module), self.module)
-        return types.MethodType(type(copied).forward, copied)
+        return _own_forward(memo.get(id(self.module), self.module))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return types.MethodType, (type(self.module).forward, self.module)
+        return _own_forward, (self.module,)
+
+
+def _own_forward(module: nn.Module) -> Callable[..., Any]:
+    """What stands in a copy or a pickle of a damaged module: the forward of its class."""
+    return types.MethodType(type(module).forward, module)
 
 
 class Handle:

@@ -212,9 +212,21 @@ def _glob(pattern: str) -> str:
     return "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
 
 
+def weight_of(module: nn.Module) -> Any:
+    """Its weight, only looked at: where reading it changes buffers (a power iteration), they are put back."""
+    if not isinstance(getattr(type(module), "weight", None), property):
+        return getattr(module, "weight", None)
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    with torch.no_grad():
+        weight = getattr(module, "weight", None)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    return weight
+
+
 def has_weights(module: nn.Module) -> bool:
     """Whether it has one weight with an axis of inputs: convolutions, linear layers, embeddings."""
-    weight = getattr(module, "weight", None)
+    weight = weight_of(module)
     if isinstance(weight, nn.parameter.UninitializedParameter):
         raise LesionError(
             f"this {type(module).__name__} has no weights yet: run the network once before pruning it"

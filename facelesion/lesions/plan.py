@@ -13,7 +13,7 @@ from . import functional
 from .calibration import Calibration, missing
 from .errors import LesionError, NoCalibration, NoSuchUnit
 from .kinds import Lesion, Prune, SiteLesion, UnitLesion
-from .locate import Site, find, incoming
+from .locate import Site, find, incoming, weight_of
 from .steps import Fitted
 from .units import Entry
 from .values import told
@@ -124,8 +124,7 @@ def make_plan(model: nn.Module, rows: Sequence[Lesion | None], calibration: Cali
 
 
 def _check_weights(model: nn.Module, part: Prune, site: Site) -> None:
-    module: Any = model.get_submodule(site.path)
-    count = module.weight.numel()
+    count = weight_of(model.get_submodule(site.path)).numel()
     if functional.how_many(part.fraction, count) == 0:
         raise NoSuchUnit(
             f"{part}: {part.fraction:g} of the {count} weights of {site} is less than half a weight"

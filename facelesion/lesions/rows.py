@@ -163,7 +163,7 @@ def batch_axis(
         return 0
     if rows == 1 and shape[0] == 1:
         return 0
-    fits = [axis for axis in (0, 1) if shape[axis] == rows and (axis == 0 or second)]
+    fits = [axis for axis in (0, 1) if axis < len(shape) and shape[axis] == rows and (axis == 0 or second)]
     if said is None and fits == [0]:
         return 0
     if said is None and fits == [0, 1] and (mixed is False or (mixed is None and len(shape) > 3)):
