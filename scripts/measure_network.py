@@ -13,9 +13,10 @@ import sys
 from functools import partial
 
 import torch
-
-from facelesion.errors import FacelesionError
 from facelesion.materials import DataConfig, gather
+
+from facelesion.data.seen import refuse_seen
+from facelesion.errors import FacelesionError
 from facelesion.models import Subject, get
 from facelesion.tasks import Identification, Objects
 from facelesion.training.distil import represent
@@ -27,6 +28,7 @@ def measured(subject: Subject, seed: int) -> dict[str, float]:
     materials = gather(data, seed, subject.size)
     shown = partial(represent, subject)
     probes, objects = materials.probes, materials.objects
+    refuse_seen(subject.name, subject.about, probes.labels)
     people = Identification.fit(
         shown(materials.enrolment.images),
         materials.enrolment.labels,

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -63,6 +63,25 @@ class Lesion:
         """Twelve hexadecimal digits that name this lesion in tables; equal lesions have equal ones."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def with_seed(self, seed: int) -> Lesion:
+        """The same lesion drawn anew: every part that draws takes `seed`.
+
+        Example:
+            >>> print(Ablate("conv5_3", fraction=0.2).with_seed(7) + Scale("conv5_2", by=0.5).with_seed(7))
+            ablate 20% of conv5_3 (seed 7) + scale ×0.5 at conv5_2
+        """
+        return _together([part._reseeded(seed) for part in self.parts])
+
+    @property
+    def draws(self) -> bool:
+        """Whether it hangs on its seed: it draws units, synapses, noise or images."""
+        return any(part.draws_units or part.draws_values for part in self.parts)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it is relative to the activations that its sites have in health."""
+        return any(part.relative_to_health for part in self.parts)
 
     def __add__(self, other: Lesion) -> Compound:
         if not isinstance(other, Lesion):
@@ -129,11 +148,7 @@ def _written(values: object) -> tuple[str, dict[str, Any]]:
             f"this lesion has version {told(version)}; this library reads version {SCHEMA_VERSION}"
         )
     kind = given.pop("kind", None)
-    if isinstance(kind, str) and (kind in KINDS or kind == "Compound"):
-        return kind, given
-    near = difflib.get_close_matches(kind[:50].capitalize(), KINDS, n=1) if isinstance(kind, str) else []
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
-    raise LesionError(f"no kind of lesion is called {told(kind)}: {hint}")
+    return ("Compound" if kind == "Compound" else kind_called(kind).__name__), given
 
 
 def _made(kind: str, values: dict[str, Any]) -> SiteLesion:
@@ -179,11 +194,46 @@ class Compound(Lesion):
         return " + ".join(map(str, self.members))
 
 
+def _together(parts: Sequence[SiteLesion]) -> Lesion:
+    return parts[0] if len(parts) == 1 else Compound(tuple(parts))
+
+
 @dataclass(frozen=True, repr=False)
 class SiteLesion(Lesion):
-    """One kind of damage at the sites of one pattern (several may be joined by commas, or given as a list)."""
+    """One kind of damage at the sites of one pattern (several may be joined by commas, or given as a list).
+
+    What a kind declares of itself, so that contexts, sweeps, studies and reports can ask it:
+
+    Attributes:
+        doses: the fields that say how much, with what each means in words and unit; the first is its usual dose.
+        draws_units: whether units or synapses are drawn by seed.
+        draws_values: whether numbers are drawn for every image (noise, what is dropped, which image is taken).
+        relative_to_health: whether it needs a calibration.
+    """
 
     site: str
+
+    doses: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def draws_units(self) -> bool:
+        return False
+
+    @property
+    def draws_values(self) -> bool:
+        return False
+
+    @property
+    def relative_to_health(self) -> bool:
+        return False
+
+    def meaning(self, field: str) -> str:
+        """What the dose `field` means, in words."""
+        return self.doses[field]
+
+    def _reseeded(self, seed: int) -> SiteLesion:
+        has = any(f.name == "seed" for f in dataclasses.fields(self))
+        return dataclasses.replace(self, seed=seed) if has and (self.draws_units or self.draws_values) else self  # type: ignore[call-arg]
 
     def __post_init__(self) -> None:
         self._set(site=site_text(self.site, type(self).__name__))
@@ -253,6 +303,12 @@ class UnitLesion(SiteLesion):
     seed: int = field(default=0, kw_only=True)
     where: tuple[str, ...] | None = field(default=None, kw_only=True)
 
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units"}
+
+    @property
+    def draws_units(self) -> bool:
+        return self.fraction is not None
+
     # Fields that lesions of one kind may have different in one forward without being computed apart.
     numeric: ClassVar[tuple[str, ...]] = ()
 
@@ -275,16 +331,6 @@ class UnitLesion(SiteLesion):
             "it names no unit, so it changes nothing; for the intact network take None instead",
         )
         self._check_changes(fraction=(self.fraction, 0.0))
-
-    @property
-    def draws(self) -> bool:
-        """Whether it takes random numbers, or another image's activations, by image number."""
-        return False
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether it is relative to what is usual for a unit."""
-        return bool(getattr(self, "relative", False)) or getattr(self, "to", "") == "mean"
 
     def mask(self) -> Tensor:
         """`where` as a bool tensor (height, width); one true place where there is none."""
@@ -333,16 +379,21 @@ class Ablate(UnitLesion):
     fraction: float | None = None
     seed: int = 0
     to: str = "zero"
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units removed"}
+
+    @property
+    def draws_values(self) -> bool:
+        return self.to == "resample"
+
+    @property
+    def relative_to_health(self) -> bool:
+        return self.to == "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check(
             self.to in ("zero", "mean", "resample"), f"to is zero, mean or resample, not {told(self.to)}"
         )
-
-    @property
-    def draws(self) -> bool:
-        return self.to == "resample"
 
     def mode(self) -> tuple[object, ...]:
         # Keeping some units is ablating the others: rows of both are computed together.
@@ -360,6 +411,8 @@ class Ablate(UnitLesion):
 @dataclass(frozen=True, repr=False)
 class Keep(Ablate):
     """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020)."""
+
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units kept"}
 
     def _check_units(self) -> None:
         named = self.units is not None or self.fraction is not None
@@ -384,6 +437,22 @@ class Noise(UnitLesion):
     relative: bool = False
     multiplicative: bool = False
     numeric: ClassVar[tuple[str, ...]] = ("std",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "std": "standard deviation of the noise",
+        "fraction": "share of the units under noise",
+    }
+
+    @property
+    def draws_values(self) -> bool:
+        return True
+
+    @property
+    def relative_to_health(self) -> bool:
+        return self.relative
+
+    def meaning(self, field: str) -> str:
+        unit = "the unit's own standard deviation" if self.relative else "the activation" if self.multiplicative else ""
+        return super().meaning(field) + (f", in units of {unit}" if unit and field == "std" else "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -392,10 +461,6 @@ class Noise(UnitLesion):
         self._check(
             not (self.relative and self.multiplicative), "noise is relative or multiplicative, not both"
         )
-
-    @property
-    def draws(self) -> bool:
-        return True
 
     def damage(self, y: Tensor, material: Material) -> Tensor:
         std = material.number("std")
@@ -422,6 +487,19 @@ class Dropout(UnitLesion):
     per: str = "activation"
     rescale: bool = True
     numeric: ClassVar[tuple[str, ...]] = ("p",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "p": "probability that an activation is dropped",
+        "fraction": "share of the units under dropout",
+    }
+
+    @property
+    def draws_values(self) -> bool:
+        return True
+
+    def meaning(self, field: str) -> str:
+        if field == "p" and self.per == "channel":
+            return "probability that a unit is dropped, anew for every image"
+        return super().meaning(field)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -433,10 +511,6 @@ class Dropout(UnitLesion):
         self._check(
             not (self.rescale and self.p == 1), "p=1 leaves nothing to rescale: use rescale=False or Ablate"
         )
-
-    @property
-    def draws(self) -> bool:
-        return True
 
     def damage(self, y: Tensor, material: Material) -> Tensor:
         draws = material.uniform(per_unit=self.per == "channel")
@@ -453,6 +527,12 @@ class Clamp(UnitLesion):
     value: float | None = None
     min: float | None = None
     max: float | None = None
+    doses: ClassVar[Mapping[str, str]] = {
+        "value": "activation at which units are held",
+        "max": "largest activation let through",
+        "min": "smallest activation let through",
+        "fraction": "share of the units held",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -493,6 +573,18 @@ class Shift(UnitLesion):
     by: float
     relative: bool = False
     numeric: ClassVar[tuple[str, ...]] = ("by",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "by": "what is added to the activation",
+        "fraction": "share of the units shifted",
+    }
+
+    @property
+    def relative_to_health(self) -> bool:
+        return self.relative
+
+    def meaning(self, field: str) -> str:
+        unit = ", in units of the unit's own standard deviation"
+        return super().meaning(field) + (unit if self.relative and field == "by" else "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -512,6 +604,10 @@ class Scale(UnitLesion):
 
     by: float
     numeric: ClassVar[tuple[str, ...]] = ("by",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "by": "what the activation is multiplied by",
+        "fraction": "share of the units scaled",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -539,6 +635,11 @@ class Prune(SiteLesion):
 
     fraction: float
     seed: int = 0
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the incoming synapses cut"}
+
+    @property
+    def draws_units(self) -> bool:
+        return True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -549,6 +650,20 @@ class Prune(SiteLesion):
         return f"prune {self.fraction * 100:g}% of the weights into {self.site} (seed {self.seed})"
 
 
+def kind_called(name: object) -> type[SiteLesion]:
+    """The kind of lesion of this name.
+
+    Raises:
+        LesionError: there is none; the nearest one is named.
+    """
+    if isinstance(name, str) and name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name[:50].capitalize(), KINDS, n=1) if isinstance(name, str) else []
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+    raise LesionError(f"no kind of lesion is called {told(name)}: {hint}")
+
+
+#: Every kind by its name. One more is one line.
 KINDS: dict[str, type[SiteLesion]] = {
     kind.__name__: kind for kind in (Ablate, Keep, Noise, Dropout, Clamp, Shift, Scale, Prune)
 }

@@ -33,7 +33,7 @@ class Step:
 
     @property
     def draws(self) -> bool:
-        return self.entries[0].part.draws
+        return self.entries[0].part.draws_values
 
 
 @dataclass
@@ -132,7 +132,7 @@ def _check_weights(model: nn.Module, part: Prune, site: Site) -> None:
 
 
 def _check_calibrated(part: UnitLesion, site: Site, calibration: Calibration | None) -> None:
-    if not part.needs_calibration:
+    if not part.relative_to_health:
         return
     if calibration is None:
         raise NoCalibration(f"{part}: {missing(str(site))}")
