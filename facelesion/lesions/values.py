@@ -116,6 +116,8 @@ def unit_numbers(units: object, what: str) -> tuple[int, ...]:
         raise LesionError(f"{wanted}; got {told(units)}")
     else:
         given = units if isinstance(units, Iterable) else [units]
+    # Before they are counted: a range may be longer than any memory.
+    given = itertools.islice(reversed(given) if isinstance(given, range) and given else given, MOST_UNITS + 1)
     found = set()
     for place, unit in enumerate(given):
         try:
