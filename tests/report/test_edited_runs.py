@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from facelesion.errors import FacelesionError
-from facelesion.report import Manifest, figures, run_folder, style, write_report, tables
+from facelesion.report import Manifest, figures, run_folder, style, tables, write_report
 from facelesion.report.checks import kind_of
 
 OTHERS = {
