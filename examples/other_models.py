@@ -7,6 +7,9 @@ Two panels are verification by a trained recogniser (same person or two people, 
 dose of three kinds of damage. Threshold and calibration come from the healthy network and pairs of the training part,
 and stay as they are under damage; the area under the ROC curve asks for no threshold. The last panel needs no weights:
 how much of an untrained network's answer to those faces is left.
+
+Whom MobileFaceNet was trained on its file does not say: people of LFW may be among them. So its healthy score is no
+measure of it, and what is compared is damaged with healthy, on the same pairs.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
 """The command line: `facelesion study configs/default.yaml`, `facelesion prepare …`, and so on.
 
-Every command is a function with typed arguments or a frozen dataclass; the command line and YAML files are read into
-the same values by jsonargparse. A mistake is one line on standard error and exit status 2.
+Every command is a function with typed arguments or a frozen dataclass; `facelesion.arguments` reads the command line
+and YAML files into the same values. A mistake is one line on standard error and exit status 2.
 """
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from facelesion.arguments import read_arguments, read_words
 from facelesion.errors import FacelesionError
+from facelesion.outputs import writable_file, writable_folder
+from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,8 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
 
 `facelesion COMMAND --help` lists a command's settings.
 """
+
+_SHEET_ROW = 6 * 112 * 112 * 3 * 4  # bytes of a row of six faces while it is drawn
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,107 +85,44 @@ def guarded(work: Callable[[], Any]) -> int:
     return 0
 
 
-def read_arguments(
-    target: Callable[..., Any], argv: Sequence[str], prog: str, config: bool = False
-) -> dict[str, Any]:
-    """Arguments of a function or dataclass from the command line, and from YAML files where `config` says so.
-
-    With `config`, the first plain word is a YAML file; what follows on the command line goes over it.
-
-    Raises:
-        FacelesionError: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
-    """
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    parser = ArgumentParser(prog=prog, exit_on_error=False, description=(target.__doc__ or "").split("\n")[0])
-    words = _spelled_out(target, list(argv))
-    if config:
-        parser.add_argument("--config", action="config", help="a YAML file with any of these settings")
-        if words and not words[0].startswith("-"):
-            words = ["--config", str(config_path(words[0])), *words[1:]]
-    add = parser.add_class_arguments if isinstance(target, type) else parser.add_function_arguments
-    add(target, as_group=False)
-    try:
-        parsed = parser.instantiate_classes(parser.parse_args(words))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise FacelesionError(_one_line(error)) from None
-    values = dict(vars(parsed))
-    values.pop("config", None)
-    return values
-
-
-def config_path(word: str) -> Path:
-    """The YAML file a word on the command line means: a path, or the name of a config that the project carries.
-
-    Raises:
-        FacelesionError: neither a file nor the name of a config.
-    """
-    if Path(word).is_file():
-        return Path(word)
-    package = Path(__file__).resolve().parent
-    carried = [folder / f"{word}.yaml" for folder in (package / "_configs", package.parent / "configs")]
-    found = [path for path in carried if Path(word).name == word and path.is_file()]
-    if not found:
-        raise FacelesionError(f"no config file at {word}: give a YAML file, or a name such as default or lfw")
-    return found[0]
-
-
-def _spelled_out(target: Callable[..., Any], words: list[str]) -> list[str]:
-    """Allow `--strict` for `--strict true`, and a first plain word for a function's first argument."""
-    parameters = inspect.signature(target).parameters
-    switches = {
-        f"--{name.replace('_', '-')}" for name, p in parameters.items() if isinstance(p.default, bool)
-    }
-    switches |= {f"--{name}" for name, p in parameters.items() if isinstance(p.default, bool)}
-    spelled: list[str] = []
-    for word, after in zip(words, [*words, "--"][1:], strict=True):
-        spelled.append(word)
-        if word in switches and after.startswith("--"):
-            spelled.append("true")
-    first = next(iter(parameters.values()), None)
-    plain = bool(words) and not words[0].startswith("-")
-    if plain and first is not None and not is_dataclass(target):
-        spelled.insert(0, f"--{first.name}")
-    return spelled
-
-
-def _one_line(error: Exception) -> str:
-    """What matters of a parser's message: it nests the cause at the end."""
-    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
-    return " ".join(lines)
-
-
 def _study(argv: list[str]) -> None:
-    from facelesion.study import StudyConfig, run_study
+    from facelesion.study import Study, dry_run, run_study
+    from facelesion.study.design import study_of
 
-    values = read_arguments(StudyConfig, argv, "facelesion study", config=True)
-    page = run_study(StudyConfig(**values), command=" ".join(["facelesion study", *argv]))
-    print(page)
+    words = [word for word in argv if word != "--dry-run"]
+    study = study_of(read_words(Study, words, "facelesion study [--dry-run]", config=True))
+    if len(words) < len(argv):
+        print(dry_run(study))
+        return
+    writable_folder(Path(study.output) / study.name, "output")
+    print(run_study(study, command=" ".join(["facelesion study", *argv])))
 
 
 def _report(argv: list[str]) -> None:
     from facelesion.report import write_report
 
-    def report(run_folder: str) -> None:
+    def report(run_folder: PathText) -> None:
         """Write the report of a finished run again, from its table alone.
 
         Args:
             run_folder: a folder such as runs/default.
         """
-        print(write_report(run_folder))
+        if not Path(run_folder).is_dir():
+            raise FacelesionError(f"{run_folder}: no such folder: give a run's, such as runs/default")
+        print(write_report(writable_folder(run_folder, "run_folder")))
 
     report(**read_arguments(report, argv, "facelesion report"))
 
 
 def _prepare(argv: list[str]) -> None:
     def prepare_photographs(
-        root: str,
-        out: str | None = None,
+        root: PathText,
+        out: PathText | None = None,
         landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
-        model: str | None = None,
-        workers: int | None = None,
-        size: int = 112,
-        margin: int = 0,
+        model: Annotated[PathText | None, OnlyWhen("landmarks", "mediapipe", "dlib")] = None,
+        workers: Annotated[int | None, Range(1, 1024)] = None,
+        size: Annotated[int, Range(16, 1024)] = 112,
+        margin: Annotated[int, Range(0, 1024)] = 0,
         strict: bool = False,
     ) -> None:
         """Find the face in every photograph, align it, and keep crops and landmarks in a folder.
@@ -199,8 +139,9 @@ def _prepare(argv: list[str]) -> None:
         """
         from facelesion.faces.preparation import prepare
 
-        place = Path(root)
-        target = Path(out) if out else place.with_name(f"{place.resolve().stem}-prepared")
+        place = Path(os.path.abspath(root))
+        target = Path(out) if out else place.parent / f"{place.stem}-prepared"
+        writable_folder(target, "out")
         print(
             prepare(
                 root,
@@ -220,10 +161,10 @@ def _prepare(argv: list[str]) -> None:
 def _faces(argv: list[str]) -> None:
     def faces(
         show: Literal["people", "caricature", "morph", "exchange", "distractors", "looks"] = "people",
-        people: int = 6,
-        pictures: int = 6,
-        seed: int = 0,
-        out: str = "faces.png",
+        people: Annotated[int, Range(1, 500, bytes_each=_SHEET_ROW)] = 6,
+        pictures: Annotated[int, Range(2, 100), OnlyWhen("show", "people", "morph")] = 6,
+        seed: Seed = 0,
+        out: PathText = "faces.png",
     ) -> None:
         """Draw a sheet of faces of the built-in face space: a row per person.
 
@@ -239,6 +180,7 @@ def _faces(argv: list[str]) -> None:
 
         place = Path(out)
         kind = _picture_format(place)
+        writable_file(place, "out")
         sheet = draw_sheet(FaceSpace.load(), show, people, pictures, seed)
         _write_picture(place, sheet, kind)
         print(out)
@@ -276,10 +218,10 @@ def _write_picture(path: Path, pixels: npt.NDArray[np.uint8], kind: str) -> None
 
 def _weights(argv: list[str]) -> None:
     def convert(
-        file: str,
-        to: str,
+        file: PathText,
+        to: PathText,
         top: bool = False,
-        names: str | None = None,
+        names: Annotated[PathText | None, OnlyWhen("top")] = None,
         colours: Literal["fold", "keep"] = "fold",
         known_as: Literal["vgg-face"] | None = None,
         source_colours: Literal["RGB", "BGR"] | None = None,
@@ -297,6 +239,7 @@ def _weights(argv: list[str]) -> None:
         """
         from facelesion.models.convert import convert
 
+        writable_file(to, "to")
         about = convert(file, to, top, names, colours, known_as, source_colours)
         parts = "fc7 is the representation" if top else "convolutions only"
         print(
@@ -305,10 +248,10 @@ def _weights(argv: list[str]) -> None:
         )
 
     def verify(
-        file: str,
-        photograph: str | None = None,
-        landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe",
-        model: str | None = None,
+        file: PathText,
+        photograph: PathText | None = None,
+        landmarks: Annotated[Literal["mediapipe", "dlib", "mtcnn"], OnlyWhen("photograph")] = "mediapipe",
+        model: Annotated[PathText | None, OnlyWhen("photograph")] = None,
     ) -> None:
         """Check a converted file: its layers, its statistics and, with a photograph of a face, the notebook's units.
 
@@ -338,7 +281,7 @@ def _weights(argv: list[str]) -> None:
             shown = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
             print(f"{entry.name:<26}{entry.state():<18}{shown:>13}  {entry.licence}")
 
-    def fetch(name: str, to: str | None = None) -> None:
+    def fetch(name: Label, to: PathText | None = None) -> None:
         """Fetch weights, and check that they are what they should be.
 
         Args:
@@ -348,6 +291,8 @@ def _weights(argv: list[str]) -> None:
         from facelesion.models import registry, store
 
         entry = registry.entry(name)
+        if to is not None:
+            writable_folder(to, "to")
         file = registry.fetch(name, to)
         print(file)
         if entry.checksum is None and (noted := registry.recorded(file)) is not None:
@@ -363,7 +308,7 @@ def _weights(argv: list[str]) -> None:
         elif file.parent not in store.weights_folders():
             print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
 
-    def path(name: str) -> None:
+    def path(name: Label) -> None:
         """Tell where weights are, or what to put where.
 
         Args:
@@ -387,7 +332,7 @@ def _weights(argv: list[str]) -> None:
 
 
 def _sites(argv: list[str]) -> None:
-    def sites(model: str = "builtin") -> None:
+    def sites(model: PathText = "builtin") -> None:
         """Name the places in a network that can be damaged: module paths, and their aliases where they have one.
 
         Args:

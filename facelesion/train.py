@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from facelesion.cli import config_path, guarded, read_arguments
+from facelesion.arguments import config_path, read_arguments, read_settings
+from facelesion.cli import guarded
 from facelesion.errors import FacelesionError
+from facelesion.outputs import writable_file, writable_folder
 
 USAGE = """\
 python -m facelesion.train --config FILE.yaml [--key value ...]
@@ -35,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(words: list[str]) -> None:
     configuration, work = _recipe(_named_recipe(words))
-    values = read_arguments(configuration, _with_config(words), "python -m facelesion.train", config=True)
-    print(work(configuration(**values)))
+    config = configuration(**read_arguments(configuration, words, "python -m facelesion.train", config=True))
+    writable_folder(config.run.folder, "run.folder")
+    if getattr(config, "weights", None) is not None:
+        writable_file(config.weights, "weights")
+    print(work(config))
 
 
 def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
@@ -61,37 +66,28 @@ def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
 
 def _named_recipe(words: list[str]) -> str:
     """The recipe that the command line or the config names."""
-    import yaml
-
-    if "--recipe" in words[:-1]:
-        return words[words.index("--recipe") + 1]
+    said = [word.partition("=")[2] for word in words if word.startswith("--recipe=")]
+    if "--recipe" in words[:-1] or said:
+        return said[-1] if said else words[words.index("--recipe") + 1]
     path = _config(words)
     if path is None:
         raise FacelesionError(
             "no recipe: give --config FILE.yaml (such as configs/train/builtin.yaml) or --recipe NAME"
         )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise FacelesionError(f"{path}: not a YAML file that can be read ({reason})") from None
-    recipe = content.get("recipe") if isinstance(content, dict) else None
+    recipe = read_settings(path).plain().get("recipe")
     if not isinstance(recipe, str):
         raise FacelesionError(f"{path}: says no `recipe:`, such as distil or classify: add that line")
     return recipe
 
 
 def _config(words: list[str]) -> Path | None:
-    return config_path(words[words.index("--config") + 1]) if "--config" in words[:-1] else None
-
-
-def _with_config(words: list[str]) -> list[str]:
-    """The words with the config as a plain path first, as `read_arguments` wants it."""
-    path = _config(words)
-    if path is None:
-        return words
-    place = words.index("--config")
-    return [str(path), *words[:place], *words[place + 2 :]]
+    """The config that the words name: after `--config`, joined to it by `=`, or as the first plain word."""
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == "--config" and after:
+            return config_path(after)
+        if word.startswith("--config="):
+            return config_path(word.partition("=")[2])
+    return None if words[0].startswith("-") else config_path(words[0])
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from facelesion.cli import COMMANDS, run
 
 STUDY = """
 name: tiny
-model: untrained
+participants: [untrained]
 stimuli: [intact]
-data: {training_people: 4, training_pictures: 2, enrolled_people: 3}
-approaches:
+pictures: {training_people: 4, training_pictures: 2, enrolled_people: 3}
+lesions:
   ablation:
-    - {damage: ablate, sites: [conv5_3], doses: [0.5]}
+    - {kind: Ablate, site: conv5_3, fraction: [0.5]}
 """
 
 
@@ -74,11 +74,11 @@ def test_an_unknown_stimulus_is_named(capsys, config):
 
 
 def test_a_network_that_does_not_exist(capsys, config):
-    assert "nobody.safetensors" in refused(capsys, "study", str(config), "--model", "nobody.safetensors")
+    assert "nobody.safetensors" in refused(capsys, "study", str(config), "--participants", "[nobody.safetensors]")
 
 
 def test_a_folder_of_photographs_that_does_not_exist(capsys, config, tmp_path):
-    said = refused(capsys, "study", str(config), "--data.source", "lfw", "--data.root", str(tmp_path / "lfw"))
+    said = refused(capsys, "study", str(config), "--pictures.source", "lfw", "--pictures.root", str(tmp_path / "lfw"))
     assert "lfw" in said
 
 

@@ -41,17 +41,36 @@ def test_the_map_of_the_code_names_every_room():
             assert f"`{path.name}`" in page, path.name
 
 
+@pytest.mark.parametrize(
+    ("floor", "below"),
+    [
+        ("yaml_files", {"errors"}),
+        ("ranges", {"errors"}),
+        ("fields", set()),
+        ("settings", {"errors", "yaml_files", "ranges", "fields"}),
+        ("arguments", {"errors", "yaml_files", "fields", "settings"}),
+        ("outputs", {"errors"}),
+        ("files", set()),
+    ],
+)
+def test_the_ground_floor_stands_on_itself(floor, below):
+    code = (ROOT / "facelesion" / f"{floor}.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\s*(?:from|import) facelesion\.(\w+)", code, re.M)) <= below
+
+
 def test_nothing_imports_against_the_flow():
     """A room imports only rooms that the map allows it; `lesions` imports torch alone."""
+    ground = {"errors", "ranges", "settings", "yaml_files", "outputs"}
     allowed = {
         "lesions": set(),
         "sweep": {"lesions"},
         "models": {"errors", "fetching"},
-        "data": {"errors", "fetching", "models", "faces"},
+        "data": ground | {"fetching", "models", "faces"},
         "faces": {"errors", "fetching", "data", "models"},
-        "tasks": {"errors"},
+        "tasks": {"errors", "data", "faces"},
         "analysis": {"errors", "lesions"},
         "report": {"errors", "analysis"},
+        "training": ground | {"models", "data", "faces", "lesions", "tasks", "analysis"},
     }
     for room, rooms in allowed.items():
         for path in (ROOT / "facelesion" / room).rglob("*.py"):

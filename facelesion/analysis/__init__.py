@@ -1,6 +1,17 @@
-"""What a lesion study asks of its numbers: rankings, controls, statistics; and Grad-CAM."""
+"""What a lesion study asks of its numbers: rankings, controls, statistics, claims; and Grad-CAM."""
 
+from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
+from facelesion.analysis.claims import (
+    Difference,
+    Loss,
+    Profile,
+    differences,
+    dissociations,
+    losses,
+    profile,
+)
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
+from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
 from facelesion.analysis.rankings import (
     Agreement,
@@ -33,25 +44,42 @@ from facelesion.analysis.statistics import (
 
 __all__ = [
     "Agreement",
+    "Answers",
     "CaseTest",
+    "Contrast",
+    "Difference",
     "Dissociation",
     "Interval",
+    "Loss",
     "MatchedUnits",
     "NullTest",
+    "PersonScores",
+    "Profile",
     "Selectivity",
+    "Term",
+    "answers_of",
     "bootstrap_interval",
+    "choice_of_two",
     "class_score",
     "cliffs_delta",
     "cohens_h",
+    "contrast",
     "crawford_howell",
     "crawford_howell_from_summary",
+    "crossed_interval",
+    "d_prime",
+    "differences",
     "dissociation",
+    "dissociations",
     "false_discovery_rate",
     "grad_cam",
     "hedges_g",
+    "holm",
     "likeness_score",
+    "losses",
     "matched_units",
     "null_test",
+    "profile",
     "random_units",
     "ranking_agreement",
     "responsible_units",

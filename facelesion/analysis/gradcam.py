@@ -1,17 +1,23 @@
 """Grad-CAM: which parts of the image a layer's evidence for an answer comes from, intact or under a lesion.
 
-Selvaraju et al. 2017 (ICCV), computed by Captum's `LayerGradCam`.
+Selvaraju et al. 2017 (ICCV). The tests hold it to Captum's `LayerGradCam`. Sites are those of lesions: aliases and
+patterns, one call of several, one output of several, an axis of units (`facelesion.lesions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import difflib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
 from facelesion.errors import FacelesionError
+from facelesion.lesions import LesionError, aliases
+from facelesion.lesions import sites as list_sites
+from facelesion.lesions.errors import NoSuchSite
+from facelesion.lesions.locate import Site, find, pick, unit_axis, unwrap
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 
@@ -31,9 +37,11 @@ def grad_cam(
     negative is cut off. Under a lesion, activations and gradients are the damaged network's.
 
     Args:
-        module: a network (N, 3, H, W) -> representation (N, D); its `site_aliases` are understood.
+        module: a network (N, 3, H, W) -> representation (N, D).
         images: float (N, 3, H, W), already preprocessed.
-        sites: aliases ('conv5_3') or module paths whose output is (N, C, h, w).
+        sites: as lesions take them ('conv5_3', 'features.29', 'relu[1]', 'layer4@-1'), whose output is a map: four
+            axes, the first for images and one for units. Of a module that runs several times in one pass, the last
+            time is shown unless the site says which.
         score: representation (N, D) -> one number per image (N,); see `class_score` and `likeness_score`.
         damage: called once for every site, it gives the context in which the network runs, so that each site
             sees the same noise: `lambda: lesioned(module, lesion, seed=0)`. A context that is already open
@@ -42,11 +50,12 @@ def grad_cam(
             network's map can be as bright as a healthy one's. False keeps Grad-CAM's own values.
 
     Returns:
-        For each site float32 (N, H, W): upsampled to the image (bilinear), in [0, 1] if normalised. A map without
-        positive evidence is zero everywhere.
+        For each site, by the name it was given (a pattern of several: by each one's own), float32 (N, H, W): upsampled
+        to the image (bilinear), in [0, 1] if normalised. A map without positive evidence is zero everywhere.
 
     Raises:
-        FacelesionError: images of another type or shape, or a site whose output is no map.
+        FacelesionError: images of another type or shape; a site that is none, does not run (so often), or whose output
+            is no map; a score or network through which no gradient flows.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -54,29 +63,118 @@ def grad_cam(
         >>> heat["1"].shape
         torch.Size([2, 16, 16])
     """
-    from captum.attr import LayerAttribution, LayerGradCam
-
-    if images.ndim != 4 or not images.is_floating_point():
-        raise FacelesionError(
-            f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {images.dtype} {tuple(images.shape)}"
+    if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
+        given = (
+            f"{images.dtype} {tuple(images.shape)}"
+            if isinstance(images, torch.Tensor)
+            else type(images).__name__
         )
+        raise FacelesionError(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
     heat = {}
-    for site in sites:
-        layer = _layer(module, site)
-        # The image needs a gradient, else a frozen network leaves no trace to follow back.
-        given = images.detach().clone().requires_grad_(True)
-        method = LayerGradCam(lambda x: _scores(score, module(x), len(images)), layer)
-        with damage(), torch.enable_grad(), _not_in_place(module):
-            small = method.attribute(given, relu_attributions=True)
-        if not isinstance(small, torch.Tensor) or small.ndim != 4:
-            raise FacelesionError(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
-        large = LayerAttribution.interpolate(small.detach(), images.shape[-2:], interpolate_mode="bilinear")
-        large = large[:, 0].float()
+    for name, site in _sites(module, sites).items():
+        # Inside `inference_mode` nothing keeps a trace to follow back, and nothing can be made to.
+        with torch.inference_mode(False), torch.enable_grad(), damage():
+            small = _small_map(module, images, site, score)
+        large = nn.functional.interpolate(small, images.shape[-2:], mode="bilinear")[:, 0].float()
         if normalise:
             top = large.flatten(1).amax(1)[:, None, None]
             large = torch.where(top > 0, large / top.clamp_min(torch.finfo(large.dtype).tiny), 0.0)
-        heat[site] = large
+        heat[name] = large
     return heat
+
+
+def _sites(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
+    """The places that the names stand for, by the name to give their maps."""
+    found: dict[str, Site] = {}
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        if not isinstance(name, str):
+            raise FacelesionError(f"a site is a name, not {name!r}: give a module's path or an alias")
+        try:
+            several = find(module, name)
+        except NoSuchSite as error:
+            known = [*aliases(module), *list_sites(module)]
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            hint = f"; did you mean {', '.join(near)}?" if near else f" ({error})"
+            raise FacelesionError(f"the network has no site {name!r}{hint}") from None
+        except LesionError as error:
+            raise FacelesionError(str(error)) from None
+        found |= {name: several[0]} if len(several) == 1 else {str(site): site for site in several}
+    return found
+
+
+def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score) -> torch.Tensor:
+    """Grad-CAM's own values at one site: (N, 1, h, w)."""
+    inside = [name for name, value in module.state_dict().items() if value.is_inference()]
+    if inside:
+        raise FacelesionError(
+            f"{inside[0]} was made inside torch.inference_mode, where no gradient can flow: make the network outside"
+        )
+    kept: list[torch.Tensor] = []
+
+    def keep(layer: nn.Module, _inputs: object, output: object) -> object:
+        kept.append(output)  # type: ignore[arg-type]
+        if site.call is not None and len(kept) != site.call + 1:
+            return None
+        if not torch.is_grad_enabled():
+            raise FacelesionError(
+                f"{site}: the network runs it without gradients (torch.no_grad): take that out"
+            )
+        whole, rebuild = pick(output, site.output, site)
+        # What a lesion has put in its place depends on nothing before; what comes after depends on it all the same.
+        kept[-1] = whole if whole.requires_grad else whole.detach().clone().requires_grad_(True)
+        # What comes next may work in place (every ReLU of torchvision does): on a copy, and the map stays.
+        return rebuild(kept[-1].clone())
+
+    layer = unwrap(module).get_submodule(site.path)
+    handle = layer.register_forward_hook(keep)
+    # The image needs a gradient, else a frozen network leaves no trace to follow back; a copy may be changed in place.
+    given = images.detach().clone().requires_grad_(True).clone()
+    try:
+        representation = module(given)
+        values = _scores(score, representation, len(images))
+        y = _of_call(kept, site)
+        channel = _unit_axis(layer, y, site, len(images))
+        if representation.requires_grad and not values.requires_grad:
+            raise FacelesionError("no gradient flows through the score: it must not detach what it is given")
+        # Where a lesion has cut the way from here to the answer, there is no evidence.
+        slope = torch.autograd.grad(values.sum(), y, allow_unused=True)[0] if values.requires_grad else None
+    except LesionError as error:
+        raise FacelesionError(str(error)) from None
+    except RuntimeError as error:
+        if "nference tensor" not in str(error):
+            raise
+        raise FacelesionError(
+            f"{site}: the score or the network uses tensors made inside torch.inference_mode: make them outside, or "
+            "give their .clone() from outside"
+        ) from None
+    finally:
+        handle.remove()
+    slope = torch.zeros_like(y) if slope is None else slope
+    slope, y = slope.movedim(channel, 1), y.detach().movedim(channel, 1)
+    return (slope.mean((2, 3), keepdim=True) * y).sum(1, keepdim=True).relu().detach()
+
+
+def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
+    """The output of the call that is wanted; the last one where the site does not say."""
+    if not kept:
+        raise FacelesionError(f"{site} never runs in this network: no map can be shown of it")
+    if site.call is not None and site.call >= len(kept):
+        raise FacelesionError(
+            f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number"
+        )
+    return kept[-1 if site.call is None else site.call]
+
+
+def _unit_axis(layer: nn.Module, y: torch.Tensor, site: Site, images: int) -> int:
+    """Which axis of a map holds its units."""
+    if site.heads or y.ndim != 4:
+        raise FacelesionError(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
+    axis = unit_axis(layer, y, site)
+    if axis == 0 or len(y) != images:
+        raise FacelesionError(
+            f"{site} has no map to show: the first axis of its output must count the images"
+        )
+    return axis
 
 
 def class_score(readout: Callable[[torch.Tensor], torch.Tensor], target: int | torch.Tensor) -> Score:
@@ -93,7 +191,7 @@ def class_score(readout: Callable[[torch.Tensor], torch.Tensor], target: int | t
 
     def score(representation: torch.Tensor) -> torch.Tensor:
         logits = readout(representation)
-        which = torch.as_tensor(target, device=logits.device).expand(len(logits))
+        which = _outside(torch.as_tensor(target, device=logits.device)).expand(len(logits))
         return logits.gather(1, which[:, None])[:, 0]
 
     return score
@@ -116,9 +214,14 @@ def likeness_score(
     """
 
     def cosines(representation: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(identity(representation), dim=-1) @ prototypes.T
+        return nn.functional.normalize(identity(representation), dim=-1) @ _outside(prototypes).T
 
     return class_score(cosines, target)
+
+
+def _outside(values: torch.Tensor) -> torch.Tensor:
+    """Numbers made inside `inference_mode`, where gradients may pass by them."""
+    return values.clone() if values.is_inference() and not torch.is_inference_mode_enabled() else values
 
 
 def _scores(score: Score, representation: torch.Tensor, images: int) -> torch.Tensor:
@@ -128,29 +231,3 @@ def _scores(score: Score, representation: torch.Tensor, images: int) -> torch.Te
             f"a score gives one number per image, ({images},), not {tuple(values.shape)}: pick one class"
         )
     return values
-
-
-def _layer(module: nn.Module, site: str) -> nn.Module:
-    aliases: dict[str, str] = getattr(module, "site_aliases", {})
-    path = aliases.get(site, site)
-    modules = dict(module.named_modules())
-    if path not in modules or not path:
-        import difflib
-
-        near = difflib.get_close_matches(site, [*aliases, *filter(None, modules)], n=3, cutoff=0.4)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise FacelesionError(f"the network has no site {site!r}{hint}")
-    return modules[path]
-
-
-@contextmanager
-def _not_in_place(module: nn.Module) -> Iterator[None]:
-    """An in-place activation would overwrite the output of the layer before it, whose map is wanted."""
-    changed = [part for part in module.modules() if getattr(part, "inplace", False) is True]
-    for part in changed:
-        part.inplace = False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for part in changed:
-            part.inplace = True  # type: ignore[assignment]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
+from facelesion.analysis.checks import one_of
 from facelesion.analysis.statistics import false_discovery_rate
 from facelesion.errors import FacelesionError
 
@@ -63,35 +65,58 @@ class Selectivity:
     """How selective each unit of a site is for a domain.
 
     Attributes:
-        t: float64 (C,): the smallest t against any other domain; the ranking to sort by.
-        p: float64 (C,): the largest adjusted p against any other domain.
-        selective: bool (C,).
+        t: float64 (C,), or (C, H, W) over positions: the smallest t against any other domain; the ranking to sort by.
+        p: float64, of the same shape: the largest adjusted p against any other domain.
+        selective: bool, of the same shape.
+        test: 'welch' or 'student', the test that was made.
+        over: 'channels' or 'positions', what was tested.
     """
 
     t: torch.Tensor
     p: torch.Tensor
     selective: torch.Tensor
+    test: str = "welch"
+    over: str = "channels"
 
     @property
     def units(self) -> torch.Tensor:
-        """The selective units, the most selective first."""
-        chosen = torch.nonzero(self.selective).flatten()
-        return chosen[torch.argsort(self.t[chosen], descending=True, stable=True)]
+        """The selective channels, the most selective first.
+
+        Over positions: those with a selective position, the ones with most of them first, then by their largest t.
+        """
+        shares = self.selective.reshape(len(self.selective), -1)
+        best = self.t.reshape(len(self.t), -1).max(1).values
+        chosen = torch.nonzero(shares.any(1)).flatten()
+        chosen = chosen[torch.argsort(best[chosen], descending=True, stable=True)]
+        return chosen[torch.argsort(shares.double().mean(1)[chosen], descending=True, stable=True)]
 
 
-def selectivity(activation: Mapping[str, torch.Tensor], domain: str, alpha: float = 0.05) -> Selectivity:
+def selectivity(
+    activation: Mapping[str, torch.Tensor],
+    domain: str,
+    alpha: float = 0.05,
+    *,
+    test: Literal["welch", "student"] = "welch",
+    over: Literal["channels", "positions"] = "channels",
+) -> Selectivity:
     """Units that respond more to `domain` than to every other domain, one by one.
 
     Prince, Alvarez & Konkle 2024 (*Sci Adv* adl1776): a unit is selective if against each other domain t > 0 and the
-    p value, adjusted over the site's units by Benjamini & Yekutieli, is below `alpha`. The test is two-sided and
-    allows unequal spread (Welch).
+    p value, adjusted over the site's units by Benjamini & Yekutieli, is below `alpha`. The test is two-sided.
+
+    As published a unit is one position of one channel, and the test is Student's: `test="student",
+    over="positions"`. A lesion takes whole channels, and two domains rarely spread alike; so by default a channel's
+    mean over positions is tested, and Welch's test allows unequal spread. Say which of them you used.
 
     Args:
-        activation: for each domain its images' activations (N, C) or (N, C, H, W), N ≥ 2 each.
+        activation: for each domain its images' activations (N, C) or (N, C, H, W), N ≥ 2 each, finite.
         domain: the domain under test, a key of `activation`.
+        test: 'welch' or 'student' (equal spread).
+        over: 'channels', or 'positions': every position of a feature map is tested by itself.
 
     Raises:
-        FacelesionError: no such domain, fewer than two domains, or one with fewer than two images.
+        FacelesionError: no such domain, test or unit; fewer than two domains, or one with fewer than two images;
+            activations that are not finite, or of different shape between domains.
 
     Example:
         >>> draw = torch.Generator().manual_seed(0)
@@ -106,7 +131,17 @@ def selectivity(activation: Mapping[str, torch.Tensor], domain: str, alpha: floa
         raise FacelesionError(f"no domain {domain!r}; there are {', '.join(activation)}")
     if len(activation) < 2:
         raise FacelesionError("selectivity is for one domain against others: give two domains or more")
-    means = {name: unit_activation(values).double().cpu().numpy() for name, values in activation.items()}
+    one_of("test", test, ("welch", "student"))
+    one_of("unit of a test, over", over, ("channels", "positions"))
+    means = {}
+    for name, values in activation.items():
+        means[name] = (unit_activation(values) if over == "channels" else values).double().cpu().numpy()
+        if not np.isfinite(means[name]).all():
+            raise FacelesionError(f"the activations of domain {name!r} are not finite")
+        if means[name].ndim < 2 or means[name].shape[1:] != next(iter(means.values())).shape[1:]:
+            raise FacelesionError(
+                f"domain {name!r} has activations {tuple(values.shape)}: all must have the same channels and positions"
+            )
     small = [name for name, values in means.items() if len(values) < 2]
     if small:
         raise FacelesionError(f"domain {small[0]!r} needs two images or more")
@@ -115,7 +150,7 @@ def selectivity(activation: Mapping[str, torch.Tensor], domain: str, alpha: floa
         if name == domain:
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
-            t, p = stats.ttest_ind(means[domain], other, axis=0, equal_var=False)
+            t, p = stats.ttest_ind(means[domain], other, axis=0, equal_var=test == "student")
         # A unit without spread in either domain tells nothing, unless its two levels differ.
         gap = means[domain].mean(0) - other.mean(0)
         still = (means[domain].std(0) == 0) & (other.std(0) == 0)
@@ -125,7 +160,9 @@ def selectivity(activation: Mapping[str, torch.Tensor], domain: str, alpha: floa
         p_of.append(false_discovery_rate(p, "benjamini-yekutieli"))
     t_least, p_most = np.min(t_of, axis=0), np.max(p_of, axis=0)
     chosen = (np.array(t_of) > 0).all(0) & (np.array(p_of) < alpha).all(0)
-    return Selectivity(torch.from_numpy(t_least), torch.from_numpy(p_most), torch.from_numpy(chosen))
+    return Selectivity(
+        torch.from_numpy(t_least), torch.from_numpy(p_most), torch.from_numpy(chosen), test, over
+    )
 
 
 @dataclass(frozen=True)

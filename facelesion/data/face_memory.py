@@ -95,6 +95,15 @@ class MemoryTest:
         Raises:
             FacelesionError: embeddings that are not one row for each of the test's pictures.
         """
+        evidence = self.evidence(embeddings, memory)
+        # Rounding must not tell apart what is the same.
+        answers = (evidence >= evidence.amax(1, keepdim=True) - 1e-6).float().argmax(1)
+        right = answers == self.answer
+        by_section = {name: int(right[self.section == i].sum()) for i, name in enumerate(SECTIONS)}
+        return MemoryScore(int(right.sum()), MappingProxyType(by_section), answers)
+
+    def evidence(self, embeddings: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:
+        """How much each alternative of each item looks like one that was learned (72, 3); arguments as for `score`."""
         for given in (embeddings, embeddings if memory is None else memory):
             if given.ndim != 2 or len(given) != len(self.pictures):
                 raise FacelesionError(
@@ -105,12 +114,7 @@ class MemoryTest:
         remembered = _unit(learned[self.study].mean(1))
         likeness = shown[self.items] @ remembered.T
         own = likeness.gather(2, self.target[:, None, None].expand(-1, ALTERNATIVES, 1))[..., 0]
-        evidence = torch.where(self.section[:, None] == 0, own, likeness.amax(2))
-        # Rounding must not tell apart what is the same.
-        answers = (evidence >= evidence.amax(1, keepdim=True) - 1e-6).float().argmax(1)
-        right = answers == self.answer
-        by_section = {name: int(right[self.section == i].sum()) for i, name in enumerate(SECTIONS)}
-        return MemoryScore(int(right.sum()), MappingProxyType(by_section), answers)
+        return torch.where(self.section[:, None] == 0, own, likeness.amax(2))
 
     def manifest(self) -> dict[str, Any]:
         """What a result has to say about the test."""

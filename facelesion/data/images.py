@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import stat
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +15,27 @@ from facelesion.errors import FacelesionError
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# By which a picture is known in a folder; every other file there is named among what was left out, or is no picture.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif",
+    ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+# Pictures too, but of kinds that are not read.
+UNREAD_SUFFIXES = (
+    ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".psd", ".xcf", ".svg", ".eps",
+    ".ai", ".tga", ".pcx", ".ico", ".exr", ".hdr", ".pfm", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw",
+    ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".raw", ".rwl", ".3fr", ".iiq",
+)  # fmt: skip
 
 # Decoders that only decode. Pillow's others start programs (EPS) or fetch more files.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 _ORIENTATION_TAG = 0x0112
+_SUBFILE_TAG, _BITS_TAG, _SIGN_TAG, _PHOTOMETRIC_TAG, _DNG_TAG = 254, 258, 339, 262, 50706  # of TIFF
+_UNREAD_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC"),
+    b"avif": "AVIF",
+}
 # EXIF orientation -> (quarter turns anticlockwise, mirrored left-right afterwards).
 _ORIENTATIONS = {
     2: (0, True),
@@ -36,7 +53,7 @@ Image = npt.NDArray[np.uint8]
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> Image:
     """Read one picture as 8-bit RGB, upright.
 
-    The camera's EXIF rotation is applied; palettes, greyscale and CMYK become RGB; 16-bit greys are scaled to
+    The camera's EXIF rotation is applied, once; palettes, greyscale and CMYK become RGB; 16-bit greys are scaled to
     8 bits; what is transparent is laid on white; an animation or a multi-page file gives its first picture.
     Colour profiles are not applied.
 
@@ -79,14 +96,15 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
                     raise FacelesionError(
                         f"{path}: {width} x {height} pixels; a side needs at least {min_side}: leave it out"
                     )
+                _refuse_previews(opened, path)
+                # Decoding may turn the picture as well (Pillow turns TIFFs): what is left to do is asked afterwards.
+                opened.load()
                 turns, mirrored = _orientation(opened)
                 pixels = _rgb(opened, path)
     except FacelesionError:
         raise
     except pillow.UnidentifiedImageError:
-        raise FacelesionError(
-            f"{path}: not a picture (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM): replace it or leave it out"
-        ) from None
+        raise FacelesionError(f"{path}: {_what_it_is(path)}") from None
     except pillow.DecompressionBombError:
         raise FacelesionError(f"{path}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
     except Exception as error:  # decoders fail in many ways on damaged files; none of them is a fault of ours
@@ -138,11 +156,34 @@ def _check_regular(path: Path) -> None:
 
 
 def _orientation(opened: object) -> tuple[int, bool]:
-    """How to turn the picture upright; metadata that cannot be read turns nothing."""
+    """How to turn the decoded picture upright; metadata that cannot be read turns nothing."""
     try:
         return _ORIENTATIONS.get(int(opened.getexif().get(_ORIENTATION_TAG, 1)), (0, False))  # type: ignore[attr-defined]
     except Exception:  # broken EXIF is common, and the picture is still a picture
         return 0, False
+
+
+def _what_it_is(path: Path) -> str:
+    """What to say of a file that none of the decoders knows."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    brand = _UNREAD_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+    if brand is not None:
+        return f"a picture in {brand}, which is not read: save it as JPEG or PNG"
+    return "not a picture (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM): replace it or leave it out"
+
+
+def _refuse_previews(opened: object, path: Path) -> None:
+    """A camera's raw file is a TIFF whose first picture is a preview the size of a stamp."""
+    tags = getattr(opened, "tag_v2", {})
+    canon = False
+    if getattr(opened, "format", "") == "TIFF":
+        with open(path, "rb") as file:
+            canon = file.read(10)[8:] == b"CR"
+    if canon or _DNG_TAG in tags or int(tags.get(_SUBFILE_TAG, 0)) & 1:
+        raise FacelesionError(
+            f"{path}: a camera's raw file, of which only the preview could be read: save it as JPEG or PNG"
+        )
 
 
 def _rgb(opened: object, path: Path) -> Image:
@@ -151,16 +192,33 @@ def _rgb(opened: object, path: Path) -> Image:
 
     assert isinstance(opened, pillow.Image)
     mode = opened.mode
+    tags = getattr(opened, "tag_v2", {})
+    signed = any(kind == 2 for kind in np.atleast_1d(tags.get(_SIGN_TAG, 1)))
+    if mode == "F" or (tags and (mode == "I" or signed)):
+        raise FacelesionError(
+            f"{path}: {'floating-point' if mode == 'F' else 'signed or 32-bit'} pixels have no known range: "
+            "save it with 8 or 16 bits"
+        )
+    if mode == "LAB":
+        raise FacelesionError(f"{path}: its colours are kept as Lab, which is not read: save it as RGB")
     if mode == "I" or mode.startswith("I;16"):
-        grey = np.asarray(opened, dtype=np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise FacelesionError(f"{path}: grey levels beyond 16 bits: save it with 8 or 16 bits")
-        levels = ((grey * 255 + 32767) // 65535).astype(np.uint8)
-        return np.repeat(levels[:, :, None], 3, axis=2)
-    if mode == "F":
-        raise FacelesionError(f"{path}: floating-point pixels have no known range: save it with 8 or 16 bits")
+        return np.repeat(_levels(opened, path, tags)[:, :, None], 3, axis=2)
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in opened.info:
-        over = opened.convert("RGBA")
+        over = (opened.convert("LA") if mode == "La" else opened).convert("RGBA")
         white = pillow.new("RGBA", over.size, (255, 255, 255, 255))
         return np.array(pillow.alpha_composite(white, over).convert("RGB"))
     return np.array(opened.convert("RGB"))
+
+
+def _levels(opened: Any, path: Path, tags: Mapping[int, Any]) -> Image:
+    """Grey levels of more than 8 bits as uint8 (H, W): white is what the file calls white."""
+    grey = np.asarray(opened, dtype=np.int64)
+    # Twelve bits come in the lower part of sixteen; whole-bit scales come spread out.
+    white = 4095 if tuple(np.atleast_1d(tags.get(_BITS_TAG, 16))) == (12,) else 65535
+    if grey.min() < 0 or grey.max() > white:
+        raise FacelesionError(f"{path}: grey levels beyond 16 bits: save it with 8 or 16 bits")
+    levels = ((grey * 255 + white // 2) // white).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC_TAG) == 0:  # zero is white
+        levels = 255 - levels
+    clear = opened.info.get("transparency")
+    return np.where(grey == clear, 255, levels).astype(np.uint8) if isinstance(clear, int) else levels

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
@@ -20,9 +20,11 @@ class ImageSet:
         images: uint8 tensor (N, 3, H, W), RGB.
         labels: what each picture shows (a category; for faces the person), one string per picture.
         names: a unique name per picture (a file's path below its root, or how it was made).
+        ids: int64 tensor (N,), the pictures' numbers, by which random stimuli and lesions draw. They are made from the
+            names and stay with the pictures, so that a picture gets the same noise in any part, order and batch.
 
     Raises:
-        FacelesionError: images of another type or shape, or not one label and name for each.
+        FacelesionError: images of another type or shape, or not one label, name and number for each.
 
     Example:
         >>> pictures = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("cup", "car"), ("a", "b"))
@@ -33,8 +35,11 @@ class ImageSet:
     images: torch.Tensor
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    ids: torch.Tensor = field(kw_only=True, default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
+        if not len(self.ids):
+            object.__setattr__(self, "ids", numbers_of(self.names))
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
             raise FacelesionError(
                 f"images must be uint8 of shape (N, 3, H, W), not {self.images.dtype} {tuple(self.images.shape)}"
@@ -42,6 +47,10 @@ class ImageSet:
         if not len(self.images) == len(self.labels) == len(self.names):
             raise FacelesionError(
                 f"{len(self.images)} images, {len(self.labels)} labels and {len(self.names)} names do not match"
+            )
+        if self.ids.dtype != torch.int64 or self.ids.shape != (len(self.names),):
+            raise FacelesionError(
+                f"ids must be int64 of shape ({len(self.names)},), not {self.ids.dtype} {tuple(self.ids.shape)}"
             )
 
     def __len__(self) -> int:
@@ -66,6 +75,7 @@ class ImageSet:
             "images": self.images[rows],
             "labels": tuple(self.labels[i] for i in chosen),
             "names": tuple(self.names[i] for i in chosen),
+            "ids": self.ids[rows],
         }
 
     @property
@@ -97,3 +107,30 @@ class FaceSet(ImageSet):
 
     def _at(self, rows: torch.Tensor) -> dict[str, Any]:
         return {**super()._at(rows), "landmarks": self.landmarks[rows]}
+
+    def shown(self, stimulus: Callable[..., torch.Tensor], batch_size: int = 256) -> Self:
+        """The same pictures under a stimulus, which draws by the pictures' own numbers.
+
+        Args:
+            stimulus: such as `Mask("eyes")`: called with float pictures in [0, 1], landmarks and `ids`.
+            batch_size: pictures that are made at a time; it changes none of them.
+
+        Returns:
+            A new set with the same labels, names, numbers and landmarks.
+        """
+        images = torch.empty_like(self.images, memory_format=torch.contiguous_format)
+        for rows in torch.arange(len(self)).split(batch_size):
+            seen = stimulus(self.images[rows].float() / 255, self.landmarks[rows], ids=self.ids[rows])
+            images[rows] = (seen * 255).round().clamp(0, 255).to(torch.uint8)
+        return replace(self, images=images)
+
+
+def numbers_of(names: Sequence[str]) -> torch.Tensor:
+    """A number (N,) for each name, int64 from 0 on, that depends on the name alone.
+
+    Example:
+        >>> bool((numbers_of(["a", "b"])[1:] == numbers_of(["b"])).all())
+        True
+    """
+    digests = (hashlib.sha256(name.encode(errors="surrogateescape")).digest() for name in names)
+    return torch.tensor([int.from_bytes(each[:8], "big") >> 1 for each in digests], dtype=torch.int64)

@@ -8,13 +8,14 @@ which pairs are asked about. View 1 (`peopleDevTrain` ... `pairsDevTest`) is for
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from facelesion.data.archives import is_archive, unpack
-from facelesion.data.listing import Listing, list_folder
+from facelesion.data.listing import Listing, list_folder, one_form, people_folder
 from facelesion.data.pairs import NamedPair
 from facelesion.errors import FacelesionError
 from facelesion.fetching import cache_folder, fetch, file_hash
@@ -150,21 +151,21 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
         ('Ada_Lovelace',)
     """
     root = Path(root)
-    if not root.exists():
+    if not os.path.exists(root):
         raise FacelesionError(f"{root}: no such folder or archive: check the path to LFW")
     places = [root, root.parent]
-    if root.is_file():
+    if os.path.isfile(root):
         if not is_archive(root):
             raise FacelesionError(
                 f"{root}: neither a folder nor a tar or zip archive: give LFW's folder of people"
             )
         root = unpack(root, cache_folder() / f"lfw-{file_hash(root)[:12]}")
         places.append(root)
-    root = _folder_of_people(root)
+    root = people_folder(root)
     places += [root, root.parent]
     if protocols is not None:
         places = [Path(protocols)]
-        if not places[0].is_dir():
+        if not os.path.isdir(places[0]):
             raise FacelesionError(f"{protocols}: no such folder of LFW's protocol files: check the path")
     folder = next(
         (place for place in places if any((place / name).is_file() for name in PROTOCOL_FILES)), None
@@ -225,7 +226,7 @@ def read_people(path: str | Path) -> tuple[tuple[str, ...], ...]:
         raise FacelesionError(
             f"{path}: not one of LFW's people files near line {position + 1}: get it again"
         ) from None
-    if not sets:
+    if not all(sets) or not sets:
         raise FacelesionError(f"{path}: the file names nobody: get it again")
     return tuple(sets)
 
@@ -240,20 +241,32 @@ def read_pairs(path: str | Path) -> tuple[NamedPair, ...]:
     lines = list(_lines(path))
     try:
         head = [int(value) for value in lines[0]]
-        folds, half = (head[0], head[1]) if len(head) == 2 else (1, head[0])
-        if len(lines) != 1 + 2 * folds * half:
+        folds, half = head if len(head) == 2 else (1, *head)
+        if min(folds, half) < 1:
             raise ValueError
-        pairs = []
-        for number, row in enumerate(lines[1:]):
-            same = number % (2 * half) < half
+    except (ValueError, IndexError):
+        raise FacelesionError(
+            f"{path}: not one of LFW's pairs files (it opens with no number of pairs): get it again"
+        ) from None
+    pairs = []
+    for number, row in enumerate(lines[1:]):
+        same = number % (2 * half) < half
+        try:
             if len(row) != (3 if same else 4):
                 raise ValueError
             first, second = (
                 ((row[0], row[1]), (row[0], row[2])) if same else ((row[0], row[1]), (row[2], row[3]))
             )
             pairs.append(NamedPair(_name(*first), _name(*second), same, number // (2 * half)))
-    except (ValueError, IndexError):
-        raise FacelesionError(f"{path}: not one of LFW's pairs files, or cut short: get it again") from None
+        except ValueError:
+            asked = "a person and two numbers" if same else "two people, a number behind each"
+            raise FacelesionError(
+                f"{path}: pair {number + 1} is {' '.join(row)!r}, not {asked}: get it again"
+            ) from None
+    if len(pairs) != 2 * folds * half:
+        raise FacelesionError(
+            f"{path}: {len(pairs)} pairs, where its first line promises {2 * folds * half}: get it again"
+        )
     return tuple(pairs)
 
 
@@ -262,20 +275,12 @@ def _name(person: str, number: str) -> str:
 
 
 def _lines(path: Path) -> Iterator[Sequence[str]]:
+    """The lines that say something, as their fields; marks of encoding and blanks at the ends say nothing."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
         raise FacelesionError(f"{path}: cannot be read as text: get LFW's protocol file again") from None
     for line in text.splitlines():
         if line.strip():
-            yield line.split("\t") if "\t" in line else line.split()
-
-
-def _folder_of_people(root: Path) -> Path:
-    """The folder itself, or the only one in it when the people are one level down (as in the archive)."""
-    for _ in range(2):
-        inside = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-        if len(inside) == 1 and not any(inside[0].glob(f"{inside[0].name}_*.jpg")):
-            if any(entry.is_dir() for entry in inside[0].iterdir()):
-                root = inside[0]
-    return root
+            fields = line.strip().split("\t") if "\t" in line.strip() else line.split()
+            yield [one_form(field.strip()) for field in fields]

@@ -8,6 +8,7 @@ detection task.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from facelesion.data.archives import is_archive, unpack
 from facelesion.data.images import centre_crop, read_image
 from facelesion.data.imagesets import ImageSet
-from facelesion.data.listing import list_folder
+from facelesion.data.listing import list_folder, one_form, people_folder
 from facelesion.data.shapes import MAKERS, Shape
 from facelesion.errors import FacelesionError
 from facelesion.fetching import cache_folder, file_hash
@@ -184,16 +185,23 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
         FacelesionError: no such folder, nothing in it, or a photograph that cannot be read (named).
     """
     root = Path(root)
-    if root.is_file() and is_archive(root):
+    if is_archive(root):
         root = unpack(root, cache_folder() / f"objects-{file_hash(root)[:12]}")
-    if root.is_dir():
-        inside = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
-        if len(inside) == 1 and inside[0].is_dir() and any(entry.is_dir() for entry in inside[0].iterdir()):
-            root = inside[0]
-    listing = list_folder(root)
+    listing = list_folder(people_folder(root) if os.path.isdir(root) else root)
+    if listing.left_out:
+        name, reason = listing.left_out[0]
+        raise FacelesionError(
+            f"{listing.root}: {len(listing.left_out)} files are in no category, such as {name} ({reason})"
+        )
     kept = [name for names in listing.by_person.values() for name in names[:per_category]]
     images = np.stack([centre_crop(read_image(listing.path(name)), size) for name in kept])
-    return ImageSet(_as_tensor(images), tuple(name.split("/")[0] for name in kept), tuple(kept))
+    return ImageSet(_as_tensor(images), tuple(one_form(name.split("/")[0]) for name in kept), tuple(kept))
+
+
+def _check_bytes(images: torch.Tensor) -> None:
+    """Fractions of brightness would be rounded to black."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise FacelesionError(f"pictures must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}")
 
 
 def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
@@ -209,6 +217,7 @@ def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:
     Returns:
         uint8 (N, 3, H, W), each channel's mean kept, values beyond 0 and 255 cut off.
     """
+    _check_bytes(images)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand((len(images), 1, *images.shape[2:]), generator=generator)
     # The phases of a real picture of noise are antisymmetric, as they must be for a real result.
@@ -232,6 +241,7 @@ def tile_scramble(images: torch.Tensor, seed: int = 0, tiles: int = 8) -> torch.
     Returns:
         uint8 (N, 3, S, S).
     """
+    _check_bytes(images)
     count, size = len(images), images.shape[-1]
     side = -(-size // tiles)
     pixels = _resized(images, side * tiles)

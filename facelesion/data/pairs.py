@@ -9,6 +9,7 @@ from typing import Self
 import torch
 
 from facelesion.data.imagesets import ImageSet
+from facelesion.data.listing import one_form
 from facelesion.errors import FacelesionError
 
 
@@ -93,19 +94,23 @@ def find_pairs(pictures: ImageSet, named: Sequence[NamedPair]) -> tuple[Pairs, t
         >>> len(found), missing[0].second
         (1, 'b.jpg')
     """
-    place = {name: row for row, name in enumerate(pictures.names)}
-    found = [pair for pair in named if pair.first in place and pair.second in place]
-    missing = tuple(pair for pair in named if pair.first not in place or pair.second not in place)
+    # A file may lie on disk in another form of Unicode than the protocol writes it in.
+    place = {one_form(name): row for row, name in enumerate(pictures.names)}
+    rows = [(place.get(one_form(pair.first)), place.get(one_form(pair.second))) for pair in named]
+    found = [
+        (a, b, pair) for (a, b), pair in zip(rows, named, strict=True) if a is not None and b is not None
+    ]
+    missing = tuple(pair for (a, b), pair in zip(rows, named, strict=True) if a is None or b is None)
     if named and not found:
         raise FacelesionError(
             f"none of {len(named)} pairs is among the {len(pictures)} pictures (no {named[0].first!r}):"
             " take the protocol of the same data set"
         )
     pairs = Pairs.of(
-        [place[pair.first] for pair in found],
-        [place[pair.second] for pair in found],
-        [pair.same for pair in found],
-        [pair.fold for pair in found],
+        [a for a, _, _ in found],
+        [b for _, b, _ in found],
+        [pair.same for _, _, pair in found],
+        [pair.fold for _, _, pair in found],
     )
     return pairs, missing
 

@@ -112,7 +112,7 @@ class Backend(Protocol):
     version: str
 
     def find(self, photograph: Picture) -> list[Face]:
-        """All faces in a photograph, uint8 (H, W, 3) RGB; none is an empty list."""
+        """All faces in a photograph, uint8 (H, W, 3) RGB, or an error for anything else; none is an empty list."""
         ...
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ def landmark_backend(name: str = "mediapipe", model: str | Path | None = None) -
     Raises:
         FacelesionError: an unknown name; a library or a model's file that is not there.
     """
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise FacelesionError(f"no landmarks {name!r}: choose {', '.join(BACKENDS)}")
     return BACKENDS[name](model)
 
@@ -206,6 +206,7 @@ class MediaPipe:
             ) from None
 
     def find(self, photograph: Picture) -> list[Face]:
+        _check_photograph(photograph)
         height, width = photograph.shape[:2]
         whole = (0, 0, height, width)
         if sure := list(self._nearer(photograph, self._in_window(photograph, whole, _SURE))):
@@ -264,6 +265,16 @@ class MediaPipe:
             landmarker._handle = None
 
 
+def _check_photograph(photograph: Picture) -> None:
+    """Fractions or wider numbers would be taken for nearly black or be cut off, and a face in them for none."""
+    shape: tuple[int, ...] = getattr(photograph, "shape", ())
+    kind = getattr(photograph, "dtype", type(photograph).__name__)
+    if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise FacelesionError(
+            f"a photograph of {kind} {tuple(shape)}: faces are looked for in uint8 (height, width, 3), RGB"
+        )
+
+
 def _same(face: Face, other: Face) -> bool:
     """Whether two finds are of one face."""
     return float(np.linalg.norm(face.centre - other.centre)) <= 0.5 * other.size
@@ -299,6 +310,7 @@ class Dlib:
     def find(self, photograph: Picture) -> list[Face]:
         import cv2
 
+        _check_photograph(photograph)
         height, width = photograph.shape[:2]
         shrink = min(1.0, _DLIB_SIDE / max(height, width))
         small = photograph
@@ -339,6 +351,7 @@ class MTCNN:
     def find(self, photograph: Picture) -> list[Face]:
         import torch
 
+        _check_photograph(photograph)
         if min(photograph.shape[:2]) < 20:  # smaller than the smallest face it looks for
             return []
         with torch.no_grad():
@@ -366,8 +379,8 @@ def mediapipe_model(path: str | Path | None = None) -> Path:
     """
     if path is not None:
         given = Path(path)
-        given = given / MODEL_NAME if given.is_dir() else given
-        if not given.is_file():
+        given = given / MODEL_NAME if os.path.isdir(given) else given
+        if not os.path.isfile(given):
             raise FacelesionError(f"no model at {given}: give the path of {MODEL_NAME}")
         return given
     from facelesion.models import registry
@@ -382,7 +395,7 @@ def _dlib_model(path: str | Path | None) -> Path:
     """
     name = "shape_predictor_68_face_landmarks.dat"
     if path is not None:
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise FacelesionError(f"no model at {path}: give the path of {name}")
         return Path(path)
     spec = importlib.util.find_spec("face_recognition_models")

@@ -44,11 +44,13 @@ from facelesion.data.listing import Listing, list_folder, list_table
 from facelesion.errors import FacelesionError
 from facelesion.faces.align import align, five_points, similarity, template
 from facelesion.faces.landmarks import SEARCH, Backend, choose, landmark_backend
-from facelesion.fetching import cache_folder
+from facelesion.fetching import cache_folder, check_writable
 
 FORMAT = 1
 MESH_POINTS = 478
 _CHUNK = 32
+_LARGEST = 4096  # pixels of a crop's side
+_MOST_WORKERS = 1024
 _JOURNAL = ".journal"
 
 # What faces.parquet says of each face. Pixels are the photograph's unless said otherwise.
@@ -154,7 +156,8 @@ def prepare(
     """Find the face in every photograph, align it, and keep crop and landmarks.
 
     Args:
-        root: a folder of people (`<root>/<person>/<photograph>`), or a CSV or parquet table with the columns `path`
+        root: a folder of people (`<root>/<person>/<photograph>`; whatever else is there that may be a picture is named
+            among what was left out), or a CSV or parquet table with the columns `path`
             and `person`, whose paths start from its own folder.
         out: the folder to write; made when it is not there, continued when an earlier run began it.
         landmarks: "mediapipe", "dlib" or "mtcnn".
@@ -163,7 +166,7 @@ def prepare(
         size: side of the aligned crops in pixels.
         margin: pixels added around them on every side, at the same scale.
         strict: a photograph left out is an error, raised when everything else is done and written.
-        progress: show a progress bar.
+        progress: show a progress bar, where a person looks at it: not in a log file.
 
     Returns:
         What was done, with the table of what was left out; its `str` is fit to be printed.
@@ -172,14 +175,17 @@ def prepare(
         FacelesionError: nothing to do, a folder that is something else's, a backend that is not there, no face at all;
             with `strict`, any photograph left out.
     """
-    if size < 16 or margin < 0:
+    if not (_whole(size, 16, _LARGEST) and _whole(margin, 0, _LARGEST)):
         raise FacelesionError(
-            f"crops of {size} pixels with a margin of {margin}: the size is 16 or more, a margin not negative"
+            f"crops of {size} pixels with a margin of {margin}: the size is 16 or more, a margin not negative, "
+            f"neither more than {_LARGEST}"
         )
-    if workers is not None and workers < 1:
-        raise FacelesionError(f"{workers} workers: at least one is needed")
-    root, out = Path(root), Path(out)
-    listing = list_table(root) if root.is_file() else list_folder(root)
+    if workers is not None and not _whole(workers, 1, _MOST_WORKERS):
+        raise FacelesionError(f"{workers} workers: at least one is needed, and at most {_MOST_WORKERS}")
+    if not str(root):
+        raise FacelesionError("the folder of photographs has no name: name it")
+    root, out = Path(root), Path(out) if os.path.isdir(out) and str(out) else check_writable(out)
+    listing = list_table(root) if os.path.isfile(root) else list_folder(root)
     # Made here once, so that what is missing is told before any process starts.
     backend = landmark_backend(landmarks, model)
     options = _Options(landmarks, backend.version, size, margin)
@@ -204,6 +210,8 @@ def prepare(
                 _work_in_parallel(jobs, count, model, bar)
         known = _known(out, hashes)
         people = dict(zip(listing.names, listing.people, strict=True))
+        known |= {name: _Found("", reason=reason) for name, reason in listing.left_out}
+        names = sorted([*names, *(name for name, _ in listing.left_out)])
         prepared = _assemble(out, options, names, people, known, len(todo))
     if not prepared.faces:
         raise FacelesionError(
@@ -229,9 +237,27 @@ def prepare_once(
         out: the folder to keep it in; one in the user's cache folder, by the photographs' place, when left out.
         model: MediaPipe's model file, needed where something is still to be prepared.
     """
+    return prepare(root, out or prepared_place(root, size), model=model, size=size)
+
+
+def prepared_place(root: str | Path, size: int, landmarks: str = "mediapipe") -> Path:
+    """Where photographs are prepared for good when no folder is named: in the user's cache, by their place."""
     place = hashlib.sha256(str(Path(root).resolve()).encode()).hexdigest()[:12]
-    kept = cache_folder() / f"prepared-{place}-{size}-{SEARCH}"
-    return prepare(root, out or kept, model=model, size=size)
+    return cache_folder() / f"prepared-{place}-{size}-{SEARCH}{'' if landmarks == 'mediapipe' else '-' + landmarks}"
+
+
+def is_prepared(folder: str | Path) -> bool:
+    """Whether a folder holds a finished result of `prepare`."""
+    folder = Path(folder)
+    return (folder / "faces.parquet").is_file() and folder.is_dir() and _manifest(folder) is not None
+
+
+def left_out_of(folder: str | Path) -> list[tuple[str, str]]:
+    """Name and reason of every photograph that a finished result left out."""
+    import pandas as pd
+
+    table = pd.read_csv(Path(folder) / "left_out.csv", dtype=str, keep_default_na=False)
+    return list(zip(table["name"], table["reason"], strict=True))
 
 
 def load_prepared(folder: str | Path) -> FaceSet:
@@ -255,6 +281,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
         raise FacelesionError(
             f"{folder}: no finished result of `facelesion prepare`: run it, or run it again"
         )
+    _check_unchanged(folder, manifest)
     try:
         table = parquet.read_table(folder / "faces.parquet", columns=["name", "person", "landmarks"])
         # Copy on write: the file stays as it is whatever is done to the tensor.
@@ -263,7 +290,8 @@ def load_prepared(folder: str | Path) -> FaceSet:
         raise FacelesionError(
             f"{folder}: {' '.join(str(error).split())}: run `facelesion prepare` again"
         ) from None
-    if not len(table) == len(crops) == manifest["faces"]:
+    pictures = crops.dtype == np.uint8 and crops.ndim == 4 and crops.shape[1] == 3
+    if not (pictures and len(table) == len(crops) == manifest["faces"]):
         raise FacelesionError(
             f"{folder}: table and crops do not fit together: delete the folder and prepare again"
         )
@@ -279,7 +307,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Nobody else writes to the folder meanwhile; the system lets go when this process ends, however it ends."""
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise FacelesionError(f"{out} is a file: name a folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -307,9 +335,15 @@ def _claim(out: Path, options: _Options) -> None:
     stored = journal / "options.json"
     earlier = None
     if manifest is not None:
+        _check_unchanged(out, manifest)
         earlier = manifest["options"]
     elif stored.is_file():
-        earlier = json.loads(stored.read_text())
+        try:
+            earlier = dict(json.loads(stored.read_text()))
+        except (ValueError, TypeError, RecursionError):
+            raise FacelesionError(
+                f"{stored} is not as it was written: delete {out} and prepare again"
+            ) from None
     if earlier is not None and earlier != asdict(options):
         changed = next(
             key for key in {**earlier, **asdict(options)} if earlier.get(key) != asdict(options).get(key)
@@ -419,7 +453,8 @@ def _one(
         name.encode()
     except UnicodeEncodeError:
         raise FacelesionError("the file's name is not valid Unicode: rename it") from None
-    if not path.resolve().is_relative_to(job.root.resolve()):
+    # Not `Path.resolve`, which has an error of its own for links that lead in a circle.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(job.root)):
         raise FacelesionError("a link that leads out of the folder of photographs")
     photograph = read_image(path)
     height, width = photograph.shape[:2]
@@ -647,7 +682,7 @@ def _manifest(out: Path) -> dict[str, Any] | None:
         manifest = json.loads((out / "manifest.json").read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FacelesionError(
             f"{out / 'manifest.json'} cannot be read ({error}): delete the folder"
         ) from None
@@ -655,7 +690,22 @@ def _manifest(out: Path) -> dict[str, Any] | None:
         raise FacelesionError(
             f"{out} holds a result of another version: name another folder, or delete that one"
         )
+    kinds = {"options": dict, "faces": int, "several_faces": int, "sha256": dict}
+    wrong = next((key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)), None)
+    if wrong is not None:
+        raise FacelesionError(
+            f"{out / 'manifest.json'}: {wrong!r} is not as it was written: delete the folder"
+        )
     return manifest
+
+
+def _check_unchanged(out: Path, manifest: dict[str, Any]) -> None:
+    """What was edited since cannot be gone on from, nor be believed."""
+    for name in ("faces.parquet", "left_out.csv"):
+        if not (out / name).is_file() or _file_hash(out / name) != manifest["sha256"].get(name):
+            raise FacelesionError(
+                f"{out / name} is missing or was changed since it was prepared: delete the folder and prepare again"
+            )
 
 
 def _csv(left: Iterable[LeftOut]) -> bytes:
@@ -685,9 +735,15 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in name)
 
 
+def _whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 @contextlib.contextmanager
 def _bar(total: int, shown: bool) -> Iterator[Any]:
     from tqdm import tqdm
 
-    with tqdm(total=total, unit="photograph", desc="faces", disable=not shown, smoothing=0.1) as bar:
+    # Carriage returns are for a terminal: a log file would keep every one of them.
+    quiet = not (shown and sys.stderr.isatty())
+    with tqdm(total=total, unit="photograph", desc="faces", disable=quiet, smoothing=0.1) as bar:
         yield bar

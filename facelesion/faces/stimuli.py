@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -37,6 +38,10 @@ ISOLATE_SCALE = 1.5
 _FILLS = ("black", "mean", "noise")
 _SHAPES = ("box", "upright", "polygon")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV
+_WIDEST = 1000  # pixels of a 224-pixel picture: a blur beyond it is a flat colour already
+_MOST_TILES = 256
+_BEYOND = 0.25  # of full brightness: what resampling may leave outside
+_MOST_PARTS, _DEEPEST = 100, 10
 _KINDS: dict[str, type[Stimulus]] = {}
 
 
@@ -148,30 +153,7 @@ class Stimulus:
             >>> Stimulus.from_dict("mask eyes + invert") == Mask("eyes") + Invert()
             True
         """
-        if isinstance(values, str):
-            return _parse(values)
-        if not isinstance(values, Mapping) or "kind" not in values:
-            raise FacelesionError(f"a stimulus needs a 'kind': {values!r} has none")
-        cls = _kind(str(values["kind"]))
-        known = {field.name: field for field in fields(cls)}
-        wrong = [key for key in values if key != "kind" and key not in known]
-        if wrong:
-            near = difflib.get_close_matches(str(wrong[0]), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise FacelesionError(
-                f"stimulus {cls.kind!r} has no {wrong[0]!r}: {hint}it takes {', '.join(known) or 'nothing'}"
-            )
-        given = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in values.items()
-            if key != "kind"
-        }
-        if cls is Chain:
-            given["parts"] = tuple(Stimulus.from_dict(part) for part in given.get("parts", ()))
-        try:
-            return cls(**given)
-        except TypeError as error:
-            raise FacelesionError(f"stimulus {cls.kind!r}: {str(error).replace('__init__() ', '')}") from None
+        return _read(values, [])
 
 
 @dataclass(frozen=True)
@@ -180,6 +162,15 @@ class Chain(Stimulus):
 
     parts: tuple[Stimulus, ...]
     kind: ClassVar[str] = "chain"
+
+    def __post_init__(self) -> None:
+        parts = self.parts
+        if not (isinstance(parts, tuple) and parts and all(isinstance(part, Stimulus) for part in parts)):
+            raise FacelesionError(
+                f"{self.kind}: parts {reprlib.repr(parts)} must be a tuple of one or more stimuli"
+            )
+        if len(parts) > _MOST_PARTS:
+            raise FacelesionError(f"{self.kind}: {len(parts)} parts, more than {_MOST_PARTS}: leave some out")
 
     def _apply(self, batch: _Batch) -> _Batch:
         for part in self.parts:
@@ -206,22 +197,29 @@ class Intact(Stimulus):
 @dataclass(frozen=True)
 class _OfRegion(Stimulus):
     region: str
+    fills: ClassVar[tuple[str, ...]] = _FILLS
 
     def __post_init__(self) -> None:
+        if not isinstance(self.region, str):
+            raise FacelesionError(f"{self.kind}: region {reprlib.repr(self.region)} must be a region's name")
         _regions.region(self.region)
-        for name, choices in (("fill", _FILLS), ("shape", _SHAPES)):
+        for name, choices in (("fill", self.fills), ("shape", _SHAPES)):
             value = getattr(self, name, None)
-            if value is not None and value not in choices:
-                raise FacelesionError(f"{self.kind}: no {name} {value!r}: choose {', '.join(choices)}")
+            if hasattr(self, name) and not (isinstance(value, str) and value in choices):
+                raise FacelesionError(
+                    f"{self.kind}: no {name} {reprlib.repr(value)}: choose {', '.join(choices)}"
+                )
         scale = getattr(self, "scale", None)
         pair = isinstance(scale, tuple) and len(scale) == 2
-        if scale is not None and not (pair and all(_number(s) and 0 < s < math.inf for s in scale)):
+        if scale is not None and not (pair and all(_number(s, 0, 100) and s > 0 for s in scale)):
             raise FacelesionError(
-                f"{self.kind}: scale {scale!r} must be two positive factors, (width, height)"
+                f"{self.kind}: scale {reprlib.repr(scale)} must be two positive factors, (width, height), up to 100"
             )
-        sigma = getattr(self, "sigma", 1.0)
-        if not (_number(sigma) and 0 < sigma < math.inf):
-            raise FacelesionError(f"{self.kind}: sigma {sigma!r} must be a positive number of pixels")
+        if not (_number(getattr(self, "sigma", 1.0), 0, _WIDEST) and getattr(self, "sigma", 1.0) > 0):
+            raise FacelesionError(
+                f"{self.kind}: sigma {reprlib.repr(self.sigma)} must be a positive number of pixels, up to {_WIDEST}"  # type: ignore[attr-defined]
+            )
+        _check_seed(self)
 
     def _mask(self, batch: _Batch) -> Tensor:
         shape, scale = getattr(self, "shape", "box"), getattr(self, "scale", None)
@@ -285,21 +283,29 @@ class Blur(_OfRegion):
 
 @dataclass(frozen=True)
 class Isolate(_OfRegion):
-    """One feature kept, everything else blurred.
+    """One feature kept, everything else blurred or covered.
 
     Args:
         region: a region's name.
+        fill: "blur"; or what everything else is covered with, as for `Mask`: then the feature is alone, where the
+            notebook's blur of 3.5 pixels leaves most of the face to be seen.
         sigma: as for `Blur`; the notebook's 21 x 21 kernel has 3.5.
         shape: as for `Mask`; the notebook keeps the upright bounding box, here taken along the eye line.
         scale: factors of the box's width and height, 1.5 in the notebook.
+        seed: of the noise that covers.
     """
 
     sigma: float = ISOLATE_SIGMA
     shape: str = "upright"
     scale: tuple[float, float] | None = (ISOLATE_SCALE, ISOLATE_SCALE)
+    fill: str = "blur"
+    seed: int = 0
     kind: ClassVar[str] = "isolate"
+    fills: ClassVar[tuple[str, ...]] = ("blur", *_FILLS)
 
     def _pictures(self, batch: _Batch) -> Tensor:
+        if self.fill != "blur":
+            return _covered(batch, ~self._mask(batch), self.fill, self.seed)
         blurred = gaussian_blur(batch.images, self.sigma * batch.per_pixel)
         return torch.where(self._mask(batch), batch.images, blurred)
 
@@ -351,6 +357,9 @@ class PhaseScramble(Stimulus):
     seed: int = 0
     kind: ClassVar[str] = "phase scramble"
 
+    def __post_init__(self) -> None:
+        _check_seed(self)
+
     def _pictures(self, batch: _Batch) -> Tensor:
         height, width = batch.size
         noise = randomness.normal(self.seed, self.kind, batch.ids, height * width).unflatten(
@@ -372,8 +381,11 @@ class TileScramble(Stimulus):
     kind: ClassVar[str] = "tile scramble"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.tiles, int) or self.tiles < 2:
-            raise FacelesionError(f"{self.kind}: tiles {self.tiles!r} must be a whole number from 2")
+        if not (isinstance(self.tiles, int) and _number(self.tiles, 2, _MOST_TILES)):
+            raise FacelesionError(
+                f"{self.kind}: tiles {reprlib.repr(self.tiles)} must be a whole number from 2 to {_MOST_TILES}"
+            )
+        _check_seed(self)
 
     def _pictures(self, batch: _Batch) -> Tensor:
         (height, width), k = batch.size, self.tiles
@@ -410,8 +422,8 @@ class Contrast(Stimulus):
     kind: ClassVar[str] = "contrast"
 
     def __post_init__(self) -> None:
-        if not _number(self.by) or self.by < 0:
-            raise FacelesionError(f"{self.kind}: by {self.by!r} must be a factor from 0")
+        if not _number(self.by, 0, 1000):
+            raise FacelesionError(f"{self.kind}: by {reprlib.repr(self.by)} must be a factor from 0 to 1000")
 
     def _pictures(self, batch: _Batch) -> Tensor:
         mean = batch.images.mean((1, 2, 3), keepdim=True)
@@ -432,8 +444,11 @@ class GaussianNoise(Stimulus):
     kind: ClassVar[str] = "noise"
 
     def __post_init__(self) -> None:
-        if not _number(self.std) or self.std < 0:
-            raise FacelesionError(f"{self.kind}: std {self.std!r} must be a number from 0")
+        if not _number(self.std, 0, 1000):
+            raise FacelesionError(
+                f"{self.kind}: std {reprlib.repr(self.std)} must be a number from 0 to 1000"
+            )
+        _check_seed(self)
 
     def _pictures(self, batch: _Batch) -> Tensor:
         noise = randomness.normal(self.seed, self.kind, batch.ids, batch.images[0].numel())
@@ -456,8 +471,10 @@ class Composite(Stimulus):
     kind: ClassVar[str] = "composite"
 
     def __post_init__(self) -> None:
-        if not _number(self.misalign):
-            raise FacelesionError(f"{self.kind}: misalign {self.misalign!r} must be a number")
+        if not _number(self.misalign, -10, 10):
+            raise FacelesionError(
+                f"{self.kind}: misalign {reprlib.repr(self.misalign)} must be a number of face widths from -10 to 10"
+            )
 
     def _pictures(self, batch: _Batch) -> Tensor:
         images, landmarks = _others(self, batch)
@@ -495,8 +512,10 @@ class PartSwap(_OfRegion):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not _number(self.feather) or self.feather < 0:
-            raise FacelesionError(f"{self.kind}: feather {self.feather!r} must be a number of pixels from 0")
+        if not _number(self.feather, 0, _WIDEST):
+            raise FacelesionError(
+                f"{self.kind}: feather {reprlib.repr(self.feather)} must be a number of pixels from 0 to {_WIDEST}"
+            )
 
     def _pictures(self, batch: _Batch) -> Tensor:
         images, landmarks = _others(self, batch)
@@ -707,16 +726,60 @@ def _parts(stimulus: Stimulus) -> tuple[Stimulus, ...]:
 
 def _kind(name: str) -> type[Stimulus]:
     if name not in _KINDS:
-        near = difflib.get_close_matches(name, _KINDS, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name[:100], _KINDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise FacelesionError(f"no stimulus {name!r}: {hint}there are {', '.join(_KINDS)}")
+        raise FacelesionError(f"no stimulus {reprlib.repr(name)}: {hint}there are {', '.join(_KINDS)}")
     return _KINDS[name]
+
+
+def _read(values: object, read: list[object], depth: int = 0) -> Stimulus:
+    """A stimulus from plain values, and in a chain from those of its parts; `read` counts all of them."""
+    read.append(values)
+    if depth > _DEEPEST or len(read) > _MOST_PARTS:  # a list may hold itself, or another many times over
+        raise FacelesionError(
+            f"a stimulus of more than {_MOST_PARTS} parts, or chains more than {_DEEPEST} deep: leave some out"
+        )
+    if isinstance(values, str):
+        return _parse(values)
+    if not isinstance(values, Mapping) or "kind" not in values:
+        raise FacelesionError(f"a stimulus needs a 'kind': {reprlib.repr(values)} has none")
+    if not isinstance(values["kind"], str):
+        raise FacelesionError(
+            f"a stimulus's 'kind' is a name, not {reprlib.repr(values['kind'])}: there are {', '.join(_KINDS)}"
+        )
+    cls = _kind(values["kind"])
+    known = {field.name: field for field in fields(cls)}
+    wrong = [key for key in values if key != "kind" and key not in known]
+    if wrong:
+        near = difflib.get_close_matches(str(wrong[0])[:100], known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise FacelesionError(
+            f"stimulus {cls.kind!r} has no {reprlib.repr(wrong[0])}: {hint}it takes {', '.join(known) or 'nothing'}"
+        )
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in values]
+    if missing:
+        raise FacelesionError(f"stimulus {cls.kind!r} needs {missing[0]!r}, and it is not given")
+    given = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in values.items()
+        if key != "kind"
+    }
+    if cls is Chain:
+        if not isinstance(given["parts"], tuple):
+            raise FacelesionError(
+                f"stimulus {cls.kind!r}: parts {reprlib.repr(given['parts'])} must be a list of stimuli"
+            )
+        given["parts"] = tuple(_read(part, read, depth + 1) for part in given["parts"])
+    return cls(**given)
 
 
 def _parse(text: str) -> Stimulus:
     """Short names joined by "+": "mask eyes + invert"."""
     total: Stimulus = Intact()
-    for part in text.split("+"):
+    written = text.split("+")
+    if len(written) > _MOST_PARTS:
+        raise FacelesionError(f"a stimulus of {len(written)} parts, more than {_MOST_PARTS}: leave some out")
+    for part in written:
         words = part.strip()
         if words in _KINDS and not issubclass(_KINDS[words], (_OfRegion, Chain)):
             total = total + _KINDS[words]()
@@ -724,7 +787,15 @@ def _parse(text: str) -> Stimulus:
         first, _, rest = words.partition(" ")
         cls = _kind(first if rest and first in _KINDS else words)
         if not rest or cls is Chain:
-            raise FacelesionError(f"stimulus {words!r} needs a region, such as '{words} eyes'")
+            raise FacelesionError(
+                f"stimulus {words!r} needs parts: write them with '+' between"
+                if cls is Chain
+                else f"stimulus {words!r} needs a region, such as '{words} eyes'"
+            )
+        if not issubclass(cls, _OfRegion):
+            raise FacelesionError(
+                f"stimulus {first!r} takes no region: leave {reprlib.repr(rest.strip())} out"
+            )
         made: Callable[[str], Stimulus] = cls
         total = total + made(rest.strip())
     return total
@@ -734,8 +805,17 @@ def _plain(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+def _number(value: object, least: float, most: float) -> bool:
+    """Whether it is a number of this range; nan, truth values and text are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _check_seed(stimulus: Stimulus) -> None:
+    seed = getattr(stimulus, "seed", 0)
+    if not (isinstance(seed, int) and _number(seed, 0, 2**63 - 1)):
+        raise FacelesionError(
+            f"{stimulus.kind}: seed {reprlib.repr(seed)} must be a whole number from 0 to {2**63 - 1}"
+        )
 
 
 def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
@@ -745,6 +825,12 @@ def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
         raise FacelesionError(
             f"images are {images.dtype}: a stimulus takes floats in [0, 1], so divide by 255"
         )
+    if images.numel():
+        low, high = (float(value) for value in images.detach().aminmax())
+        if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
+            raise FacelesionError(
+                f"images have values of {low:g} to {high:g}: a stimulus takes floats in [0, 1], so divide by 255"
+            )
     _regions.check_landmarks(landmarks)
     if len(landmarks) != len(images):
         raise FacelesionError(f"{len(images)} images and {len(landmarks)} sets of landmarks do not match")

@@ -4,6 +4,7 @@ from typing import Any
 
 from . import functional
 from .calibration import Calibration, calibrate
+from .changes import Changes, relative_change
 from .compiled import slots
 from .context import lesion_sites, lesioned
 from .errors import (
@@ -17,6 +18,7 @@ from .errors import (
 )
 from .kinds import Ablate, Clamp, Compound, Dropout, Keep, Lesion, Noise, Prune, Scale, Shift
 from .locate import aliases, sites
+from .series import Series
 
 
 def __getattr__(name: str) -> Any:
@@ -29,7 +31,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "Ablate", "Calibration", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion", "LesionCallback",
-    "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide",
-    "Scale", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned", "sites", "slots",
+    "Ablate", "Calibration", "Changes", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion",
+    "LesionCallback", "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune",
+    "RowsDoNotDivide", "Scale", "Series", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned",
+    "relative_change", "sites", "slots",
 ]  # fmt: skip

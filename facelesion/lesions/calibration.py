@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from .attention import contexts
-from .errors import NoCalibration
+from .errors import LesionError, NoCalibration
 from .kinds import Lesion
-from .locate import Site, batch_axis, find_all, pick, unit_axis
-from .watch import run_healthy
+from .locate import Site, find_all, pick, unit_axis, unwrap
+from .rows import came_in
+from .values import told
+from .watch import Call, run_healthy
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,20 @@ class Calibration:
     deviations: Mapping[str, Tensor] = field(default_factory=dict)
     images: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("means", "deviations"):
+            values = getattr(self, name)
+            if not isinstance(values, Mapping) or not all(isinstance(site, str) for site in values):
+                raise LesionError(f"a calibration's {name} are site to tensor (units,), not {told(values)}")
+            for site, value in values.items():
+                if not isinstance(value, Tensor) or value.ndim != 1 or not value.is_floating_point():
+                    raise LesionError(
+                        f"a calibration's {name} at {site!r} must be a float tensor (units,), not {told(value)}"
+                    )
+        if set(self.means) != set(self.deviations):
+            odd = min(set(self.means) ^ set(self.deviations))
+            raise LesionError(f"a calibration needs both mean and deviation of each site; {odd!r} has one")
+
     def __contains__(self, site: str) -> bool:
         return site in self.means or f"{site}[0]" in self.means
 
@@ -49,7 +65,12 @@ class Calibration:
         name = _name(site)
         for key in (f"{name}[{call}]", name):
             if key in self.means:
-                return self.means[key], self.deviations[key]
+                found = self.means[key], self.deviations[key]
+                if not all(bool(each.isfinite().all()) for each in found):
+                    raise NoCalibration(
+                        f"{key!r}: its calibration holds numbers that are not finite: calibrate again"
+                    )
+                return found
         raise NoCalibration(missing(name))
 
     def to_dict(self) -> dict[str, Tensor]:
@@ -61,6 +82,10 @@ class Calibration:
     @staticmethod
     def from_dict(flat: Mapping[str, Tensor]) -> Calibration:
         """What `to_dict` wrote."""
+        if not isinstance(flat, Mapping) or "images" not in flat:
+            raise LesionError(
+                f"a written calibration has the keys images, mean/... and std/...; got {told(flat)}"
+            )
 
         def strip(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: value for name, value in flat.items() if name.startswith(prefix)}
@@ -96,25 +121,30 @@ def calibrate(
         if plain not in places.setdefault(site.path, []):
             places[site.path].append(plain)
     sums: dict[tuple[str, int], tuple[int, Tensor, Tensor]] = {}
-    images = seen = 0
+    images = 0
 
-    def visit(path: str, call: int, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        for site in places[path]:
+    def visit(call: Call) -> None:
+        for site in places[call.path]:
             if site.heads:
-                y, axis, batch = contexts(module, args, kwargs), 2, 0
+                y, axis = contexts(call.module, call.args, call.kwargs), 2
             else:
-                y, _ = pick(output, site.output, site)
-                axis, batch = unit_axis(module, y, site), batch_axis(module, site)
+                y, _ = pick(call.output, site.output, site)
+                axis = unit_axis(call.module, y, site)
             values = y.detach().movedim(axis, 0).flatten(1).double()
-            key = (_name(site), call)
+            key = (_name(site), call.number)
             sums[key] = _merged(sums.get(key), values)
-            nonlocal seen
-            seen = y.shape[batch]
 
+    if isinstance(batches, str | bytes | Mapping) or not isinstance(batches, Iterable):
+        raise LesionError(f"images must be a tensor (N, ...) or an iterable of such; got {told(batches)}")
     for batch in [batches] if isinstance(batches, Tensor) else batches:
-        seen = 0
-        run_healthy(model, [batch[0] if isinstance(batch, list | tuple) else batch], places, visit)
-        images += seen
+        given = batch[0] if isinstance(batch, list | tuple) and batch else batch
+        if not isinstance(given, Tensor) or not given.ndim or not given.numel():
+            raise LesionError(f"images must be tensors (N, ...) with at least one image; got {told(given)}")
+        run_healthy(model, [given], places, visit)
+        came = came_in(unwrap(model), (given,), {})
+        images += came.count if came else len(given)
+    if not images:
+        raise LesionError("no image to calibrate with: give at least one batch")
     repeated = {name for name, call in sums if call > 0}
     named = {f"{name}[{call}]" if name in repeated else name: value for (name, call), value in sums.items()}
     return Calibration(

@@ -30,9 +30,13 @@ Schedule = Callable[[int], Lesion | None]
 class LesionCallback(Callback):
     """Damages a network while it is trained.
 
-    From epoch `from_epoch` until `to_epoch` begins, the lesion acts on every training batch, and on the validation
-    batches between them as well. Every epoch draws other noise, and so
-    does every process of a training on several. The damage is gone when training ends or fails.
+    From epoch `from_epoch` until `to_epoch` begins, the lesion acts on every training batch, on the validation batches
+    between them, and on those of Lightning's sanity check. A training that goes on inside an epoch is damaged again
+    from its first batch on, with noise of its own. Every epoch draws other noise, and so does every process of a
+    training on several. The damage is gone when training ends or fails.
+
+    It acts in `Trainer.fit` alone: `validate`, `test` and `predict` see the healthy network. To ask the damaged one,
+    call them inside `with lesioned(...)`.
 
     Args:
         lesion: a lesion, or a function from the epoch's number to a lesion or None: damage that grows or heals.
@@ -58,6 +62,7 @@ class LesionCallback(Callback):
         self.lesion, self.from_epoch, self.to_epoch, self.on = lesion, from_epoch, to_epoch, on
         self.seed, self.calibration = seed, calibration
         self._damage = ExitStack()
+        self._begun: int | None = None  # the epoch whose damage is in place, where there is one
 
     def at(self, epoch: int) -> Lesion | None:
         """The lesion of an epoch."""
@@ -66,18 +71,51 @@ class LesionCallback(Callback):
         return self.lesion if isinstance(self.lesion, Lesion) else self.lesion(epoch)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        self._damage.close()
-        lesion = self.at(trainer.current_epoch)
-        if lesion is not None:
-            model: nn.Module = pl_module if self.on is None else pl_module.get_submodule(self.on)
-            # One seed for each epoch and process: image numbers begin again there, the noise must not.
-            seed = self.seed * 1_000_003 + trainer.current_epoch
-            seed = seed * trainer.world_size + trainer.global_rank
-            self._damage.enter_context(lesioned(model, lesion, seed=seed, calibration=self.calibration))
+        self._begin(trainer, pl_module, 0)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        # Where a training goes on inside an epoch, Lightning does not say that the epoch starts.
+        if self._begun != trainer.current_epoch:
+            self._begin(trainer, pl_module, batch_idx)
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        # Before any training batch: the sanity check, or a training that was stopped before it validated.
+        if trainer.state.fn == "fit" and self._begun != trainer.current_epoch:
+            self._begin(trainer, pl_module, -1)
+
+    def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
+        self._leave_unasked(_Over())
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._begun = None
         self._damage.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        # Told of the exception, the context leaves without asking whether its lesion acted.
-        self._damage.__exit__(type(exception), exception, exception.__traceback__)
+        self._leave_unasked(exception)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        self._leave_unasked(_Over())
+
+    def _begin(self, trainer: Any, pl_module: Any, batch: int) -> None:
+        """Take the last epoch's damage away, which may say that it never acted, and put this epoch's on."""
+        self._begun = None
+        self._damage.close()
+        epoch = trainer.current_epoch
+        lesion = self.at(epoch)
+        if lesion is not None:
+            model: nn.Module = pl_module if self.on is None else pl_module.get_submodule(self.on)
+            # One seed for each epoch and process: image numbers begin again there, the noise must not. Nor where an
+            # epoch is gone on with from a later batch; the sanity check counts as a batch that is never reached.
+            seed = self.seed * 1_000_003 + epoch + batch % 2**20 * 1_000_000_007
+            seed = seed * trainer.world_size + trainer.global_rank
+            self._damage.enter_context(lesioned(model, lesion, seed=seed, calibration=self.calibration))
+        self._begun = epoch
+
+    def _leave_unasked(self, reason: BaseException) -> None:
+        """Take the damage away; told of an exception, the context leaves without asking whether its lesion acted."""
+        self._begun = None
+        self._damage.__exit__(type(reason), reason, reason.__traceback__)
+
+
+class _Over(Exception):
+    """Training is over, or has not yet begun: a lesion that did not act then is no mistake."""

@@ -20,9 +20,10 @@ from . import philox
 from .calibration import Calibration
 from .errors import IgnoredByCompile, LesionDidNotAct, LesionError
 from .kinds import Ablate, Clamp, Dropout, Lesion, Noise, Scale, Shift, UnitLesion
-from .locate import Site, batch_axis, find_all, pick, unit_axis, unwrap
+from .locate import Site, find_all, pick, unit_axis, unwrap
+from .rows import batch_axis, came_in, said_axis, time_first, time_first_at
 from .units import Entry
-from .watch import run_healthy
+from .watch import Call, run_healthy
 
 # The numbers of one step, and what they are in a healthy network.
 _HEALTHY = {
@@ -83,11 +84,9 @@ class Slot:
     """The hook of one site. It counts its calls and images in tensors, which compiled code keeps as well."""
 
     def __init__(
-        self, site: Site, module: nn.Module, output: Any, blocks: int, steps: int, random: bool
+        self, site: Site, y: Tensor, axis: int, batch: int, blocks: int, steps: int, random: bool
     ) -> None:
-        y, _ = pick(output, site.output, site)
-        self.site, self.blocks = site, blocks
-        self.axis, self.batch = unit_axis(module, y, site), batch_axis(module, site)
+        self.site, self.blocks, self.axis, self.batch = site, blocks, axis, batch
         self.units = y.shape[self.axis]
         self.stages = [Stage(blocks, self.units, y.ndim - 2, random, y.device) for _ in range(steps)]
         self.images = torch.zeros((), dtype=torch.int64, device=y.device)
@@ -160,16 +159,29 @@ def slots(
     found = {site.path: site for site in find_all(model, sites)}
     made: dict[str, Slot] = {}
 
-    def visit(path: str, call: int, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if found[path].heads or found[path].call is not None or call > 0:
-            raise LesionError(f"{path}: slots are for modules called once, and not for attention heads")
-        made[path] = Slot(found[path], module, output, blocks, steps, random)
+    inner = unwrap(model)
+    batch = torch.cat([example] * blocks)
+    came = came_in(inner, (batch,), {})
+    kinds = {time_first(module) for module in inner.modules()} - {None}
 
-    run_healthy(model, [torch.cat([example] * blocks)], found, visit)
+    def visit(call: Call) -> None:
+        site, module = found[call.path], call.module
+        if site.heads or site.call is not None or call.number > 0:
+            raise LesionError(f"{site}: slots are for modules called once, and not for attention heads")
+        y, _ = pick(call.output, site.output, site)
+        axis, along = unit_axis(module, y, site), 0
+        if blocks > 1 or random:
+            said = said_axis(module, time_first_at(inner, call.path), site, y.ndim)
+            rows = None if came is None else came.count
+            along = batch_axis(y.shape, axis, site, rows, said, (True in kinds) if kinds else None)
+        if along == axis:
+            raise LesionError(f"{site}: axis {axis} counts images and cannot hold the units as well")
+        made[call.path] = Slot(site, y, axis, along, blocks, steps, random)
+
+    run_healthy(model, [batch], found, visit)
     unused = [path for path in found if path not in made]
     if unused:
         raise LesionDidNotAct(f"{unused[0]!r} did not run in a forward of {type(model).__name__}")
-    inner = unwrap(model)
     handles = [
         inner.get_submodule(path).register_forward_hook(slot, with_kwargs=True) for path, slot in made.items()
     ]

@@ -60,6 +60,17 @@ def clamp(y: Tensor, low: Number, high: Number) -> Tensor:
     return torch.clamp(y, min=low, max=high)
 
 
+def hold(y: Tensor, value: Number) -> Tensor:
+    """A value in y's shape and layout, in memory of its own: whoever comes next may write on it.
+
+    Example:
+        >>> hold(torch.ones(2, 2), torch.tensor([3.0, 4.0]))
+        tensor([[3., 4.],
+                [3., 4.]])
+    """
+    return torch.empty_like(y).copy_(torch.as_tensor(value, dtype=y.dtype, device=y.device))
+
+
 def shift(y: Tensor, by: Number) -> Tensor:
     """y plus a constant: positive excites, negative inhibits."""
     return y + by

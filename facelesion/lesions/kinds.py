@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -20,8 +20,11 @@ from torch import Tensor
 
 from . import functional
 from .errors import LesionError
+from .values import mask, number, same_in_single, site_text, told, truth, unit_numbers, whole_number
 
 SCHEMA_VERSION = 1
+# More than anybody writes; YAML's anchors can make millions of a few lines.
+MOST_PARTS, MOST_LEVELS = 10_000, 20
 
 
 class Material(Protocol):
@@ -37,6 +40,10 @@ class Material(Protocol):
 
 class Lesion:
     """Any lesion. `a + b` is both, in that order at each site they share; it is a lesion too.
+
+    A lesion damages something: a dose that cannot change anything (a share of 0, noise of 0, a gain of 1, no units) is
+    an error when the lesion is made. The intact network, as the first point of a curve, is asked for by name: `None`
+    stands for it wherever a lesion is taken.
 
     Example:
         >>> lesion = Ablate("conv5_*", fraction=0.2, seed=3) + Noise("conv3_2", std=0.8, relative=True)
@@ -56,6 +63,25 @@ class Lesion:
         """Twelve hexadecimal digits that name this lesion in tables; equal lesions have equal ones."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def with_seed(self, seed: int) -> Lesion:
+        """The same lesion drawn anew: every part that draws takes `seed`.
+
+        Example:
+            >>> print(Ablate("conv5_3", fraction=0.2).with_seed(7) + Scale("conv5_2", by=0.5).with_seed(7))
+            ablate 20% of conv5_3 (seed 7) + scale ×0.5 at conv5_2
+        """
+        return _together([part._reseeded(seed) for part in self.parts])
+
+    @property
+    def draws(self) -> bool:
+        """Whether it hangs on its seed: it draws units, synapses, noise or images."""
+        return any(part.draws_units or part.draws_values for part in self.parts)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it is relative to the activations that its sites have in health."""
+        return any(part.relative_to_health for part in self.parts)
 
     def __add__(self, other: Lesion) -> Compound:
         if not isinstance(other, Lesion):
@@ -82,41 +108,62 @@ class Lesion:
             >>> Lesion.from_dict({"kind": "Ablate", "site": "conv5_3", "units": [21, 282]})
             Ablate('conv5_3', units=(21, 282))
         """
-        if not isinstance(values, Mapping):
-            raise LesionError(
-                f"a lesion is written as keys and values, with 'kind' and 'site'; got {values!r}"
-            )
-        values = dict(values)
-        version = values.pop("version", SCHEMA_VERSION)
-        if version != SCHEMA_VERSION:
-            raise LesionError(
-                f"this lesion has version {version!r}; this library reads version {SCHEMA_VERSION}"
-            )
-        kind = values.pop("kind", None)
-        if kind == "Compound":
-            if list(values) != ["parts"] or not isinstance(values["parts"], list) or not values["parts"]:
+        parts: list[SiteLesion] = []
+        rest: list[tuple[Any, int]] = [(values, 0)]
+        compound = False
+        while rest:
+            each, level = rest.pop()
+            kind, given = _written(each)
+            if kind != "Compound":
+                parts.append(_made(kind, given))
+                continue
+            compound = True
+            inner = given.get("parts")
+            if list(given) != ["parts"] or not isinstance(inner, list) or not inner:
                 raise LesionError(
-                    f"a Compound has parts, a list of lesions, and nothing else; got {list(values)}"
+                    f"a Compound has parts, a list of lesions, and nothing else; got {told(given)}"
                 )
-            return Compound(tuple(part for each in values["parts"] for part in Lesion.from_dict(each).parts))
-        if kind not in KINDS:
-            near = difflib.get_close_matches(str(kind).capitalize(), KINDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
-            raise LesionError(f"no kind of lesion is called {kind!r}: {hint}")
-        cls = KINDS[kind]
-        known = [f.name for f in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-                raise LesionError(f"{kind} has no key {key!r}: {hint}")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise LesionError(f"{kind}: {error}") from error
+            if level == MOST_LEVELS or len(parts) + len(rest) + len(inner) > MOST_PARTS:
+                raise LesionError(
+                    f"a Compound of more than {MOST_PARTS} parts, or more than {MOST_LEVELS} levels deep: write the "
+                    "parts as one flat list"
+                )
+            rest += [(part, level + 1) for part in reversed(inner)]
+        return Compound(tuple(parts)) if compound else parts[0]
 
     def _plain(self) -> dict[str, Any]:
         raise NotImplementedError
+
+
+def _written(values: object) -> tuple[str, dict[str, Any]]:
+    """The kind of a written lesion, and its other keys."""
+    if not isinstance(values, Mapping):
+        raise LesionError(
+            f"a lesion is written as keys and values, with 'kind' and 'site'; got {told(values)}"
+        )
+    given = dict(values)
+    version = given.pop("version", SCHEMA_VERSION)
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise LesionError(
+            f"this lesion has version {told(version)}; this library reads version {SCHEMA_VERSION}"
+        )
+    kind = given.pop("kind", None)
+    return ("Compound" if kind == "Compound" else kind_called(kind).__name__), given
+
+
+def _made(kind: str, values: dict[str, Any]) -> SiteLesion:
+    """A simple lesion from its keys."""
+    cls = KINDS[kind]
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key[:50], known, n=1) if isinstance(key, str) else []
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise LesionError(f"{kind} has no key {told(key)}: {hint}")
+    for f in dataclasses.fields(cls):
+        if f.name not in values and f.default is dataclasses.MISSING:
+            raise LesionError(f"{kind} needs the key {f.name!r}")
+    return cls(**values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,6 +171,14 @@ class Compound(Lesion):
     """Several lesions at once, in order: what `a + b` makes."""
 
     members: tuple[SiteLesion, ...]
+
+    def __post_init__(self) -> None:
+        members = self.members if isinstance(self.members, list | tuple) else [self.members]
+        if not members or not all(isinstance(each, SiteLesion) for each in members):
+            raise LesionError(
+                f"a Compound is made of simple lesions, as a + b makes it; got {told(self.members)}"
+            )
+        object.__setattr__(self, "members", tuple(members))
 
     @property
     def parts(self) -> tuple[SiteLesion, ...]:
@@ -139,17 +194,50 @@ class Compound(Lesion):
         return " + ".join(map(str, self.members))
 
 
+def _together(parts: Sequence[SiteLesion]) -> Lesion:
+    return parts[0] if len(parts) == 1 else Compound(tuple(parts))
+
+
 @dataclass(frozen=True, repr=False)
 class SiteLesion(Lesion):
-    """One kind of damage at the sites of one pattern (several may be joined by commas, or given as a list)."""
+    """One kind of damage at the sites of one pattern (several may be joined by commas, or given as a list).
+
+    What a kind declares of itself, so that contexts, sweeps, studies and reports can ask it:
+
+    Attributes:
+        doses: the fields that say how much, with what each means in words and unit; the first is its usual dose.
+        draws_units: whether units or synapses are drawn by seed.
+        draws_values: whether numbers are drawn for every image (noise, what is dropped, which image is taken).
+        relative_to_health: whether it needs a calibration.
+    """
 
     site: str
 
+    doses: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def draws_units(self) -> bool:
+        return False
+
+    @property
+    def draws_values(self) -> bool:
+        return False
+
+    @property
+    def relative_to_health(self) -> bool:
+        return False
+
+    def meaning(self, field: str) -> str:
+        """What the dose `field` means, in words."""
+        return self.doses[field]
+
+    def _reseeded(self, seed: int) -> SiteLesion:
+        has = any(f.name == "seed" for f in dataclasses.fields(self))
+        return dataclasses.replace(self, seed=seed) if has and (self.draws_units or self.draws_values) else self  # type: ignore[call-arg]
+
     def __post_init__(self) -> None:
-        site = self.site if isinstance(self.site, str) else ", ".join(self.site)
-        if not site.strip():
-            raise LesionError(f"{type(self).__name__} needs a site: a module path, an alias or a pattern")
-        self._set(site=site, **{f.name: self._plain_value(f) for f in dataclasses.fields(self)[1:]})
+        self._set(site=site_text(self.site, type(self).__name__))
+        self._set(**{f.name: self._plain_value(f) for f in dataclasses.fields(self)[1:]})
 
     @property
     def parts(self) -> tuple[SiteLesion, ...]:
@@ -157,20 +245,11 @@ class SiteLesion(Lesion):
 
     def _plain_value(self, f: dataclasses.Field[Any]) -> object:
         """A field's value as its own type, so that 1 and 1.0 are one lesion with one hash."""
-        value = getattr(self, f.name)
-        plain = {"float": float, "int": int, "bool": bool}.get(str(f.type).removesuffix(" | None"))
-        if plain is None or (value is None and str(f.type).endswith("None")):
+        value, kind = getattr(self, f.name), str(f.type)
+        check = {"float": number, "int": whole_number, "bool": truth}.get(kind.removesuffix(" | None"))
+        if check is None or (value is None and kind.endswith("None")):
             return value
-        try:
-            if (plain is bool) == isinstance(value, bool) and plain(value) == (
-                value if plain is int else plain(value)
-            ):
-                return plain(value)
-        except (TypeError, ValueError):
-            pass
-        raise LesionError(
-            f"{type(self).__name__} at {self.site!r}: {f.name} must be {plain.__name__}, not {value!r}"
-        )
+        return check(value, f"{type(self).__name__} at {told(self.site)}: {f.name}")
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
@@ -178,7 +257,15 @@ class SiteLesion(Lesion):
 
     def _check(self, right: bool, message: str) -> None:
         if not right:
-            raise LesionError(f"{type(self).__name__} at {self.site!r}: {message}")
+            raise LesionError(f"{type(self).__name__} at {told(self.site)}: {message}")
+
+    def _check_changes(self, **doses: tuple[float | None, float]) -> None:
+        """Refuses doses (given, the one that changes nothing)."""
+        for name, (given, nothing) in doses.items():
+            none = given is not None and same_in_single(given, nothing)
+            self._check(
+                not none, f"{name}={told(given)} changes nothing; for the intact network take None instead"
+            )
 
     def _changed(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "site"}
@@ -216,27 +303,38 @@ class UnitLesion(SiteLesion):
     seed: int = field(default=0, kw_only=True)
     where: tuple[str, ...] | None = field(default=None, kw_only=True)
 
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units"}
+
+    @property
+    def draws_units(self) -> bool:
+        return self.fraction is not None
+
     # Fields that lesions of one kind may have different in one forward without being computed apart.
     numeric: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check(self.units is None or self.fraction is None, "give units or fraction, not both")
+        what = f"{type(self).__name__} at {told(self.site)}"
         if self.units is not None:
-            units = tuple(sorted(set(_integers(self.units))))
-            self._check(all(unit >= 0 for unit in units), f"units count from 0, got {units[:1]}")
-            self._set(units=units)
+            self._set(units=unit_numbers(self.units, what))
         if self.fraction is not None:
             self._check(0 <= self.fraction <= 1, f"fraction must lie in 0 to 1, got {self.fraction}")
+        self._check_units()
         if self.where is not None:
-            mask = _mask(self.where)
-            self._check(mask.ndim == 2, f"where must be a mask (height, width), got {tuple(mask.shape)}")
-            self._check(bool(mask.any()), "where covers no place")
-            self._set(where=tuple("".join("01"[place] for place in row) for row in mask.tolist()))
+            covered = mask(self.where, what).tolist()
+            self._set(where=tuple("".join("01"[place] for place in row) for row in covered))
+
+    def _check_units(self) -> None:
+        self._check(
+            self.units != (),
+            "it names no unit, so it changes nothing; for the intact network take None instead",
+        )
+        self._check_changes(fraction=(self.fraction, 0.0))
 
     def mask(self) -> Tensor:
         """`where` as a bool tensor (height, width); one true place where there is none."""
-        return torch.ones(1, 1, dtype=torch.bool) if self.where is None else _mask(self.where)
+        return torch.ones(1, 1, dtype=torch.bool) if self.where is None else mask(self.where, str(self))
 
     def mode(self) -> tuple[object, ...]:
         """What must agree for lesions to be computed together."""
@@ -262,19 +360,6 @@ class UnitLesion(SiteLesion):
         return f"{what}{at}{which}{self.site}{seed}" + (" under a mask" if self.where else "")
 
 
-def _mask(where: Any) -> Tensor:
-    if not isinstance(where, Tensor):
-        where = torch.tensor([[float(place) for place in row] for row in where])
-    return where > 0
-
-
-def _integers(units: int | Iterable[int] | Tensor) -> list[int]:
-    values = torch.as_tensor(list(units) if isinstance(units, Iterable) else [units])
-    if values.numel() and (values.is_floating_point() or values.dtype == torch.bool):
-        raise LesionError(f"units are whole numbers, got {values.tolist()[:3]}")
-    return [int(value) for value in values.flatten().tolist()]
-
-
 @dataclass(frozen=True, repr=False)
 class Ablate(UnitLesion):
     """Removes units: their output is zero, their calibrated mean, or the output they have for another image.
@@ -294,10 +379,21 @@ class Ablate(UnitLesion):
     fraction: float | None = None
     seed: int = 0
     to: str = "zero"
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units removed"}
+
+    @property
+    def draws_values(self) -> bool:
+        return self.to == "resample"
+
+    @property
+    def relative_to_health(self) -> bool:
+        return self.to == "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check(self.to in ("zero", "mean", "resample"), f"to is zero, mean or resample, not {self.to!r}")
+        self._check(
+            self.to in ("zero", "mean", "resample"), f"to is zero, mean or resample, not {told(self.to)}"
+        )
 
     def mode(self) -> tuple[object, ...]:
         # Keeping some units is ablating the others: rows of both are computed together.
@@ -305,7 +401,7 @@ class Ablate(UnitLesion):
 
     def damage(self, y: Tensor, material: Material) -> Tensor:
         if self.to == "mean":
-            return material.mean().expand_as(y)
+            return functional.hold(y, material.mean())
         return material.another_image(y) if self.to == "resample" else torch.zeros_like(y)
 
     def __str__(self) -> str:
@@ -315,6 +411,13 @@ class Ablate(UnitLesion):
 @dataclass(frozen=True, repr=False)
 class Keep(Ablate):
     """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020)."""
+
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units kept"}
+
+    def _check_units(self) -> None:
+        named = self.units is not None or self.fraction is not None
+        self._check(named, "give the units to keep, or a fraction; all are kept in the intact network: None")
+        self._check_changes(fraction=(self.fraction, 1.0))
 
     def __str__(self) -> str:
         return self._told("keep only" if self.to == "zero" else f"{self.to}-ablate all but", at=" ")
@@ -334,10 +437,27 @@ class Noise(UnitLesion):
     relative: bool = False
     multiplicative: bool = False
     numeric: ClassVar[tuple[str, ...]] = ("std",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "std": "standard deviation of the noise",
+        "fraction": "share of the units under noise",
+    }
+
+    @property
+    def draws_values(self) -> bool:
+        return True
+
+    @property
+    def relative_to_health(self) -> bool:
+        return self.relative
+
+    def meaning(self, field: str) -> str:
+        unit = "the unit's own standard deviation" if self.relative else "the activation" if self.multiplicative else ""
+        return super().meaning(field) + (f", in units of {unit}" if unit and field == "std" else "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check(0 <= self.std < math.inf, f"std must be 0 or more, got {self.std}")
+        self._check(self.std >= 0, f"std must be 0 or more, got {self.std}")
+        self._check_changes(std=(self.std, 0.0))
         self._check(
             not (self.relative and self.multiplicative), "noise is relative or multiplicative, not both"
         )
@@ -367,11 +487,27 @@ class Dropout(UnitLesion):
     per: str = "activation"
     rescale: bool = True
     numeric: ClassVar[tuple[str, ...]] = ("p",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "p": "probability that an activation is dropped",
+        "fraction": "share of the units under dropout",
+    }
+
+    @property
+    def draws_values(self) -> bool:
+        return True
+
+    def meaning(self, field: str) -> str:
+        if field == "p" and self.per == "channel":
+            return "probability that a unit is dropped, anew for every image"
+        return super().meaning(field)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check(0 <= self.p <= 1, f"p must lie in 0 to 1, got {self.p}")
-        self._check(self.per in ("activation", "channel"), f"per is activation or channel, not {self.per!r}")
+        self._check_changes(p=(self.p, 0.0))
+        self._check(
+            self.per in ("activation", "channel"), f"per is activation or channel, not {told(self.per)}"
+        )
         self._check(
             not (self.rescale and self.p == 1), "p=1 leaves nothing to rescale: use rescale=False or Ablate"
         )
@@ -391,6 +527,12 @@ class Clamp(UnitLesion):
     value: float | None = None
     min: float | None = None
     max: float | None = None
+    doses: ClassVar[Mapping[str, str]] = {
+        "value": "activation at which units are held",
+        "max": "largest activation let through",
+        "min": "smallest activation let through",
+        "fraction": "share of the units held",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -410,7 +552,7 @@ class Clamp(UnitLesion):
 
     def damage(self, y: Tensor, material: Material) -> Tensor:
         if self.value is not None:
-            return material.number("value").expand_as(y)
+            return functional.hold(y, material.number("value"))
         return functional.clamp(y, material.number("min"), material.number("max"))
 
     def __str__(self) -> str:
@@ -431,6 +573,22 @@ class Shift(UnitLesion):
     by: float
     relative: bool = False
     numeric: ClassVar[tuple[str, ...]] = ("by",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "by": "what is added to the activation",
+        "fraction": "share of the units shifted",
+    }
+
+    @property
+    def relative_to_health(self) -> bool:
+        return self.relative
+
+    def meaning(self, field: str) -> str:
+        unit = ", in units of the unit's own standard deviation"
+        return super().meaning(field) + (unit if self.relative and field == "by" else "")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_changes(by=(self.by, 0.0))
 
     def damage(self, y: Tensor, material: Material) -> Tensor:
         by = material.number("by")
@@ -446,6 +604,14 @@ class Scale(UnitLesion):
 
     by: float
     numeric: ClassVar[tuple[str, ...]] = ("by",)
+    doses: ClassVar[Mapping[str, str]] = {
+        "by": "what the activation is multiplied by",
+        "fraction": "share of the units scaled",
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_changes(by=(self.by, 1.0))
 
     def damage(self, y: Tensor, material: Material) -> Tensor:
         return functional.scale(y, material.number("by"))
@@ -469,15 +635,35 @@ class Prune(SiteLesion):
 
     fraction: float
     seed: int = 0
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the incoming synapses cut"}
+
+    @property
+    def draws_units(self) -> bool:
+        return True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check(0 <= self.fraction <= 1, f"fraction must lie in 0 to 1, got {self.fraction}")
+        self._check_changes(fraction=(self.fraction, 0.0))
 
     def __str__(self) -> str:
         return f"prune {self.fraction * 100:g}% of the weights into {self.site} (seed {self.seed})"
 
 
+def kind_called(name: object) -> type[SiteLesion]:
+    """The kind of lesion of this name.
+
+    Raises:
+        LesionError: there is none; the nearest one is named.
+    """
+    if isinstance(name, str) and name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name[:50].capitalize(), KINDS, n=1) if isinstance(name, str) else []
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+    raise LesionError(f"no kind of lesion is called {told(name)}: {hint}")
+
+
+#: Every kind by its name. One more is one line.
 KINDS: dict[str, type[SiteLesion]] = {
     kind.__name__: kind for kind in (Ablate, Keep, Noise, Dropout, Clamp, Shift, Scale, Prune)
 }

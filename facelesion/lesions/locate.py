@@ -24,14 +24,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .errors import LesionError, NoSuchSite
 from .kinds import Lesion
+from .values import told
 
-_PATTERN = re.compile(r"^(?P<name>.+?)(\[(?P<call>\d+)\])?(->(?P<output>[\w.]+))?(@(?P<axis>-?\d+))?$")
-_REGEX = re.compile(r"^re:(?P<name>.+?)(->(?P<output>[\w.]+))?(@(?P<axis>-?\d+))?$")
+_PATTERN = re.compile(
+    r"^(?P<name>.+?)(\[(?P<call>\d{1,9})\])?(->(?P<output>[\w.]+))?(@(?P<axis>-?\d{1,9}))?$"
+)
+_REGEX = re.compile(r"^re:(?P<name>.+?)(->(?P<output>[\w.]+))?(@(?P<axis>-?\d{1,9}))?$")
 _HEADS = ".heads"
 
 
@@ -135,6 +139,10 @@ def sites(model: nn.Module, pattern: str = "**") -> tuple[str, ...]:
 
 def find(model: nn.Module, pattern: str) -> tuple[Site, ...]:
     """The sites a pattern stands for, in the network's order for each name in it, none twice."""
+    if not isinstance(model, nn.Module):
+        raise LesionError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
+    if not isinstance(pattern, str):
+        raise LesionError(f"a site is a text: a module path, an alias or a pattern; got {told(pattern)}")
     model = unwrap(model)
     names = _names(model)
     found: dict[Site, None] = {}
@@ -145,7 +153,12 @@ def find(model: nn.Module, pattern: str) -> tuple[Site, ...]:
 
 def find_all(model: nn.Module, wanted: str | Lesion | Iterable[str | Lesion]) -> tuple[Site, ...]:
     """The sites of some patterns and lesions together."""
+    if not isinstance(wanted, Iterable | Lesion):
+        raise LesionError(f"sites are patterns or lesions, as text or in a list; got {told(wanted)}")
     each = [wanted] if isinstance(wanted, str | Lesion) else list(wanted)
+    for one in each:
+        if not isinstance(one, str | Lesion):
+            raise LesionError(f"sites are patterns or lesions; got {told(one)} in the list")
     patterns = [
         p for one in each for p in ([one] if isinstance(one, str) else [part.site for part in one.parts])
     ]
@@ -156,7 +169,7 @@ def _find_one(model: nn.Module, names: dict[str, str], pattern: str) -> list[Sit
     is_regex = pattern.startswith("re:")
     parsed = (_REGEX if is_regex else _PATTERN).match(pattern)
     if parsed is None:
-        raise NoSuchSite(f"{pattern!r} is no site: give a module path, an alias, a pattern or re:...")
+        raise NoSuchSite(f"{told(pattern)} is no site: give a module path, an alias, a pattern or re:...")
     said = parsed.groupdict()
     name, call, output, axis = (said.get(part) for part in ("name", "call", "output", "axis"))
     assert name is not None
@@ -165,15 +178,15 @@ def _find_one(model: nn.Module, names: dict[str, str], pattern: str) -> list[Sit
     elif is_regex or "*" in name or "?" in name:
         try:
             expression = re.compile(name if is_regex else _glob(name))
-        except re.error as error:
-            raise NoSuchSite(f"{pattern!r} is not a regular expression: {error}") from error
+        except (re.error, RecursionError, OverflowError) as error:
+            raise NoSuchSite(f"{told(pattern)} is not a regular expression: {error}") from error
         paths = [path for known, path in names.items() if expression.fullmatch(known)]
     else:
         paths = [names[name]] if name in names else []
     if not paths:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if len(name) < 200 else []
         hint = f"nearest are {', '.join(near)}" if near else "facelesion.lesions.sites(model) lists all"
-        raise NoSuchSite(f"no site {pattern!r} in {type(model).__name__}: {hint}")
+        raise NoSuchSite(f"no site {told(pattern)} in {type(model).__name__}: {hint}")
     return [
         Site(
             path=path.removesuffix(_HEADS) if _is_heads(model, path) else path,
@@ -199,9 +212,25 @@ def _glob(pattern: str) -> str:
     return "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
 
 
+def weight_of(module: nn.Module) -> Any:
+    """Its weight, only looked at: where reading it changes buffers (a power iteration), they are put back."""
+    if not isinstance(getattr(type(module), "weight", None), property):
+        return getattr(module, "weight", None)
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    with torch.no_grad():
+        weight = getattr(module, "weight", None)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    return weight
+
+
 def has_weights(module: nn.Module) -> bool:
     """Whether it has one weight with an axis of inputs: convolutions, linear layers, embeddings."""
-    weight = getattr(module, "weight", None)
+    weight = weight_of(module)
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        raise LesionError(
+            f"this {type(module).__name__} has no weights yet: run the network once before pruning it"
+        )
     return isinstance(weight, Tensor) and weight.ndim >= 2
 
 
@@ -227,8 +256,11 @@ def unit_axis(module: nn.Module, y: Tensor, site: Site) -> int:
     """Which axis of this module's output holds the units.
 
     Convolutions, their norms and pools: axis 1. Linear and embedding layers, attention, recurrent layers: the last.
-    Layer norms: the one they were made for. What has no kind of its own goes by its shape: axis 1 of a map with
+    Layer norms: the one they norm over. What has no kind of its own goes by its shape: axis 1 of a map with
     four or more axes, the last axis of tokens (N, T, D) and vectors (N, D).
+
+    Raises:
+        LesionError: the output has no such axis, or a norm does not show which one it is.
     """
     if y.ndim < 2:
         raise LesionError(f"{site}: an output of shape {tuple(y.shape)} has no axis of units")
@@ -236,22 +268,62 @@ def unit_axis(module: nn.Module, y: Tensor, site: Site) -> int:
         if not -y.ndim <= site.axis < y.ndim:
             raise LesionError(f"{site}: no axis {site.axis} in an output of shape {tuple(y.shape)}")
         return site.axis % y.ndim
-    if isinstance(module, nn.LayerNorm) and y.shape[-1] != module.normalized_shape[-1]:
-        return 1
-    if isinstance(module, nn.Linear | nn.LayerNorm | nn.Embedding | nn.MultiheadAttention | nn.RNNBase):
+    if isinstance(module, nn.Linear | nn.Embedding | nn.MultiheadAttention | nn.RNNBase | nn.Bilinear):
         return y.ndim - 1
-    kind = type(module).__name__
-    if re.search(r"(Conv|BatchNorm|InstanceNorm|Pool|Dropout)\w*[123]d|GroupNorm", kind):
+    if isinstance(module, _ALONG_ONE) or (isinstance(module, nn.PReLU) and module.num_parameters > 1):
         return 1
+    kind = type(module).__name__
+    if found := re.search(r"(Conv|BatchNorm|InstanceNorm|Pool|Dropout)\w*([123])d", kind):
+        if y.ndim == int(found[2]) + 1 and found[1] in ("Conv", "Pool", "InstanceNorm"):
+            raise LesionError(
+                f"{site}: an output of shape {tuple(y.shape)} has no axis of images: give batches (N, ...)"
+            )
+        return 1
+    if "Norm" in kind and (axis := _normed_axis(module, y, site)) is not None:
+        return axis
     return 1 if y.ndim >= 4 else y.ndim - 1
 
 
-def batch_axis(module: nn.Module, site: Site) -> int:
-    """Which axis counts images: the first, unless a recurrent or attention layer says otherwise."""
-    if isinstance(module, nn.RNNBase) and site.output[:1] == ("1",):
-        return 1
-    first = getattr(module, "batch_first", True)
-    return 0 if first or not isinstance(module, nn.RNNBase | nn.MultiheadAttention) else 1
+_ALONG_ONE = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LocalResponseNorm)
+# Norms over the last axes, as they are in PyTorch.
+_LAST = tuple(
+    kind.forward for kind in (nn.LayerNorm, getattr(nn, "RMSNorm", nn.LayerNorm))
+)  # fmt: skip
+
+
+def _normed_axis(module: nn.Module, y: Tensor, site: Site) -> int | None:
+    """The axis that a norm was made for: told by its size, and where two axes have it, by what it refuses."""
+    made_for = getattr(module, "normalized_shape", None)
+    if made_for is None:
+        made_for = [len(each) for each in module.parameters(recurse=False) if each.ndim == 1][:1]
+    sizes = list(made_for) if isinstance(made_for, list | tuple | torch.Size) else [made_for]
+    if type(module).forward in _LAST:
+        return y.ndim - 1 if len(sizes) == 1 else None
+    fits = [axis for axis in range(1, y.ndim) if sizes and y.shape[axis] == sizes[0]]
+    if len(sizes) != 1 or len(fits) < 2:
+        return fits[0] if len(sizes) == 1 and fits else None
+    # It must take another size along every axis but the one it norms.
+    like = next((each for each in (*module.parameters(), *module.buffers()) if each.is_floating_point()), y)
+    second = copy.deepcopy(module).eval()
+    second._forward_hooks.clear()
+    second._forward_pre_hooks.clear()
+    taken = []
+    for axis in fits:
+        shape = [2 if place not in fits else sizes[0] for place in range(y.ndim)]
+        shape[axis] += 1
+        try:
+            with torch.no_grad():
+                second(torch.zeros(shape, dtype=like.dtype, device=like.device))
+        except (RuntimeError, ValueError, AssertionError, IndexError):
+            continue
+        taken.append(axis)
+    held = [axis for axis in fits if axis not in taken]
+    if len(held) != 1:
+        raise LesionError(
+            f"{site}: axes {fits} of its output {tuple(y.shape)} have the {sizes[0]} places it norms: say which holds "
+            f"the units, as in {site}@{fits[0]}"
+        )
+    return held[0]
 
 
 def pick(output: Any, keys: tuple[str, ...], site: Site) -> tuple[Tensor, Callable[[Tensor], Any]]:

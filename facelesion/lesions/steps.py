@@ -54,8 +54,7 @@ class Fitted:
         site = entries[0].site
         self.keys = torch.tensor([entry.key(seed, call) for entry in entries], device=device)
         self.usual: tuple[Tensor, ...] = ()
-        if calibration is not None and (getattr(self.part, "relative", False) or
-                                             getattr(self.part, "to", "") == "mean"):  # fmt: skip
+        if calibration is not None and self.part.relative_to_health:
             moments = calibration.of(site, call)
             if len(moments[0]) != count:
                 raise NoCalibration(

@@ -62,5 +62,9 @@ def chosen_units(part: UnitLesion, site: Site, count: int) -> Tensor:
     if isinstance(part, Keep):
         others = torch.ones(count, dtype=torch.bool)
         others[chosen] = False
+        if not bool(others.any()):
+            raise NoSuchUnit(
+                f"{part}: these are all {count} units of {site}, so nothing is ablated; take fewer, or None"
+            )
         return others.nonzero().flatten()
     return chosen

@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .errors import IgnoredByCompile, LesionError
 from .locate import unwrap
+from .recompute import carry, keeps_gradients
 
-Visit = Callable[[str, int, nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
+
+@dataclass
+class Forward:
+    """One forward of a network, as far as it has come.
+
+    Attributes:
+        data: what whoever watches keeps for this forward.
+        calls: how often each watched module has run in it.
+        framed: it is a call of the network itself, which has a beginning and an end.
+        grad: whether gradients are wanted of it.
+        recomputed: it runs once more, in a backward pass.
+        unmatched: as well, but nobody can say which forward it was.
+    """
+
+    data: Any = None
+    calls: dict[str, int] = field(default_factory=dict)
+    framed: bool = False
+    grad: bool = False
+    recomputed: bool = False
+    unmatched: bool = False
+
+
+@dataclass
+class Call:
+    """One call of a watched module."""
+
+    path: str
+    number: int
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+    forward: Forward
+
+
+Visit = Callable[[Call], Any]
+
+
+class Removable(Protocol):
+    """A hook's handle, or what is like one."""
+
+    def remove(self) -> None: ...
 
 
 def _nothing(*_: object) -> None:
@@ -39,13 +86,18 @@ class _Hook:
 class Watch:
     """Sees every call of some modules of a model, counted within each forward.
 
+    A forward lasts from the model's own call to its end, however it ends; a module that runs again in a backward pass
+    (activation checkpointing) is seen as a call of the forward that it repeats, also when the watch is over by then.
+
     Args:
         model: the network.
         paths: modules to watch.
-        visit: called with (path, call number, module, args, kwargs, output); what it returns replaces the output,
-            None leaves it.
-        begin, end: called as a forward of the model begins and ends. When a part of the model is called on its own
-            there is no such frame; then a module that runs again begins a new forward.
+        visit: called with each `Call`; what it returns replaces the output, None leaves it.
+        begin: called with the arguments of a forward as it begins; gives its `Forward.data`. When a part of the model
+            is called on its own there is no such frame and None is given; a module that runs again begins a new one.
+        end: called with each forward, and the error that ended it, if any.
+        inside: what acts inside of modules is put there by this, and taken out again with the hooks.
+        also: further modules to watch that need not be fit for it.
     """
 
     def __init__(
@@ -53,64 +105,142 @@ class Watch:
         model: nn.Module,
         paths: Iterable[str],
         visit: Visit,
-        begin: Callable[[], None] = _nothing,
-        end: Callable[[set[tuple[str, int]]], None] = _nothing,
+        begin: Callable[[tuple[Any, ...] | None, dict[str, Any]], Any] = _nothing,
+        end: Callable[[Forward, BaseException | None], None] = _nothing,
+        inside: Callable[[], Iterable[Removable]] = tuple,
+        also: Iterable[str] = (),
     ) -> None:
         self.given, self.model = model, unwrap(model)
-        self.paths = list(dict.fromkeys(paths))
-        self.visit, self.begin, self.end = visit, begin, end
-        self.inside = False
-        self.calls: dict[str, int] = {}
-        self.handles: list[torch.utils.hooks.RemovableHandle] = []
+        self.paths, self.also = list(dict.fromkeys(paths)), list(also)
+        self.visit, self.begin, self.end, self.inside = visit, begin, end, inside
+        self.forward: Forward | None = None
+        # The frames of the model's own calls that have begun, and the error that was being handled before the first.
+        self.frames: list[FrameType] = []
+        self.earlier: BaseException | None = None
+        self.handles: list[Removable] = []
+        # In a recomputation: the forwards that are still to be repeated, and whether the present one is under way.
+        self.again: list[Forward] | None = None
+        self.depth, self.under_way = 0, False
+        self.lock = threading.RLock()
 
     def __enter__(self) -> Watch:
         refuse_compiled(self.given, self.paths)
+        if isinstance(self.given, nn.DataParallel) and len(self.given.device_ids) > 1:
+            raise LesionError(
+                "nn.DataParallel runs copies of the network in threads, whose images cannot be told apart: use "
+                "DistributedDataParallel, or lesion model.module on one device"
+            )
         try:
-            for path in self.paths:
-                module = self.model.get_submodule(path)
-                hook = _Hook(lambda *given, path=path: self._ran(path, *given))
-                self.handles.append(module.register_forward_hook(hook, with_kwargs=True))
-            # The frame is added last, so that it closes after a watch on the network's own output.
-            self.handles.append(self.model.register_forward_pre_hook(_Hook(self._enter)))
-            self.handles.append(self.model.register_forward_hook(_Hook(self._leave)))
+            self.attach()
         except BaseException:
-            self.__exit__()
+            self.detach()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.detach()
+        self.frames, self.earlier = [], None
+
+    def attach(self) -> None:
+        for path in dict.fromkeys([*self.paths, *self.also]):
+            module = self.model.get_submodule(path)
+            hook = _Hook(lambda *given, path=path: self._ran(path, *given))
+            self.handles.append(module.register_forward_hook(hook, with_kwargs=True))
+        self.handles += self.inside()
+        # The frame is added last, so that it closes after a watch on the network's own output.
+        self.handles.append(self.model.register_forward_pre_hook(_Hook(self._enter), with_kwargs=True))
+        self.handles.append(self.model.register_forward_hook(_Hook(self._leave), always_call=True))
+
+    def detach(self) -> None:
         for handle in self.handles:
             handle.remove()
         self.handles = []
 
-    def _enter(self, *_: object) -> None:
-        if not self.inside:
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.again is not None:
+            self._repeat(self.depth == 0 and self.under_way)
+            self.depth += 1
+            return
+        if self.frames:
+            # Something that no hook is told of (a KeyboardInterrupt) may have ended an earlier forward.
+            running = set(_stack())
+            self.frames = [frame for frame in self.frames if frame in running]
+        if not self.frames:
             self._finish()
-        self.inside, self.calls = True, {}
-        self.begin()
+            self.earlier = sys.exc_info()[1]
+            self.forward = Forward(self.begin(args, kwargs), framed=True, grad=keeps_gradients())
+        self.frames.append(sys._getframe(2))
 
     def _leave(self, *_: object) -> None:
-        self._finish()
-        self.inside = False
+        if self.again is not None:
+            self.depth -= 1
+        elif self.frames:
+            self.frames.pop()
+            if not self.frames:
+                error = sys.exc_info()[1]
+                self._finish(None if error is self.earlier else error)
+                self.earlier = None
 
-    def _finish(self) -> None:
-        if self.calls or self.inside:
-            self.end({(path, call) for path, count in self.calls.items() for call in range(count)})
-        self.calls = {}
+    def _finish(self, error: BaseException | None = None) -> None:
+        forward, self.forward = self.forward, None
+        if forward is not None:
+            self.end(forward, error)
+
+    def coming(self, path: str) -> Forward:
+        """The forward to which the next call of a watched module belongs."""
+        if self.again is not None:
+            assert self.forward is not None
+            return self._repeat(not self.forward.framed and path in self.forward.calls)
+        if torch._C._current_graph_task_id() != -1:
+            return Forward(recomputed=True, unmatched=True)
+        if not self.frames and self.forward is not None and path in self.forward.calls:
+            self._finish()
+        if self.forward is None:
+            self.forward = Forward(self.begin(None, {}), grad=keeps_gradients())
+        return self.forward
+
+    def _repeat(self, following: bool) -> Forward:
+        if following and self.again:
+            self.forward = self.again.pop(0)
+        self.under_way = True
+        assert self.forward is not None
+        return self.forward
 
     def _ran(self, path: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        if not self.inside and path in self.calls:
-            self._finish()
-        if not self.inside and not self.calls:
-            self.begin()
-        call = self.calls.get(path, 0)
-        self.calls[path] = call + 1
-        return self.visit(path, call, module, args, kwargs, output)
+        forward = self.coming(path)
+        if not forward.unmatched:
+            carry(self, forward)
+        number = forward.calls.get(path, 0)
+        forward.calls[path] = number + 1
+        return self.visit(Call(path, number, module, args, kwargs, output, forward))
 
     def finish(self) -> None:
-        """Closes a forward that had no frame of its own."""
-        if not self.inside:
-            self._finish()
+        """Closes a forward that has no end of its own."""
+        self.frames = []
+        self._finish()
+
+    @contextmanager
+    def repeated(self, forwards: list[Forward]) -> Iterator[None]:
+        """While it lasts, calls of watched modules repeat those of these forwards, even when the watch is over."""
+        with self.lock:
+            kept, over = (self.forward, self.frames, self.again, self.depth, self.under_way), not self.handles
+            first, *rest = (replace(each, calls=dict(each.calls), recomputed=True) for each in forwards)
+            self.forward, self.frames, self.again, self.depth, self.under_way = first, [], rest, 0, False
+            try:
+                if over:
+                    self.attach()
+                yield
+            finally:
+                if over:
+                    self.detach()
+                self.forward, self.frames, self.again, self.depth, self.under_way = kept
+
+
+def _stack() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def run_healthy(model: nn.Module, batches: Iterable[Tensor], paths: Iterable[str], visit: Visit) -> None:

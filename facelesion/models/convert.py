@@ -8,6 +8,8 @@ no code in them is run.
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,9 +89,11 @@ def convert(
             written then.
     """
     source = Path(source)
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise FacelesionError(f"{source}: no such file: give VGG-Face's weights")
     target = store.writable(target)
+    if os.path.realpath(target) == os.path.realpath(source):
+        raise FacelesionError(f"{target}: the converted file would replace the original: name another")
     reader = _READERS.get(source.suffix.lower())
     if reader is None:
         raise FacelesionError(
@@ -162,10 +166,10 @@ def _state_dict(found: Found, turn: bool) -> dict[str, torch.Tensor]:
 
 def _people(path: Path, count: int) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
         raise FacelesionError(f"{path}: names that cannot be read ({error}): give a text file") from None
-    people = tuple(line.strip() for line in lines if line.strip())
+    people = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines if line.strip())
     if len(people) != count:
         raise FacelesionError(
             f"{path}: {len(people)} names, not {count}: one name a line, in the order of fc8's units"

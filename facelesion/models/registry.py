@@ -218,8 +218,8 @@ def path_or_fetch(name: str, otherwise: str = "") -> Path:
 def recorded(file: Path) -> str | None:
     """The checksum that the first fetch of a file wrote down, or None."""
     try:
-        digits = _note(file).read_text(encoding="utf-8").split()[0]
-    except (OSError, IndexError, UnicodeDecodeError):
+        digits = _note(file).read_text(encoding="utf-8-sig").split()[0]
+    except (OSError, IndexError, ValueError):
         return None
     return f"sha256:{digits}"
 

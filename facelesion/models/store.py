@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import pickle
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from facelesion.errors import FacelesionError
-from facelesion.fetching import cache_folder
+from facelesion.fetching import cache_folder, check_writable
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -51,41 +52,93 @@ def weights_path(name: str) -> Path:
 
 def find_weights(name: str) -> Path | None:
     """The file of this name among the weights, or None."""
-    return next((folder / name for folder in weights_folders() if (folder / name).is_file()), None)
+    return next((folder / name for folder in weights_folders() if os.path.isfile(folder / name)), None)
+
+
+# What training wraps around a network puts its own name before every other: DataParallel's and torch.compile's.
+WRAPPERS = ("module.", "_orig_mod.")
+_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a PyTorch state dict; code in the file is never run.
+    """Read a PyTorch state dict; code in the file is never run, and a wrapper's prefix (`module.`) is taken off.
 
     Raises:
-        FacelesionError: no such file, or anything else than tensors by name.
+        FacelesionError: no such file, or anything else than plain tensors by name.
     """
-    path = Path(path)
-    if not path.is_file():
+    tensors = load_plain(path)
+    if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
+        raise FacelesionError(f"{path}: not a plain state dict (it holds something else): get the file again")
+    return unwrapped(checked({str(name): value for name, value in tensors.items()}, str(path)))[0]
+
+
+def load_plain(path: str | Path) -> Any:
+    """What `torch.save` wrote, read as numbers and containers of them alone.
+
+    Raises:
+        FacelesionError: no such file, one with code in it, damaged or cut short.
+    """
+    if not os.path.isfile(path):
         raise FacelesionError(f"{path}: no such file: give the path of a PyTorch state dict")
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
-            raise ValueError("it holds something else")
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise FacelesionError(f"{path}: not a plain state dict ({reason}): get the file again") from None
-    return dict(tensors)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch fails in many ways on damaged files; none of them is a fault of ours
+        reason = (" ".join(str(error).split("\n")[0].split()) or type(error).__name__)[:200]
+        raise FacelesionError(f"{path}: not a plain state dict ({reason}): get it again") from None
+
+
+def unwrapped(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
+    """Tensors under the network's own names, and the prefix that was before all of them.
+
+    Example:
+        >>> unwrapped({"module.conv.weight": torch.zeros(1)})
+        ({'conv.weight': tensor([0.])}, 'module.')
+    """
+    named, taken = dict(tensors), ""
+    while prefix := next((w for w in WRAPPERS if named and all(name.startswith(w) for name in named)), ""):
+        named, taken = {name.removeprefix(prefix): value for name, value in named.items()}, taken + prefix
+    return named, taken
+
+
+def checked(tensors: dict[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """The same tensors, if they are plain: numbers that lie in memory, one for each place.
+
+    Raises:
+        FacelesionError: a tensor that is sparse, quantised, nested, without content (meta), or of numbers neither
+            whole nor float16 to float64; it says how to save it instead.
+    """
+    for name, value in tensors.items():
+        kind = str(value.dtype).removeprefix("torch.")
+        odd = (
+            f"is {'quantised' if value.is_quantized else 'nested or sparse'}"
+            if value.is_quantized or value.is_nested or value.layout != torch.strided
+            else "has no content (device meta)"
+            if value.device.type == "meta"
+            else f"holds {kind} numbers"
+            if value.dtype not in (*_PLAIN, *_WHOLE)
+            else ""
+        )
+        if odd:
+            raise FacelesionError(f"{source}: {name} {odd}: save it as a plain tensor of float32")
+    return tensors
 
 
 def writable(path: str | Path) -> Path:
     """The path, where a file can be put: asked before long work, so that it is not done for nothing.
 
     Raises:
-        FacelesionError: it is a folder, or leads through a file.
+        FacelesionError: it is a folder, has too long a name, leads through a file, or to where nothing can be written.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = check_writable(path)
+    if os.path.isdir(path):
         raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'face.safetensors'}")
-    blocked = next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None)
-    if blocked is not None:
-        raise FacelesionError(f"{path}: {blocked} is a file, not a folder: choose another place")
     return path
+
+
+def _unwritten(path: Path, error: Exception) -> FacelesionError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return FacelesionError(f"{path}: cannot be written ({reason}): make room, or choose another place")
 
 
 def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
@@ -94,47 +147,72 @@ def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: M
     The note is one JSON text, so the file's bytes depend on the content alone.
 
     Raises:
-        FacelesionError: the path is a folder, or leads through a file.
+        FacelesionError: the path is a folder, leads through a file, or cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = writable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    note = {"about": json.dumps(dict(about), sort_keys=True)}
+    values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    unfinished = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-            unfinished,
-            metadata={"about": json.dumps(dict(about), sort_keys=True)},
-        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(values, unfinished, metadata=note)
         os.chmod(unfinished, 0o644)  # the library makes files that only their owner can read
         os.replace(unfinished, path)
+    except (OSError, SafetensorError) as error:
+        raise _unwritten(path, error) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a safetensors file: its tensors as float32 (whatever they are kept as) and its note.
 
     Raises:
-        FacelesionError: no such file, or not a whole safetensors file.
+        FacelesionError: no such file, not a whole safetensors file, tensors that are no float16, bfloat16, float32 or
+            float64, or a note that is no mapping.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacelesionError(f"{path}: no such weights file: check the path")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-    except (SafetensorError, ValueError, OSError) as error:
-        raise FacelesionError(f"{path}: not a whole safetensors file ({error}): get it again") from None
-    return tensors, about
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            note = (file.metadata() or {}).get("about", "{}")
+    except (SafetensorError, ValueError, OSError, AttributeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise FacelesionError(f"{path}: not a whole safetensors file ({reason}): get it again") from None
+    return {name: _float32(name, value, path) for name, value in tensors.items()}, _about(note, path)
+
+
+def _float32(name: str, value: torch.Tensor, path: Path) -> torch.Tensor:
+    if value.dtype not in _PLAIN:
+        kind = str(value.dtype).removeprefix("torch.")
+        raise FacelesionError(f"{path}: {name} holds {kind} numbers: save it as a plain tensor of float32")
+    return value.float()
+
+
+def _about(note: str, path: Path) -> dict[str, Any]:
+    """A file's note, which must be a mapping."""
+    try:
+        about = json.loads(note)
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise FacelesionError(
+            f"{path}: its note (the metadata 'about') is {reprlib.repr(note)}, not a mapping: "
+            "convert or train the weights with facelesion"
+        )
+    return about
 
 
 def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load tensors into a module, every one of its own and no other.
+    """Load tensors into a module, every one of its own and no other; one on the meta device gets its memory then.
 
     Raises:
         FacelesionError: something is missing, left over, of another shape, or not a number; says the first of each.
@@ -147,7 +225,9 @@ def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: st
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
-    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    # By shape first: a file may claim tensors larger than any memory.
+    fitting = [] if missing or extra or wrong else list(own)
+    bad = [name for name in fitting if not bool(torch.isfinite(tensors[name]).all())]
     reasons = [
         *([f"{len(missing)} missing ({missing[0]} ...)"] if missing else []),
         *([f"{len(extra)} too many ({extra[0]} ...)"] if extra else []),
@@ -158,6 +238,8 @@ def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: st
         raise FacelesionError(
             f"{source}: weights do not fit: {'; '.join(reasons)}: take weights made for this network"
         )
+    if any(value.is_meta for value in own.values()):
+        module.to_empty(device="cpu")
     module.load_state_dict(dict(tensors))
 
 

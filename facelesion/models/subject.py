@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,46 @@ from torch import nn
 
 from facelesion.errors import FacelesionError
 from facelesion.models import store
-from facelesion.models.vgg import VGGFace, channels, network_of
+from facelesion.models.vgg import VGGFace, channels, network_of, noted
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BUILTIN_SIZE = 112
 BUILTIN_WIDTH = 0.25
 _EMBEDDING = 128
+_BEYOND = 0.25  # of full brightness: what resampling and noise may leave outside, and nothing else would be
+
+
+def brightness(images: torch.Tensor) -> torch.Tensor:
+    """Pictures as float32 brightness of 0 to 1, or an error where that is not what they hold.
+
+    Args:
+        images: uint8 (0 to 255), or floating point (0 to 1; a little beyond, as resampling leaves it, is let pass).
+
+    Raises:
+        FacelesionError: whole numbers that are not uint8, floats of another range (0 to 255, or standardised), or
+            values that are no numbers.
+
+    Example:
+        >>> brightness(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([0., 1.])
+        >>> brightness(torch.tensor([0.0, 255.0]))
+        Traceback (most recent call last):
+        ...
+        facelesion.errors.FacelesionError: pictures with values of 0 to 255: give uint8, or divide by 255
+    """
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise FacelesionError(f"pictures of {kind}: give uint8 (0 to 255), or floats of 0 to 1")
+    if images.numel() and not images.is_meta:
+        low, high = (float(value) for value in images.detach().aminmax())
+        if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
+            raise FacelesionError(
+                f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255"
+            )
+    return images.float()
 
 
 @dataclass(frozen=True)
@@ -34,7 +68,7 @@ class Preprocessing:
     colour order.
 
     Raises:
-        FacelesionError: another order of colours, or pictures of another shape.
+        FacelesionError: another order of colours, or pictures of another shape or range.
 
     Example:
         >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
@@ -54,7 +88,7 @@ class Preprocessing:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise FacelesionError(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
-        values = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        values = brightness(images)
         if values.shape[-2:] != (self.size, self.size):
             values = nn.functional.interpolate(
                 values, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
@@ -124,17 +158,15 @@ def from_file(path: Path, name: str) -> Subject:
             )
         parts[part][rest if part == "identity" else key] = value
     store.fit(network, parts["features"] | parts["classifier"], str(path))
+    answers = int(about["hidden"]) if parts["classifier"] else channels(float(about["width"]))[-1]
     identity: nn.Module = nn.Identity()
     if parts["identity"]:
-        weight = parts["identity"].get("weight", torch.empty(0, 0))
-        identity = nn.Linear(weight.shape[-1], weight.shape[0])
-        store.fit(identity, parts["identity"], str(path))
-    preprocessing = Preprocessing(
-        int(about["size"]),
-        tuple(about.get("mean", IMAGENET_MEAN)),
-        tuple(about.get("std", IMAGENET_STD)),
-        about.get("colour_order", "RGB"),
-    )
+        identity = _readout(parts["identity"], "identity", answers, path)
+    if parts["head"]:
+        _readout(
+            {key.removeprefix("head."): value for key, value in parts["head"].items()}, "head", answers, path
+        )
+    preprocessing = _preprocessing(about, path)
     return Subject(
         name,
         ready(network),
@@ -145,3 +177,42 @@ def from_file(path: Path, name: str) -> Subject:
         about,
         parts["head"],
     )
+
+
+def _readout(tensors: dict[str, torch.Tensor], name: str, answers: int, path: Path) -> nn.Linear:
+    """A linear readout of the network's answer, from its weight and bias."""
+    weight = tensors.get("weight", torch.empty(0, answers))
+    if weight.ndim != 2 or weight.shape[1] != answers or not len(weight):
+        raise FacelesionError(
+            f"{path}: weights do not fit: {name}.weight is {tuple(weight.shape)}, not (units, {answers}): "
+            "take weights made for this network"
+        )
+    with torch.device("meta"):
+        readout = nn.Linear(answers, len(weight))
+    store.fit(readout, tensors, f"{path}: {name}")
+    return readout
+
+
+def _preprocessing(about: Mapping[str, Any], path: Path) -> Preprocessing:
+    """What the file's note says of the pictures that the network wants."""
+    values: dict[str, tuple[float, ...]] = {}
+    for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+        value = about.get(key, usual)
+        numbers = isinstance(value, list | tuple) and all(
+            isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= 1e6
+            for each in value
+        )
+        if not numbers or len(value) != 3 or (key == "std" and min(value) <= 0):
+            raise FacelesionError(
+                f"{path}: its note's {key!r} is {reprlib.repr(value)}, not three numbers, red, green and blue"
+                f"{', above 0' if key == 'std' else ''}: convert or train the weights with facelesion"
+            )
+        values[key] = tuple(value)
+    order = about.get("colour_order", "RGB")
+    if order not in ("RGB", "BGR"):
+        raise FacelesionError(
+            f"{path}: its note's 'colour_order' is {reprlib.repr(order)}, not RGB or BGR: "
+            "convert or train the weights with facelesion"
+        )
+    mean, std = ((v[0], v[1], v[2]) for v in (values["mean"], values["std"]))
+    return Preprocessing(int(noted(about, "size", 16, 4096, str(path))), mean, std, order)

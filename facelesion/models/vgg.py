@@ -6,6 +6,7 @@ module. A width factor makes narrower siblings of the same shape.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,30 +142,51 @@ class PublishedVGGFace(nn.Module):
 
 
 def network_of(about: Mapping[str, Any], source: str) -> nn.Module:
-    """The network, without weights that mean anything, that a file of weights says it holds.
+    """The network that a file of weights says it holds, on the meta device: no memory until weights are loaded.
 
     Args:
         about: the file's note: `architecture`, `width`, and for the published network `hidden` and `size`.
         source: the file's name, for the error.
 
     Raises:
-        FacelesionError: the note names neither `VGGFace` nor `PublishedVGGFace`.
+        FacelesionError: the note names neither `VGGFace` nor `PublishedVGGFace`, or lacks one of its numbers.
 
     Example:
         >>> type(network_of({"architecture": "VGGFace", "width": 0.25}, "x.safetensors")).__name__
         'VGGFace'
     """
     kind = about.get("architecture")
-    if kind == "VGGFace":
-        return VGGFace(float(about["width"]), outputs=None)
-    if kind == "PublishedVGGFace":
-        # A hundred million numbers that the file's replace at once need not be drawn.
-        with torch.device("meta"):
-            network = PublishedVGGFace(float(about["width"]), int(about["hidden"]), int(about["size"]))
-        return network.to_empty(device="cpu")
-    raise FacelesionError(
-        f"{source}: the file does not say that it is a VGGFace network: convert or train the weights with facelesion"
-    )
+    if kind not in ("VGGFace", "PublishedVGGFace"):
+        raise FacelesionError(
+            f"{source}: the file does not say that it is a VGGFace network: convert or train the weights with"
+            " facelesion"
+        )
+    width = noted(about, "width", 1 / 64, 16, source)
+    with torch.device("meta"):
+        if kind == "VGGFace":
+            return VGGFace(width, outputs=None)
+        hidden, size = (noted(about, key, least, most, source) for key, least, most in _OF_THE_TOP)
+        return PublishedVGGFace(width, int(hidden), int(size))
+
+
+_OF_THE_TOP = (("hidden", 1, 2**20), ("size", 32, 4096))
+
+
+def noted(about: Mapping[str, Any], key: str, least: float, most: float, source: str) -> float:
+    """A number of a file's note, which must lie in a range; a whole one where the range begins with a whole number.
+
+    Raises:
+        FacelesionError: it is missing, no number or outside.
+    """
+    value = about.get(key)
+    number = isinstance(value, int if isinstance(least, int) else int | float) and not isinstance(value, bool)
+    if not number or not least <= value <= most:  # type: ignore[operator]
+        what = "missing" if key not in about else reprlib.repr(value)
+        raise FacelesionError(
+            f"{source}: its note's {key!r} is {what}, not a {'whole ' if isinstance(least, int) else ''}number "
+            f"from {least:g} to {most:g}: convert or train the weights with facelesion"
+        )
+    return value  # type: ignore[return-value]
 
 
 def initialise(module: nn.Module) -> None:

@@ -101,7 +101,7 @@ class CroppedPreprocessing:
 
         if images.ndim != 4 or images.shape[1] != 3:
             raise FacelesionError(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
-        values = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        values = subject.brightness(images)
         sides = [self.resize, self.resize] if self.squash else [self.resize]
         values = functional.resize(values, sides, InterpolationMode(self.interpolation), antialias=True)
         values = functional.center_crop(values, [self.size, self.size])

@@ -1,8 +1,8 @@
 """Figures and the report of a study, made from its run folder alone."""
 
+from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
 from facelesion.report.html import write_report
 from facelesion.report.run_folder import (
-    COLUMNS,
     Confusion,
     GradCamMaps,
     LeftOut,
@@ -17,16 +17,18 @@ from facelesion.report.run_folder import (
     write_stimuli,
     write_table,
     write_training_log,
+    write_trials,
 )
 
 __all__ = [
-    "COLUMNS",
     "Confusion",
     "GradCamMaps",
     "LeftOut",
     "Manifest",
     "Run",
     "StimulusExamples",
+    "TABLE_COLUMNS",
+    "TRIAL_COLUMNS",
     "read_run",
     "write_config",
     "write_confusions",
@@ -36,4 +38,5 @@ __all__ = [
     "write_stimuli",
     "write_table",
     "write_training_log",
+    "write_trials",
 ]

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facelesion.analysis.claims import Profile
+from facelesion.errors import FacelesionError
 from facelesion.report.run_folder import Confusion, GradCamMaps, StimulusExamples
-from facelesion.report.style import FAINT, INK, PAPER, QUIET, figure_style, look
+from facelesion.report.style import FAINT, INK, PAPER, QUIET, figure_style, legible, look
 from facelesion.report.summary import (
     NONE,
     SHARES,
@@ -29,8 +31,12 @@ if TYPE_CHECKING:
 WIDTH = 9.6  # inches, the report's text width
 
 
-def dose_response_figure(table: pd.DataFrame, stimulus: str = "intact") -> Figure:
-    """Performance by dose: one panel per task, one line per approach; mean and 95 % interval over draws.
+def dose_response_figure(
+    table: pd.DataFrame, stimulus: str = "intact", profile: Profile | None = None
+) -> Figure:
+    """Performance by dose: one panel per task, one line per approach; mean and 95 % interval.
+
+    The interval is over draws, or with a `profile` (the network's scores by person) over people and draws.
 
     Approaches have doses of different kinds, so the horizontal axis counts steps from the intact network on; what
     each step is stands below it, in the approach's colour.
@@ -45,11 +51,15 @@ def dose_response_figure(table: pd.DataFrame, stimulus: str = "intact") -> Figur
         doses: dict[str, dict[int, float]] = {name: {} for name in approaches}
         for axes, task in zip(grid.flat, tasks, strict=False):
             metric = metric_of(table, task)
-            curve = dose_response(table, task, metric, stimulus)
+            curve = dose_response(table, task, metric, stimulus, profile)
+            if curve.empty:
+                axes.set_visible(False)
+                continue
             scale = 100 if metric in SHARES else 1
             chance = curve["chance"].iloc[0] * scale
             intact = curve[curve["approach"] == NONE]
-            axes.axhline(chance, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            if chance == chance:
+                axes.axhline(chance, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             if len(intact):
                 axes.axhline(
                     intact["mean"].iloc[0] * scale, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1
@@ -71,17 +81,18 @@ def dose_response_figure(table: pd.DataFrame, stimulus: str = "intact") -> Figur
             if len(intact):
                 axes.plot(0, intact["mean"].iloc[0] * scale, "o", color=INK, zorder=5)
             unit = " (%)" if metric in SHARES else ""
-            axes.set_title(task)
-            axes.set_ylabel(metric_name(metric) + unit)
+            axes.set_title(legible(task))
+            axes.set_ylabel(legible(metric_name(metric), 30) + unit)
             top, bottom = max(scale, float(curve["mean"].max()) * scale), min(0.0, float(curve["mean"].min()))
             if metric == "auc":
                 bottom = min(0.4, float(curve["mean"].min()) - 0.05)
             axes.set_ylim(bottom * (1 if metric == "auc" else scale), top * 1.04)
             axes.grid(axis="y")
-            axes.annotate(
-                "chance", (0, chance), xycoords=("axes fraction", "data"), xytext=(4, 3),
-                textcoords="offset points", ha="left", fontsize=8, color=QUIET,
-            )  # fmt: skip
+            if chance == chance:
+                axes.annotate(
+                    "chance", (0, chance), xycoords=("axes fraction", "data"), xytext=(4, 3),
+                    textcoords="offset points", ha="left", fontsize=8, color=QUIET,
+                )  # fmt: skip
         for axes in list(grid.flat)[len(tasks) :]:
             axes.set_visible(False)
         steps = max((step for known in doses.values() for step in known), default=1)
@@ -128,7 +139,7 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
                 axes.text(
                     column, line, text, ha="center", va="center", fontsize=8, color=PAPER if dark else INK
                 )
-        axes.set_yticks(range(lines), heat.stimuli)
+        axes.set_yticks(range(lines), [legible(name) for name in heat.stimuli])
         axes.set_xticks(range(columns), ["–" if a == NONE else f"{dose:g}" for a, dose in heat.columns])
         axes.tick_params(length=0, labelsize=8.5)
         for side in ("left", "bottom"):
@@ -142,7 +153,7 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
             colour, _ = look(name, approaches)
             axes.axvline(start - 0.5, color=PAPER, linewidth=5)
             axes.annotate(
-                "intact\nnetwork" if name == NONE else name, (start + (width - 1) / 2, 1.0),
+                "intact\nnetwork" if name == NONE else legible(name, 9 + 4 * width), (start + (width - 1) / 2, 1.0),
                 xycoords=("data", "axes fraction"), xytext=(0, 7), textcoords="offset points",
                 ha="center", va="bottom", color=colour, fontweight="bold", fontsize=9,
             )  # fmt: skip
@@ -156,36 +167,50 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
     return figure
 
 
-def kept_figure(table: pd.DataFrame, reference: str = "identification") -> Figure | None:
-    """What is left of one task against what is left of another: where the tasks come apart.
+def kept_figure(table: pd.DataFrame) -> Figure | None:
+    """What is left of one task against what is left of each other: the task of which least is left, up to three others
+    to a row.
 
     Returns:
-        None if the table has no such pair of tasks.
+        None if the table has no two tasks of which something can be lost.
     """
     shares = kept_shares(table)
-    others = [task for task in tasks_of(table) if task != reference and task in set(shares["task"])]
-    if reference not in set(shares["task"]) or not others:
+    tasks = [task for task in tasks_of(table) if task in set(shares["task"])]
+    if len(tasks) < 2:
         return None
+    left = shares.groupby("task")["kept"].mean()
+    reference = min(tasks, key=lambda task: float(left[task]))
+    others = [task for task in tasks if task != reference]
     approaches = approaches_of(table)
-    wide = shares.pivot_table(index=["approach", "step", "draw"], columns="task", values="kept").reset_index()
+    wide = (
+        shares.set_index(["approach", "step", "draw", "task"])["kept"]
+        .groupby(level=[0, 1, 2, 3])
+        .mean()
+        .unstack()
+    )
     low = max(-30.0, min(-8.0, 100 * float(shares["kept"].min()) - 3))
     high = min(140.0, max(108.0, 100 * float(shares["kept"].max()) + 3))
     with figure_style():
-        figure = _figure(WIDTH, 3.75)
-        panels = figure.subplots(1, len(others), squeeze=False, sharey=True)[0]
-        for axes, other in zip(panels, others, strict=True):
+        columns = min(3, len(others))
+        lines = -(-len(others) // columns)
+        figure = _figure(WIDTH * max(columns, 2) / 3, 3.75 * lines)
+        grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        handles: dict[str, Any] = {}
+        for axes, other in zip(grid.flat, others, strict=False):
             axes.plot([low, high], [low, high], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
             axes.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
             axes.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
             for approach in approaches:
+                if approach not in wide.index.get_level_values(0):
+                    continue
                 colour, marker = look(approach, approaches)
-                part = wide[wide["approach"] == approach]
+                part = wide.loc[approach]
                 axes.plot(
                     100 * part[other], 100 * part[reference], marker, color=colour, alpha=0.3, markersize=3.5,
                     markeredgewidth=0,
                 )  # fmt: skip
-                mean = part.groupby("step")[[other, reference]].mean()
-                axes.plot(
+                mean = part[[other, reference]].groupby(level=0).mean()
+                (handles[approach],) = axes.plot(
                     np.r_[100, 100 * mean[other]],
                     np.r_[100, 100 * mean[reference]],
                     marker=marker,
@@ -194,18 +219,25 @@ def kept_figure(table: pd.DataFrame, reference: str = "identification") -> Figur
                     markersize=5,
                 )
             axes.plot(100, 100, "o", color=INK, zorder=5)
-            axes.set(xlim=(low, high), ylim=(low, high), xlabel=f"{other}: kept (%)", aspect="equal")
-            axes.set_title(other)
-        panels[0].set_ylabel(f"{reference}: kept (%)")
-        for text, side, place in ((reference, -1, 0.30), (others[0], 1, 0.30)):
-            panels[0].annotate(
-                f"{text} falls first", (place, place), xycoords="axes fraction",
+            axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+            axes.set_xlabel(f"{legible(other, 24)}: kept (%)")
+            axes.set_title(legible(other, 24))
+        for axes in list(grid.flat)[len(others) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel(f"{legible(reference, 24)}: kept (%)")
+        for name, side in ((reference, -1), (others[0], 1)):
+            grid[0, 0].annotate(
+                f"less left of {legible(name, 14)}", (0.32, 0.32), xycoords="axes fraction",
                 xytext=(7 * -side, 7 * side), textcoords="offset points", rotation=45,
                 ha="center", va="center", fontsize=8, color=QUIET,
             )  # fmt: skip
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower center", ncols=len(labels), bbox_to_anchor=(0.5, -0.06))
-        figure.subplots_adjust(left=0.07, right=0.99, top=0.92, bottom=0.16, wspace=0.08)
+        # Given by hand: a legend leaves out names that begin with a line.
+        figure.legend(
+            list(handles.values()), [legible(name, 20) for name in handles], loc="lower center",
+            ncols=min(4, len(handles)), bbox_to_anchor=(0.5, -0.06 / lines),
+        )  # fmt: skip
+        figure.subplots_adjust(left=0.07, right=0.99, top=0.92, bottom=0.16 / lines, wspace=0.08, hspace=0.35)
     return figure
 
 
@@ -239,8 +271,9 @@ def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
             places = range(len(confusion.labels))
             if small:
                 tilt = 0 if size <= 3 else 40
-                axes.set_xticks(places, confusion.labels, rotation=tilt, ha="right" if tilt else "center")
-                axes.set_yticks(places, confusion.labels if first else [""] * len(places))
+                labels = [legible(label, 20) for label in confusion.labels]
+                axes.set_xticks(places, labels, rotation=tilt, ha="right" if tilt else "center")
+                axes.set_yticks(places, labels if first else [""] * len(places))
                 for row in places:
                     for column in places:
                         share, count = percent[row, column], int(confusion.matrix[row, column])
@@ -296,7 +329,9 @@ def stimuli_figure(examples: StimulusExamples) -> Figure:
         for line, column, index in places:
             axes = grid[line, column]
             axes.imshow(examples.images[index], interpolation="bilinear")
-            axes.set_title(examples.names[index], fontsize=9, fontweight="normal", loc="center", pad=3)
+            axes.set_title(
+                legible(examples.names[index], 24), fontsize=9, fontweight="normal", loc="center", pad=3
+            )
         figure.subplots_adjust(left=0, right=1, top=0.96, bottom=0, wspace=0.06, hspace=0.17)
     return figure
 
@@ -334,7 +369,7 @@ def gradcam_figure(maps: GradCamMaps) -> Figure:
                         fontsize=8, color=PAPER,
                     )  # fmt: skip
                 if line == 0:
-                    axes.set_title(maps.layers[column - 1], fontsize=9, loc="center", pad=4)
+                    axes.set_title(legible(maps.layers[column - 1], 16), fontsize=9, loc="center", pad=4)
         grid[0, 0].set_title("face", fontsize=9, loc="center", pad=4)
         figure.subplots_adjust(
             left=1.2 / figure.get_figwidth(), right=1, top=1 - 0.28 / figure.get_figheight(), bottom=0,
@@ -369,17 +404,32 @@ def training_figure(log: pd.DataFrame) -> Figure | None:
         for axes, measure in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for part, colour, style in (("training", QUIET, (0, (4, 2))), ("validation", "#0072b2", "-")):
                 if part in measures[measure]:
-                    values = log.groupby("epoch")[measures[measure][part]].mean().dropna()
+                    name = measures[measure][part]
+                    values = _numbers(log, name).groupby(_numbers(log, "epoch")).mean().dropna()
                     axes.plot(
                         values.index, values, color=colour, linestyle=style, label=part,
                         marker="o" if len(values) == 1 else "",
                     )  # fmt: skip
-            axes.set_title(measure.replace("_", " "))
+            axes.set_title(legible(measure.replace("_", " ")))
             axes.set_xlabel("epoch")
             axes.grid(axis="y")
             axes.legend(fontsize=8.5)
         figure.tight_layout()
     return figure
+
+
+def _numbers(log: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a log as finite numbers, with gaps.
+
+    Raises:
+        FacelesionError: it holds something else.
+    """
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(log[name]).astype(float).replace([np.inf, -np.inf], np.nan)
+    except (ValueError, TypeError, OverflowError):
+        raise FacelesionError(f"training.csv: the column {name} must hold numbers") from None
 
 
 def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], approaches: Sequence[str]) -> None:
@@ -397,7 +447,8 @@ def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], approaches: 
                 textcoords="offset points", ha="center", va="top", fontsize=8.5, color=colour,
             )  # fmt: skip
         axes.annotate(
-            approach, (0, 0), xycoords=("data", "axes fraction"), xytext=(14, down), textcoords="offset points",
+            legible(approach, 14), (0, 0), xycoords=("data", "axes fraction"), xytext=(14, down),
+            textcoords="offset points",
             ha="right", va="top", fontsize=8.5, color=colour, fontweight="bold",
         )  # fmt: skip
 
@@ -412,4 +463,4 @@ def _figure(width: float, height: float) -> Any:
 def _wrap(text: str, width: int) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False)) or text
+    return "\n".join(textwrap.wrap(legible(text, 4 * width), width))

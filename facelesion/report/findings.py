@@ -1,16 +1,30 @@
-"""What a study found, in plain sentences made from its table. They say what was measured, not what it means."""
+"""What a study found, in plain sentences. Each names the test it rests on, or says that it was only measured.
+
+It claims little, and what it claims holds for this network: a loss, and a crossed dissociation (see
+`facelesion.analysis.claims`). What was not found, and what points the other way, is said in the same breath.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facelesion.analysis.statistics import Interval
+from facelesion.analysis.answers import Answers, answers_of
+from facelesion.analysis.claims import (
+    Difference,
+    Dissociation,
+    Loss,
+    Profile,
+    differences,
+    dissociations,
+    losses,
+    profile,
+)
+from facelesion.analysis.crossed import Contrast
 from facelesion.report.summary import (
+    INTACT,
     PERCENT,
-    HalfwayRow,
-    approaches_of,
-    dose_response,
     intact_value,
     metric_name,
     metric_of,
@@ -21,38 +35,115 @@ from facelesion.report.summary import (
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What each task asks, for a reader who has not seen the code.
-TASK_QUESTIONS = {
-    "detection": "Is there a face in the picture, or something else?",
-    "identification": "Which of the people it knows is this?",
-    "verification": "Do two pictures show the same person? The people are new to it.",
-    "objects": "Which kind of object is this? A control: the damage may be general.",
-}
+NO_ANSWERS = (
+    "No claim is made: the answers were not kept trial by trial (there is no trials.parquet with this network), and "
+    "without them nobody can say what other people or pictures would have given. What follows was measured, over draws "
+    "of the damage alone."
+)
 
 
-def findings(table: pd.DataFrame, halfway: Iterable[HalfwayRow]) -> list[str]:
+@dataclass(frozen=True)
+class Finding:
+    """A sentence of the report.
+
+    Attributes:
+        text: what was found.
+        test: the test it rests on; empty for what was only measured.
+        claim: whether it says that something is so beyond what was measured.
+    """
+
+    text: str
+    test: str = ""
+    claim: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the answers of one network, on unchanged images, carry.
+
+    Attributes:
+        own: scores in each task's own measure.
+        choice: scores as right choices between two, the same measure for all tasks that allow it.
+        losses, dissociations: the comparisons with their tests, claimed or not.
+        differences: between tasks, on the common scale; no claims.
+    """
+
+    own: Profile
+    choice: Profile
+    losses: list[Loss]
+    dissociations: list[Dissociation]
+    differences: list[Difference]
+
+
+def evidence(table: pd.DataFrame, trials: pd.DataFrame | None) -> Evidence | None:
+    """The statistics of one network.
+
+    Args:
+        table: the result table of one network.
+        trials: the answers of all networks; None if they were not kept. Networks of one name are told apart by a
+            column `weights`, if there is one.
+
+    Returns:
+        None without answers of this network on unchanged images.
+    """
+    if trials is None:
+        return None
+    mine = trials[(trials["participant"] == table["model"].iloc[0]) & (trials["stimulus"] == INTACT)]
+    if "weights" in mine:
+        mine = mine[mine["weights"] == table["weights"].iloc[0]]
+    if mine.empty:
+        return None
+    chance = {}
+    for task in tasks_of(table):
+        rows = table[(table["task"] == task) & (table["metric"] == metric_of(table, task))]
+        chance[task] = float(rows["chance"].iloc[0])
+    answers: Mapping[str, Answers] = answers_of(mine, chance)
+    own, choice = profile(answers), profile(answers, "choice")
+    return Evidence(own, choice, losses(own), dissociations(own), differences(choice))
+
+
+def findings(table: pd.DataFrame, found: Evidence | None) -> list[Finding]:
     """Sentences for the head of the report.
 
     Args:
         table: the result table of one network.
-        halfway: `summary.halfway` of that table.
+        found: its `evidence`.
     """
-    found = [_intact(table), _fall(table)]
-    rows = list(halfway)
-    near = [row for row in rows if 0.2 <= row.kept["identification"].estimate <= 0.8]
-    if near:
-        found.append(_halfway(near))
-    if rows and len(near) < len(rows):
-        far = _list(row.approach for row in rows if row not in near)
-        found.append(
-            f"No tested dose of {far} leaves between 20 and 80 % of identification: which task falls first cannot be "
-            "told there. Try doses in between."
+    sentences = [_intact(table)]
+    if found is None:
+        sentences.append(Finding(NO_ANSWERS))
+    else:
+        sentences += _losses(found.losses)
+        sentences += _dissociations(found)
+    return [sentence for sentence in sentences if sentence.text]
+
+
+def across(networks: Mapping[str, Evidence]) -> list[Finding]:
+    """What several networks have in common: every dissociation that is claimed for one of them, and for which not.
+
+    Args:
+        networks: evidence by the network's name; those without answers are left out.
+    """
+    if len(networks) < 2:
+        return []
+    claimed: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = {}
+    for name, found in networks.items():
+        for row in found.dissociations:
+            if row.claimed:
+                claimed.setdefault((row.damages, row.tasks), []).append(name)
+    sentences = []
+    for (damages, tasks), names in claimed.items():
+        others = [name for name in networks if name not in names]
+        text = (
+            f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in {len(names)} of "
         )
-    for task in ("detection", "objects"):
-        pairs = [row.ahead[task] for row in near if task in row.ahead]
-        if pairs:
-            found.append(_spared(task, pairs))
-    return [sentence for sentence in found if sentence]
+        text += f"{len(networks)} networks: {_list(names)}" + (
+            f"; not shown in {_list(others)}." if others else "."
+        )
+        sentences.append(Finding(text, "each network's own", True))
+    return sentences or [
+        Finding(f"In none of the {len(networks)} networks do two kinds of damage take different tasks.")
+    ]
 
 
 def percent(share: float) -> str:
@@ -65,65 +156,107 @@ def percent(share: float) -> str:
     return f"{round(100 * share)}".replace("-", "−") + PERCENT
 
 
-def _intact(table: pd.DataFrame) -> str:
+def points(contrast: Contrast, sign: int = 1) -> str:
+    """A difference in points of a hundred, with its 95 % interval.
+
+    Example:
+        >>> points(Contrast(0.25, 0.05, 1e9))
+        '+25.0 [15.2, 34.8]'
+    """
+    interval = contrast.interval()
+    low, high = sorted([sign * interval.low, sign * interval.high])
+    low, high = (
+        min(max(bound, -1.0), 1.0) if bound == bound else bound for bound in (low, high)
+    )  # of two shares
+    # Adding 0 takes the minus from a zero.
+    middle, low, high = (round(100 * value, 1) + 0.0 for value in (sign * contrast.estimate, low, high))
+    bounds = "(one draw)" if low != low else f"[{low:.1f}, {high:.1f}]"
+    return f"{middle:{'+' if middle else ''}.1f} {bounds}".replace("-", "−")
+
+
+def _intact(table: pd.DataFrame) -> Finding:
     parts = []
     for task in tasks_of(table):
         metric = metric_of(table, task)
         value = intact_value(table, task, metric)
         if value == value:
             chance = float(table.loc[(table["task"] == task) & (table["metric"] == metric), "chance"].iloc[0])
-            parts.append(
-                f"{show(value, metric)} in {task} ({metric_name(metric)}; chance {show(chance, metric)})"
+            guess = f"; chance {show(chance, metric)}" if chance == chance else ""
+            parts.append(f"{show(value, metric)} in {task} ({metric_name(metric)}{guess})")
+    return Finding(f"The intact network reaches {_list(parts)}." if parts else "")
+
+
+def _losses(rows: Iterable[Loss]) -> list[Finding]:
+    rows = list(rows)
+    test = f"Crossed t test over people and draws, mean over doses; Holm over {len(rows)} comparisons"
+    sentences = []
+    for task in dict.fromkeys(row.task for row in rows):
+        mine = [row for row in rows if row.task == task]
+        parts = []
+        for what, chosen in (
+            ("lower than intact under", [row for row in mine if row.claimed]),
+            (
+                "higher, and no loss, under",
+                [r for r in mine if not r.claimed and r.found.estimate < 0 and r.p < 0.05],
+            ),
+            (
+                "not shown to be lower under",
+                [r for r in mine if not r.claimed and not (r.found.estimate < 0 and r.p < 0.05)],
+            ),
+        ):
+            if chosen:
+                named = _list(f"{row.damage} ({points(row.found, -1)} points)" for row in chosen)
+                parts.append(f"{what} {named}")
+        sentences.append(Finding(f"{task}: {'; '.join(parts)}.", test, any(row.claimed for row in mine)))
+    return sentences
+
+
+def _dissociations(found: Evidence) -> list[Finding]:
+    rows = found.dissociations
+    tasks, damages = found.own.tasks, found.own.damages
+    if len(damages) < 2 or len(tasks) < 2:
+        what = "kind of damage" if len(damages) < 2 else "task"
+        return [
+            Finding(
+                f"Whether damage can take one task and leave another is not testable with one {what}: under any damage "
+                "a harder task falls first."
             )
-    return f"The intact network reaches {_list(parts)}." if parts else ""
-
-
-def _fall(table: pd.DataFrame) -> str:
-    lower = total = steady = 0
-    for task in tasks_of(table):
-        metric = metric_of(table, task)
-        curve = dose_response(table, task, metric)
-        intact = intact_value(table, task, metric)
-        for approach in approaches_of(table):
-            means = curve.loc[curve["approach"] == approach, "mean"].tolist()
-            if not means or intact != intact:
-                continue
-            total += 1
-            lower += means[-1] < intact
-            path = [intact, *means]
-            steady += all(after <= before + 0.01 for before, after in zip(path, path[1:], strict=False))
-    if not total:
-        return ""
-    return (
-        f"The largest dose leaves less than the intact network has in {lower} of {total} pairs of task and kind of "
-        f"damage; in {steady} of them performance falls from each dose to the next (or stays within one point)."
+        ]
+    test = (
+        "Crossed interaction: two doses, both comparisons within a task, over people and draws; "
+        f"Holm over {sum(row.compared for row in rows)} fours of two doses and two tasks"
     )
-
-
-def _halfway(rows: list[HalfwayRow]) -> str:
-    def span(task: str) -> str:
-        shares = [row.kept[task].estimate for row in rows if task in row.kept]
-        low, high = percent(min(shares)), percent(max(shares))
-        return low if low == high else f"{low.removesuffix(PERCENT)} to {high}"
-
-    others = [task for task in rows[0].kept if task != "identification"]
-    if not others:
-        return ""
-    kinds = f"over the {len(rows)} kinds of damage" if len(rows) > 1 else f"with {rows[0].approach}"
-    return (
-        f"At the doses that leave nearest to half of identification ({span('identification')} of what lies above "
-        f"chance), {_list(f'{span(task)} of {task}' for task in others)} is left ({kinds})."
-    )
-
-
-def _spared(task: str, pairs: list[Interval]) -> str:
-    more = sum(interval.low > 0 for interval in pairs)
-    less = sum(interval.high < 0 for interval in pairs)
-    kinds = f"{len(pairs)} kinds of damage" if len(pairs) > 1 else "the one kind of damage"
-    sentence = f"At those doses more is left of {task} than of identification in {more} of {kinds}"
-    if less:
-        sentence += f", and less in {less}"
-    return sentence + " (95 % interval of the paired difference over draws)."
+    sentences = [
+        Finding(
+            f"{row.damages[0]} at {row.doses[0]:g} takes more of {row.tasks[0]} than {row.damages[1]} at "
+            f"{row.doses[1]:g} does ({points(row.first)} points), and takes less of {row.tasks[1]} "
+            f"({points(row.second, -1)} points). So it is at {row.crossings} of {row.compared} pairs of their doses.",
+            test,
+            True,
+        )
+        for row in rows
+        if row.claimed
+    ]
+    untested = sum(row.p != row.p for row in rows)
+    others = len(rows) - len(sentences) - untested
+    if not sentences:
+        sentences.append(
+            Finding("No kind of damage was found to take one task where another kind takes another.", test)
+        )
+    elif others:
+        sentences.append(
+            Finding(
+                f"The other {others} of {len(rows)} pairs of kinds and tasks do not cross beyond chance.",
+                test,
+            )
+        )
+    if untested:
+        sentences.append(
+            Finding(
+                f"{untested} of {len(rows)} fours are not testable: they take two draws and two people or more."
+            )
+        )
+    return sentences
 
 
 def _list(parts: Iterable[str]) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
+from facelesion.errors import FacelesionError
 from facelesion.report import figures, summary
-from facelesion.report.findings import TASK_QUESTIONS, findings, percent
-from facelesion.report.run_folder import Run, read_run, replace_file
-from facelesion.report.style import embed, look
+from facelesion.report.findings import Evidence, Finding, across, evidence, findings, percent, points
+from facelesion.report.run_folder import TRIALS, Run, read_run, replace_file
+from facelesion.report.style import embed, file_name, look
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from facelesion.analysis.claims import Profile
 
 REPORT, FIGURES = "report.html", "figures"
 
@@ -45,13 +50,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Network:
-    """All that the report says of one network under study."""
+    """All that the report says of one network under study.
+
+    Attributes:
+        evidence: what its answers carry; None if they were not kept.
+        scale: what is left on the common scale, for every kind and dose; None without answers.
+        apart: differences between tasks on that scale, every pair under every kind.
+    """
 
     name: str
     weights: str
-    findings: list[str]
+    findings: list[Finding]
     headline: list[summary.HeadlineRow]
-    halfway: list[summary.HalfwayRow]
+    evidence: Evidence | None
+    scale: dict[str, Any] | None
+    apart: dict[str, Any] | None
     pictures: list[Picture]
     tables: list[dict[str, Any]]
 
@@ -66,8 +79,12 @@ def write_report(run_folder: str | Path) -> Path:
         FacelesionError: the folder is no finished run.
     """
     run = read_run(run_folder)
+    names = run.table.groupby("model")["weights"].nunique()
+    if run.trials is not None and "weights" not in run.trials and (names > 1).any():
+        shared = set(names[names > 1].index)  # nobody can say whose answers these are
+        run = dataclasses.replace(run, trials=run.trials[~run.trials["participant"].isin(shared)])
     networks = [
-        _network(str(key[0]), str(key[1]), part.reset_index(drop=True), run.config)
+        _network(str(key[0]), str(key[1]), part.reset_index(drop=True), run)
         for key, part in run.table.groupby(["model", "weights"], sort=False)
     ]
     extras = _extra_pictures(run)
@@ -77,29 +94,36 @@ def write_report(run_folder: str | Path) -> Path:
     return replace_file(run.folder / REPORT, page.encode())
 
 
-def _network(name: str, weights: str, table: pd.DataFrame, config: Mapping[str, Any]) -> Network:
-    rows = summary.halfway(table)
+def _network(name: str, weights: str, table: pd.DataFrame, run: Run) -> Network:
+    try:
+        found = evidence(table, run.trials)
+    except FacelesionError as error:
+        raise FacelesionError(f"{run.folder / TRIALS}: {error}") from None
+    own = found.own if found else None
+    over = "people and draws" if found else "draws of the lesion"
     pictures = [
         _picture(
-            "dose_response", "Performance by dose", figures.dose_response_figure(table),
-            shows="Mean over draws of the lesion, with the 95 % bootstrap interval over draws as a band. Dotted: the "
+            "dose_response", "Performance by dose", figures.dose_response_figure(table, profile=own),
+            shows=f"Mean over draws of the lesion, with its 95 % interval over {over} as a band. Dotted: the "
             "intact network. Dashed: chance. Steps run from the smallest dose to the largest; the doses themselves "
             "stand below, in each kind's own unit. Images are unchanged.",
             cannot="Equal steps are not equal damage, so lines may be compared in shape but not step by step. The band "
-            "says how much depends on which units or noise were drawn; it does not say what other images, people or "
-            "networks would give.",
+            + ("does not say what other networks would give." if found else
+               "says how much depends on which units or noise were drawn; it does not say what other images, people "
+               "or networks would give."),
         )
     ]  # fmt: skip
     kept = figures.kept_figure(table)
     if kept is not None:
         pictures.append(
             _picture(
-                "kept", "Which task falls first", kept,
-                shows="Share of the performance above chance that is left: identification against each other task. "
-                "Faint points are single draws, lines run through the means from the intact network (100, 100) to the "
-                "largest dose. On the dashed line both tasks lose alike.",
-                cannot="A line off the diagonal is not proof of separate machinery: tasks differ in difficulty, and a "
-                "harder task may fall first under any damage (Plaut 1995). Compare with matched random lesions.",
+                "kept", "What is left of the tasks", kept,
+                shows="Share of the performance above chance that is left: the task of which least is left against "
+                "each other. Faint points are single draws, lines run through the means from the intact network "
+                "(100, 100) to the largest dose. On the dashed line both tasks lose alike.",
+                cannot="A line off the diagonal is no proof of separate machinery: tasks differ in difficulty and in "
+                "the number of answers, and a harder task falls first under any damage (Plaut 1995). No claim is made "
+                "of it.",
             )
         )  # fmt: skip
     for task in summary.tasks_of(table):
@@ -112,7 +136,8 @@ def _network(name: str, weights: str, table: pd.DataFrame, config: Mapping[str, 
         first = not any(picture.name.startswith("heat_map") for picture in pictures)
         pictures.append(
             _picture(
-                f"heat_map_{task}", f"{task.capitalize()}: stimulus × lesion", figures.heat_map_figure(table, task),
+                f"heat_map_{task}", f"{task[:1].upper()}{task[1:]}: stimulus × lesion",
+                figures.heat_map_figure(table, task),
                 shows=f"Change of the {summary.metric_name(metric)} in {unit} against the intact network on unchanged "
                 f"images ({reference}); mean over draws."
                 + (" The first column is what the change of the image costs by itself; subtract it from another to "
@@ -122,8 +147,62 @@ def _network(name: str, weights: str, table: pd.DataFrame, config: Mapping[str, 
                 if first else "",
             )
         )  # fmt: skip
-    tables = [_task_table(table, task) for task in summary.tasks_of(table)]
-    return Network(name, weights, findings(table, rows), summary.headline(table), rows, pictures, tables)
+    tables = [_task_table(table, task, own) for task in summary.tasks_of(table)]
+    return Network(
+        name,
+        weights,
+        findings(table, found),
+        summary.headline(table, own),
+        found,
+        _scale(found) if found else None,
+        _apart(found) if found and found.differences else None,
+        pictures,
+        tables,
+    )
+
+
+def _scale(found: Evidence) -> dict[str, Any]:
+    """What is left of every task under every kind and dose, as right choices between two."""
+    choice = found.choice
+    lines = [("none", 0.0)] + list(
+        dict.fromkeys((name, dose) for _, name, dose in choice.doses if name != "none")
+    )
+    return {
+        "tasks": choice.tasks,
+        "without": choice.without,
+        "lines": [
+            {
+                "damage": name,
+                "dose": dose,
+                "cells": [
+                    level_of(choice, task, name, dose) if (task, name, dose) in choice.doses else None
+                    for task in choice.tasks
+                ],
+            }
+            for name, dose in lines
+        ],
+    }
+
+
+def _apart(found: Evidence) -> dict[str, Any]:
+    """How much more every kind takes of one task than of another: a row for two tasks, a column for a kind."""
+    pairs = list(dict.fromkeys(one.tasks for one in found.differences))
+    cells = {(one.tasks, one.damage): one for one in found.differences}
+    return {
+        "damages": found.choice.damages,
+        "matched": "{:.0f} to {:.0f}".format(*(100 * bound for bound in MATCHED)) + summary.PERCENT,
+        "lines": [
+            {
+                "tasks": pair,
+                "matched": cells[pair, found.choice.damages[0]].matched,
+                "cells": [
+                    {"text": points(cells[pair, name].found), "turns": cells[pair, name].turns}
+                    for name in found.choice.damages
+                ],
+            }
+            for pair in pairs
+        ],
+    }
 
 
 def _extra_pictures(run: Run) -> list[Picture]:
@@ -171,13 +250,16 @@ def _extra_pictures(run: Run) -> list[Picture]:
     return pictures
 
 
-def _task_table(table: pd.DataFrame, task: str) -> dict[str, Any]:
+def _task_table(table: pd.DataFrame, task: str, own: Profile | None) -> dict[str, Any]:
     """Every metric of a task by approach and dose, on unchanged images."""
     part = table[table["task"] == task]
     metrics = list(dict.fromkeys(part["metric"]))
     first = summary.metric_of(table, task)
     metrics.sort(key=lambda metric: metric != first)
-    curves = {metric: summary.dose_response(part, task, metric) for metric in metrics}
+    curves = {metric: summary.dose_response(part, task, metric, profile=own) for metric in metrics}
+    metrics = [
+        metric for metric in metrics if not curves[metric].empty
+    ]  # it may not have been asked unchanged images
     lines = [
         {
             "approach": row["approach"],
@@ -220,7 +302,7 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
         damages.append(
             {
                 "name": name,
-                "meaning": summary.dose_meaning(name, run.config),
+                "meaning": _meaning(name, run),
                 "doses": ", ".join(f"{dose:g}" for dose in sorted(set(part["dose"]))),
                 "sites": ", ".join(
                     dict.fromkeys(site for sites in part["sites"] for site in sites.split(","))
@@ -232,7 +314,7 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
     tasks = [
         {
             "name": task,
-            "asks": TASK_QUESTIONS.get(task, ""),
+            "asks": manifest.tasks.get(task, ""),
             "n": int(table.loc[table["task"] == task, "n"].max()),
         }
         for task in summary.tasks_of(table)
@@ -241,6 +323,9 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
         "run": run,
         "manifest": manifest,
         "networks": networks,
+        "across": across(
+            {f"{one.name} ({one.weights})": one.evidence for one in networks if one.evidence is not None}
+        ),
         "extras": extras,
         "tasks": tasks,
         "damages": damages,
@@ -270,7 +355,15 @@ def _picture(
     wide: bool = True,
 ) -> Picture:
     source, width = embed(figure, kind)
-    return Picture(name, title, shows, cannot, source, width, wide)
+    return Picture(file_name(name), title, shows, cannot, source, width, wide)
+
+
+def _meaning(approach: str, run: Run) -> str:
+    """What a dose means: as the table says it, else as the settings or the name do."""
+    if "meaning" in run.table:
+        said = run.table.loc[run.table["approach"] == approach, "meaning"]
+        return str(said.iloc[0])
+    return summary.dose_meaning(approach, run.config)
 
 
 def _template() -> Any:

@@ -2,14 +2,17 @@
 
     runs/<name>/
       config.yaml      the resolved settings
-      table.parquet    one row per condition and metric (`COLUMNS`)
+      table.parquet    one row per condition and measure (`docs/table.md`)
+      trials.parquet   one row per condition and trial (`docs/table.md`)
+      pictures.csv     who and what had which role
       manifest.json    versions, hashes, times, the command, the images left out
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
       gradcam.npz      optional: Grad-CAM of one face, intact and damaged
       training.csv     optional: the log of the network's training
 
-Files appear whole or not at all: each is written beside its place and then moved there. Nothing is pickled.
+Files appear whole or not at all: each is written beside its place and then moved there. Nothing is pickled. What is
+read is checked where it is read: a folder that was edited gives one line that names the file and the key.
 """
 
 from __future__ import annotations
@@ -25,17 +28,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from facelesion.errors import FacelesionError
+from facelesion.report.checks import kind_of, mapping, number, sequence, text
+from facelesion.report.columns import TABLE_COLUMNS
+from facelesion.report.tables import COLUMNS as COLUMNS
+from facelesion.report.tables import as_shown, check_trials
+from facelesion.report.tables import check_table as check_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of the result table, in order. Dose 0 with approach 'none' is the intact network.
-COLUMNS = (
-    "model", "weights", "approach", "lesion", "lesion_hash", "sites", "dose", "draw", "seed", "stimulus",
-    "task", "metric", "value", "n", "data", "study", "chance",
-)  # fmt: skip
-
-CONFIG, TABLE, MANIFEST = "config.yaml", "table.parquet", "manifest.json"
+CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
 
@@ -50,6 +52,10 @@ class LeftOut:
 
     name: str
     reason: str
+
+    def __post_init__(self) -> None:
+        text(self.name, "name of a picture left out")
+        text(self.reason, "reason of a picture left out")
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ class Manifest:
         left_out: images that were kept out, and why.
         device: where it ran.
         question: what the study asks, in plain sentences; may be empty.
+        tasks: what each task asks, in a sentence, by name; may be empty.
+        remarks: what a reader of the results has to know of the pictures, in sentences.
+
+    Raises:
+        FacelesionError: a value of another kind; the key is named.
     """
 
     study: str
@@ -79,6 +90,24 @@ class Manifest:
     left_out: Sequence[LeftOut] = ()
     device: str = "cpu"
     question: str = ""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        text(self.study, "study", empty=False)
+        for key in ("command", "created", "device", "question"):
+            text(getattr(self, key), key)
+        for key in ("seconds", "seeds"):
+            for name, value in mapping(getattr(self, key), key).items():
+                number(value, f"{key}.{name}")
+        for key in ("versions", "hashes", "tasks"):
+            for name, value in mapping(getattr(self, key), key).items():
+                text(value, f"{key}.{name}")
+        for place, remark in enumerate(sequence(self.remarks, "remarks")):
+            text(remark, f"remarks[{place}]")
+        for place, item in enumerate(sequence(self.left_out, "left_out")):
+            if not isinstance(item, LeftOut):
+                raise FacelesionError(f"left_out[{place}] must be a LeftOut, not {kind_of(item)}")
 
 
 @dataclass(frozen=True)
@@ -109,10 +138,20 @@ class Confusion:
     labels: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.matrix.shape != (len(self.labels), len(self.labels)):
+        text(self.task, "task of a confusion", empty=False)
+        text(self.condition, f"condition of a confusion of {self.task}")
+        if not self.labels or self.matrix.shape != (len(self.labels), len(self.labels)):
             raise FacelesionError(
                 f"confusion of {self.task} ({self.condition}): the matrix is {self.matrix.shape}"
                 f" but there are {len(self.labels)} labels; it must be (labels, labels)"
+            )
+        if (
+            self.matrix.dtype.kind not in "iuf"
+            or not (self.matrix >= 0).all()
+            or not np.isfinite(self.matrix).all()
+        ):
+            raise FacelesionError(
+                f"confusion of {self.task} ({self.condition}): the matrix must hold counts, 0 or more"
             )
 
 
@@ -141,6 +180,10 @@ class GradCamMaps:
             raise FacelesionError(
                 f"Grad-CAM's heat is {self.heat.shape}; it must be (conditions, layers, H, W), here {wanted}"
             )
+        if not self.conditions or not self.layers:
+            raise FacelesionError("Grad-CAM needs a condition and a layer, one of each at least")
+        if self.heat.dtype.kind != "f" or not np.isfinite(self.heat).all():
+            raise FacelesionError("Grad-CAM's heat must be finite numbers from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -155,6 +198,7 @@ class Run:
     confusions: tuple[Confusion, ...] = ()
     gradcam: GradCamMaps | None = None
     training: pd.DataFrame | None = None
+    trials: pd.DataFrame | None = None
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
@@ -166,13 +210,25 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
 
 
 def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
-    """Write the result table as parquet, columns in the order of `COLUMNS`, further columns after them.
+    """Write the result table as parquet, columns in the order of `TABLE_COLUMNS`, further columns after them.
 
     Raises:
-        FacelesionError: a column is missing, a value is not finite, or a row is there twice.
+        FacelesionError: a column is missing, a value is not finite or of another kind, or a row is there twice.
     """
-    checked = check_table(table)
-    return _write(Path(folder) / TABLE, lambda file: checked.to_parquet(file, index=False))
+    check_table(as_shown(table))
+    first = [name for name in TABLE_COLUMNS if name in table.columns]
+    ordered = table[[*first, *(name for name in table.columns if name not in first)]]
+    return _write(Path(folder) / TABLE, lambda file: ordered.to_parquet(file, index=False))
+
+
+def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
+    """Write the answers trial by trial as parquet, columns in the order of `TRIAL_COLUMNS`, others after them.
+
+    Raises:
+        FacelesionError: as for `write_table`.
+    """
+    checked = check_trials(trials)
+    return _write(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
@@ -195,9 +251,9 @@ def write_confusions(folder: str | Path, confusions: Sequence[Confusion]) -> Pat
         "names": np.array([confusion.condition for confusion in confusions], dtype=np.str_),
         "tasks": np.array([confusion.task for confusion in confusions], dtype=np.str_),
     }
-    for number, confusion in enumerate(confusions):
-        arrays[f"matrix_{number}"] = np.asarray(confusion.matrix, dtype=np.int64)
-        arrays[f"labels_{number}"] = np.array(confusion.labels, dtype=np.str_)
+    for place, confusion in enumerate(confusions):
+        arrays[f"matrix_{place}"] = np.asarray(confusion.matrix, dtype=np.int64)
+        arrays[f"labels_{place}"] = np.array(confusion.labels, dtype=np.str_)
     return _write_arrays(Path(folder) / CONFUSION, arrays)
 
 
@@ -228,7 +284,6 @@ def read_run(folder: str | Path) -> Run:
         FacelesionError: the folder or one of its three main files is missing or cannot be read.
     """
     import pandas as pd
-    import yaml
 
     root = Path(folder)
     if not root.is_dir():
@@ -237,77 +292,24 @@ def read_run(folder: str | Path) -> Run:
         if not (root / name).is_file():
             raise FacelesionError(f"{root} has no {name}; run the study again, it did not finish there")
 
-    config = _read(root / CONFIG, lambda path: yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    table = check_table(_read(root / TABLE, pd.read_parquet))
+    config = _read(root / CONFIG, _config)
+    table = _read(root / TABLE, lambda path: check_table(as_shown(pd.read_parquet(path))))
     manifest = _read(root / MANIFEST, _manifest)
 
-    stimuli = confusions = gradcam = training = None
-    if (root / STIMULI).is_file():
-        stored = _read(root / STIMULI, _arrays)
-        stimuli = StimulusExamples(_strings(stored["names"]), stored["images"])
-    if (root / CONFUSION).is_file():
-        stored = _read(root / CONFUSION, _arrays)
-        confusions = tuple(
-            Confusion(task, condition, stored[f"matrix_{i}"], _strings(stored[f"labels_{i}"]))
-            for i, (task, condition) in enumerate(
-                zip(_strings(stored["tasks"]), _strings(stored["names"]), strict=True)
-            )
-        )
-    if (root / GRADCAM).is_file():
-        stored = _read(root / GRADCAM, _arrays)
-        gradcam = GradCamMaps(
-            _strings(stored["names"]),
-            _strings(stored["layers"]),
-            stored["heat"].astype(np.float32),
-            stored["image"],
-            str(stored["score"]),
-        )
-    if (root / TRAINING).is_file():
-        training = _read(root / TRAINING, pd.read_csv)
-    return Run(root, config, table, manifest, stimuli, confusions or (), gradcam, training)
+    def optional(name: str, read: Callable[[Path], Any]) -> Any:
+        return _read(root / name, read) if (root / name).is_file() else None
 
-
-def check_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its columns in order, after checks that it can be what it says.
-
-    Raises:
-        FacelesionError: no rows, a missing column, a value that is not a finite number, or the same
-            condition and metric twice.
-    """
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise FacelesionError(
-            f"the result table lacks {', '.join(missing)}; a study writes all of its columns"
-        )
-    if table.empty:
-        raise FacelesionError("the result table has no rows; the study measured nothing")
-    bad = table[~np.isfinite(table["value"].to_numpy(dtype=float))]
-    if len(bad):
-        first = bad.iloc[0]
-        raise FacelesionError(
-            f"{len(bad)} values are not finite, the first: {first['task']} {first['metric']}, "
-            f"{first['lesion']}, {first['stimulus']}; a measure without an answer must not be written"
-        )
-    key = [
-        "model",
-        "weights",
-        "approach",
-        "lesion_hash",
-        "dose",
-        "draw",
-        "seed",
-        "stimulus",
-        "task",
-        "metric",
-    ]
-    twice = table.duplicated([*key, "data"])
-    if twice.any():
-        row = table[twice].iloc[0]
-        raise FacelesionError(
-            f"{int(twice.sum())} rows are there twice, the first: {row['lesion']}, {row['stimulus']}, "
-            f"{row['task']} {row['metric']}, draw {row['draw']}; write each condition once"
-        )
-    return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]].reset_index(drop=True)
+    return Run(
+        root,
+        config,
+        table,
+        manifest,
+        optional(STIMULI, _stimuli),
+        optional(CONFUSION, _confusions) or (),
+        optional(GRADCAM, _gradcam),
+        optional(TRAINING, pd.read_csv),
+        optional(TRIALS, lambda path: check_trials(pd.read_parquet(path))),
+    )
 
 
 def replace_file(path: str | Path, data: bytes) -> Path:
@@ -339,25 +341,87 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
+    except FacelesionError as error:  # it was read, and holds what it must not
+        raise FacelesionError(f"{path}: {error}") from None
     except Exception as error:  # whatever a damaged file makes its reader raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FacelesionError(f"{path} cannot be read ({reason}); run the study again") from error
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+def _config(path: Path) -> Mapping[str, Any]:
+    import yaml
 
-
-def _strings(array: np.ndarray) -> tuple[str, ...]:
-    return tuple(str(text) for text in array.tolist())
+    stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if stored is not None and not isinstance(stored, Mapping):
+        raise FacelesionError(f"settings must be a table of keys and values, not {kind_of(stored)}")
+    return stored or {}
 
 
 def _manifest(path: Path) -> Manifest:
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    stored["left_out"] = tuple(LeftOut(**item) for item in stored.get("left_out", ()))
+    stored = dict(mapping(json.loads(path.read_text(encoding="utf-8")), "the manifest"))
+    if "study" not in stored:
+        raise FacelesionError("study, the name of the study, is missing")
+    left_out = []
+    for place, item in enumerate(sequence(stored.pop("left_out", ()), "left_out")):
+        entry = mapping(item, f"left_out[{place}]")
+        words = (text(entry.get(key), f"left_out[{place}].{key}") for key in ("name", "reason"))
+        left_out.append(LeftOut(*words))
+    if "remarks" in stored:
+        stored["remarks"] = tuple(sequence(stored["remarks"], "remarks"))
     known = {item.name for item in fields(Manifest)}
-    return Manifest(**{name: value for name, value in stored.items() if name in known})
+    return Manifest(
+        **{name: value for name, value in stored.items() if name in known}, left_out=tuple(left_out)
+    )
+
+
+def _stimuli(path: Path) -> StimulusExamples:
+    stored = _Arrays(path)
+    return StimulusExamples(stored.strings("names"), stored["images"])
+
+
+def _confusions(path: Path) -> tuple[Confusion, ...]:
+    stored = _Arrays(path)
+    tasks, names = stored.strings("tasks"), stored.strings("names")
+    if len(tasks) != len(names):
+        raise FacelesionError(f"{len(tasks)} tasks do not match {len(names)} names")
+    return tuple(
+        Confusion(task, name, stored[f"matrix_{i}"], stored.strings(f"labels_{i}"))
+        for i, (task, name) in enumerate(zip(tasks, names, strict=True))
+    )
+
+
+def _gradcam(path: Path) -> GradCamMaps:
+    stored = _Arrays(path)
+    heat = stored["heat"]
+    if heat.dtype.kind != "f":
+        raise FacelesionError(f"heat must hold fractions, not {heat.dtype}")
+    (score,) = stored.strings("score", ndim=0)
+    return GradCamMaps(
+        stored.strings("names"), stored.strings("layers"), heat.astype(np.float32), stored["image"], score
+    )
+
+
+class _Arrays:
+    """The arrays of an .npz file, by name; one that is missing or no list of texts is told."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as stored:
+            if not hasattr(stored, "files"):
+                raise FacelesionError("it holds one array and must hold several by name")
+            self._stored = {name: stored[name] for name in stored.files}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._stored:
+            raise FacelesionError(f"the array {name} is missing")
+        return self._stored[name]
+
+    def strings(self, name: str, ndim: int = 1) -> tuple[str, ...]:
+        array = self[name]
+        if array.ndim != ndim or (array.dtype.kind != "U" and array.size):
+            raise FacelesionError(
+                f"{name} must be {'a list of texts' if ndim else 'a text'}, not {array.dtype} {array.shape}"
+            )
+        return tuple(text(str(word), name) for word in np.atleast_1d(array).tolist())
 
 
 def _plain(value: Any) -> Any:
@@ -374,7 +438,8 @@ def _plain(value: Any) -> Any:
 
 
 def _pictures(what: str, images: np.ndarray, count: int) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) != count:
+    wanted = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 3 and len(images) == count
+    if not wanted or not images.size:
         raise FacelesionError(
             f"{what} must be uint8 RGB of shape ({count}, H, W, 3), not {images.dtype} {images.shape}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +38,36 @@ def look(approach: str, among: Sequence[str] = ()) -> tuple[str, str]:
         return _KNOWN[approach]
     others = [name for name in among if name not in _KNOWN]
     return _SPARE[(others.index(approach) if approach in others else 0) % len(_SPARE)]
+
+
+def legible(name: str, longest: int = 40) -> str:
+    """A name as a figure can hold it: on one line, no longer than `longest`, its middle left out if need be.
+
+    Example:
+        >>> legible("two\\nlines"), legible("a very long name of a lesion", 15)
+        ('two lines', 'a very … lesion')
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    shown = " ".join(shown.encode("utf-8", "replace").decode().split()) or "–"
+    if len(shown) <= longest:
+        return shown
+    head = longest // 2
+    return f"{shown[:head]}…{shown[len(shown) - (longest - head - 1) :]}"
+
+
+def file_name(text: str) -> str:
+    """A name for a file and an address on the page, whatever the text: letters, digits, - and _ alone.
+
+    Example:
+        >>> file_name("heat_map_identification"), file_name("../heat map")
+        ('heat_map_identification', 'heat_map_6a15f507')
+    """
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:60]
+    return (
+        plain
+        if plain and plain == text
+        else f"{plain}_{zlib.crc32(text.encode('utf-8', 'replace')):08x}".lstrip("_")
+    )
 
 
 @contextmanager
@@ -74,6 +105,10 @@ def figure_style() -> Iterator[None]:
         "svg.fonttype": "path",  # looks the same whatever fonts the reader has
         "svg.hashsalt": "facelesion",  # the same figure gives the same bytes
         "image.cmap": "cividis",
+        # A name is a name: dollar signs and backslashes in it are no mathematics.
+        "text.parse_math": False,
+        "text.usetex": False,
+        "axes.formatter.use_mathtext": False,
     }
     with mpl.rc_context(settings):
         yield

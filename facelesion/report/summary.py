@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facelesion.analysis.claims import Profile, level_of
 from facelesion.analysis.statistics import Interval, bootstrap_interval, cohens_h
+from facelesion.report.checks import mapping, sequence, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 INTACT, NONE = "intact", "none"
 PERCENT = "\u00a0%"  # the space does not break
-#: The order in which tasks are shown, and the metric that speaks for each.
-TASKS = ("detection", "identification", "verification", "objects")
-# Yes/no tasks are judged by sensitivity: damage also moves the criterion, and `accuracy` would mix the two.
-MAIN_METRIC = {"detection": "auc", "verification": "auc"}
+# Where the table does not say which metric speaks for a task: yes/no tasks are judged by sensitivity, since damage also
+# moves the criterion, and `accuracy` would mix the two.
+SPEAKING = ("auc", "accuracy")
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "auc": "area under the ROC curve",
@@ -30,8 +31,8 @@ METRIC_NAMES = {
 }
 #: Metrics whose values are shares, shown in percent.
 SHARES = frozenset({"accuracy", "balanced_accuracy", "top5_accuracy", "hit_rate", "false_alarm_rate"})
-#: Metrics between 0 and 1, for which Cohen's h is defined.
-PROPORTIONS = SHARES | {"auc"}
+#: Metrics that cannot leave 0 to 1. Cohen's h is for shares of trials alone, not for areas.
+BOUNDED = SHARES | {"auc"}
 DOSE_MEANINGS = {
     "ablate": "share of units",
     "noise": "noise, in each unit's standard deviations",
@@ -42,9 +43,8 @@ _APPROACH_DAMAGE = {"ablation": "ablate", "noise": "noise", "dropout": "dropout"
 
 
 def tasks_of(table: pd.DataFrame) -> list[str]:
-    """Tasks in the table, the known ones first and in their order."""
-    found = list(dict.fromkeys(table["task"]))
-    return [task for task in TASKS if task in found] + [task for task in found if task not in TASKS]
+    """Tasks in the table, in its order."""
+    return list(dict.fromkeys(table["task"]))
 
 
 def approaches_of(table: pd.DataFrame) -> list[str]:
@@ -53,10 +53,13 @@ def approaches_of(table: pd.DataFrame) -> list[str]:
 
 
 def metric_of(table: pd.DataFrame, task: str) -> str:
-    """The metric that speaks for a task: its own choice, else accuracy, else the first in the table."""
-    metrics = list(dict.fromkeys(table.loc[table["task"] == task, "metric"]))
-    wanted = MAIN_METRIC.get(task, "accuracy")
-    return wanted if wanted in metrics else "accuracy" if "accuracy" in metrics else metrics[0]
+    """The metric that speaks for a task: the one the table calls `main`; else the area under the curve, else accuracy,
+    else the first."""
+    part = table[table["task"] == task]
+    if "main" in part and part["main"].any():
+        return str(part.loc[part["main"], "metric"].iloc[0])
+    metrics = list(dict.fromkeys(part["metric"]))
+    return next((metric for metric in SPEAKING if metric in metrics), metrics[0])
 
 
 def metric_name(metric: str) -> str:
@@ -93,31 +96,51 @@ def show_interval(interval: Interval, metric: str) -> str:
 
 
 def dose_meaning(approach: str, config: Mapping[str, Any]) -> str:
-    """What an approach's dose is a dose of, from the settings, else from its name."""
-    damages = (config.get("approaches") or {}).get(approach) if isinstance(config, Mapping) else None
-    kinds = [d["damage"] for d in damages or () if isinstance(d, Mapping) and "damage" in d]
+    """What an approach's dose is a dose of, from the settings, else from its name.
+
+    Raises:
+        FacelesionError: settings of another kind than a study's; the key is named.
+    """
+    found = mapping(config.get("approaches", {}), "config.yaml: approaches").get(approach, [])
+    kinds = []
+    for place, damage in enumerate(sequence(found, f"config.yaml: approaches.{approach}")):
+        where = f"config.yaml: approaches.{approach}[{place}]"
+        kind = mapping(damage, where).get("damage")
+        if kind is not None:
+            kinds.append(text(kind, f"{where}.damage"))
     kind = kinds[0] if kinds else _APPROACH_DAMAGE.get(approach, "")
     meaning = DOSE_MEANINGS.get(kind, "dose")
     return f"{meaning}; the others grow with it" if len(kinds) > 1 else meaning
 
 
-def dose_response(table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT) -> pd.DataFrame:
+def dose_response(
+    table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT, profile: Profile | None = None
+) -> pd.DataFrame:
     """A task's performance by approach and dose, over draws.
+
+    Args:
+        profile: the network's scores by person (`facelesion.analysis.profile`), if its answers were kept: then the
+            intervals of the measure that they give are over people and draws.
 
     Returns:
         One row per approach and dose, the intact network (approach 'none', step 0) first: columns approach, step
-        (1 is the smallest dose), dose, mean, low, high (95 % bootstrap interval over draws; not a number for one
-        draw), draws, n, chance.
+        (1 is the smallest dose), dose, mean, low, high (95 % interval over draws, or over people and draws; not a
+        number for one draw alone), draws, n, chance.
     """
     import pandas as pd
 
     chosen = table[(table["task"] == task) & (table["metric"] == metric) & (table["stimulus"] == stimulus)]
+    bounds = (0.0, 1.0) if metric in BOUNDED else None
     rows = []
     for approach in [NONE, *approaches_of(chosen)]:
         part = chosen[chosen["approach"] == approach]
         for step, dose in enumerate(sorted(set(part["dose"])), start=0 if approach == NONE else 1):
             draws = part[part["dose"] == dose]
-            interval = bootstrap_interval(draws["value"].to_numpy())
+            interval = bootstrap_interval(draws["value"].to_numpy(), bounds=bounds)
+            if profile is not None and stimulus == INTACT and (task, approach, float(dose)) in profile.doses:
+                crossed = level_of(profile, task, approach, float(dose))
+                if abs(crossed.estimate - interval.estimate) < 1e-4:  # it is this very measure
+                    interval = crossed
             rows.append(
                 {
                     "approach": approach,
@@ -131,7 +154,8 @@ def dose_response(table: pd.DataFrame, task: str, metric: str, stimulus: str = I
                     "chance": float(draws["chance"].iloc[0]),
                 }
             )
-    return pd.DataFrame(rows)
+    columns = ["approach", "step", "dose", "mean", "low", "high", "draws", "n", "chance"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def intact_value(table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT) -> float:
@@ -146,16 +170,21 @@ def intact_value(table: pd.DataFrame, task: str, metric: str, stimulus: str = IN
 
 
 def above_chance(intact: float, chance: float, n: int) -> bool:
-    """Is there enough above chance that a share of it means something?
+    """Is the intact network far enough from chance that a share of that distance means something?
 
-    Two points, and two standard errors of a guesser over `n` trials, at least.
+    Two points, and two standard errors of a guesser, at least. Trials are not independent (1,128 pairs of pictures can
+    come from 12 people), and the table does not say whom they show: n pairs need at least √(2n) pictures, so that many
+    are counted.
 
     Example:
-        >>> above_chance(0.94, 0.025, 400), above_chance(0.25, 0.2, 20)
-        (True, False)
+        >>> above_chance(0.94, 0.025, 400), above_chance(0.25, 0.2, 20), above_chance(0.6, 0.5, 1128)
+        (True, False, False)
     """
-    guessing = float(np.sqrt(max(chance * (1 - chance), 0.0) / max(n, 1)))
-    return bool(intact - chance > max(0.02, 2 * guessing))
+    if np.isnan(intact) or np.isnan(chance):
+        return False
+    independent = max(np.sqrt(2 * n), 1.0)
+    guessing = float(np.sqrt(max(chance * (1 - chance), 0.0) / independent))
+    return bool(abs(intact - chance) > max(0.02, 2 * guessing))
 
 
 @dataclass(frozen=True)
@@ -166,7 +195,7 @@ class HeadlineRow:
         intact, damaged: the metric, the latter over draws.
         change: damaged less intact.
         kept: share of the performance above chance that is left; not a number if there was too little to lose.
-        effect: Cohen's h of intact against damaged; not a number for other metrics than proportions.
+        effect: Cohen's h of intact against damaged; not a number for other metrics than shares of trials.
     """
 
     task: str
@@ -181,13 +210,18 @@ class HeadlineRow:
     effect: float
     draws: int
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether there is an effect size."""
+        return not np.isnan(self.effect)
 
-def headline(table: pd.DataFrame) -> list[HeadlineRow]:
-    """Intact against the largest dose, per task and approach, on unchanged images."""
+
+def headline(table: pd.DataFrame, profile: Profile | None = None) -> list[HeadlineRow]:
+    """Intact against the largest dose, per task and approach, on unchanged images; `profile` as in `dose_response`."""
     rows = []
     for task in tasks_of(table):
         metric = metric_of(table, task)
-        curve = dose_response(table, task, metric)
+        curve = dose_response(table, task, metric, profile=profile)
         intact = intact_value(table, task, metric)
         for approach in approaches_of(table):
             part = curve[curve["approach"] == approach]
@@ -199,7 +233,7 @@ def headline(table: pd.DataFrame) -> list[HeadlineRow]:
             damaged = Interval(last["mean"], last["low"], last["high"])
             effect = (
                 cohens_h(intact, damaged.estimate)
-                if metric in PROPORTIONS and not np.isnan(intact)
+                if metric in SHARES and 0 <= intact <= 1 and 0 <= damaged.estimate <= 1
                 else float("nan")
             )
             rows.append(
@@ -250,56 +284,6 @@ def kept_shares(table: pd.DataFrame, stimulus: str = INTACT) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class HalfwayRow:
-    """An approach at the tested dose that leaves nearest to half of one task.
-
-    Attributes:
-        kept: by task, the share above chance that is left, over draws.
-        ahead: by other task, how much more of it is left than of the reference task: paired over draws.
-    """
-
-    approach: str
-    dose: float
-    kept: Mapping[str, Interval]
-    ahead: Mapping[str, Interval]
-
-
-def halfway(table: pd.DataFrame, reference: str = "identification") -> list[HalfwayRow]:
-    """What is left of the other tasks when about half of `reference` is lost.
-
-    At the largest dose every task may be at the floor and at the smallest none has moved: a dissociation shows in
-    between. Draws are paired, for one draw is one lesion measured in all tasks.
-    """
-    shares = kept_shares(table)
-    if shares.empty or reference not in set(shares["task"]):
-        return []
-    rows = []
-    for approach in dict.fromkeys(shares["approach"]):
-        wide = shares[shares["approach"] == approach].pivot_table(
-            index=["dose", "draw"], columns="task", values="kept"
-        )
-        if reference not in wide:
-            continue
-        means = wide[reference].groupby(level="dose").mean()
-        dose = float((means - 0.5).abs().idxmin())
-        here = wide.xs(dose, level="dose").dropna(axis=1)
-        tasks = [task for task in tasks_of(table) if task in here]
-        rows.append(
-            HalfwayRow(
-                approach,
-                dose,
-                {task: bootstrap_interval(here[task].to_numpy()) for task in tasks},
-                {
-                    task: bootstrap_interval((here[task] - here[reference]).to_numpy())
-                    for task in tasks
-                    if task != reference
-                },
-            )
-        )
-    return rows
-
-
-@dataclass(frozen=True)
 class HeatMap:
     """Change against the intact network on unchanged images, by stimulus and lesion.
 
@@ -337,12 +321,8 @@ def heat_map(table: pd.DataFrame, task: str) -> HeatMap:
 
 
 def _line(interval: Interval, zero: float, unit: float) -> Interval:
-    """The interval on another scale: `zero` becomes 0 and one `unit` above it 1."""
-    if not unit > 0:
+    """The interval on another scale: `zero` becomes 0 and one `unit` from it 1."""
+    if not unit or np.isnan(unit) or np.isnan(zero):
         return Interval(float("nan"), float("nan"), float("nan"), interval.level)
-    return Interval(
-        (interval.estimate - zero) / unit,
-        (interval.low - zero) / unit,
-        (interval.high - zero) / unit,
-        interval.level,
-    )
+    low, high = sorted([(interval.low - zero) / unit, (interval.high - zero) / unit])
+    return Interval((interval.estimate - zero) / unit, low, high, interval.level)

@@ -1,10 +1,11 @@
 """Many lesions of many images, each computed from the first damaged step on only; equal to naive hooks to rounding."""
 
-from .engine import Options, Part, Reducer, make_plan, stream, sweep
+from .engine import Part, Reducer, make_plan, stream, sweep
 from .errors import SweepError
+from .options import Options
 from .planner import Plan
 from .rankings import Ranking, agreement, effects, first_order, greedy_ranking
-from .store import read_sweep, read_table, sweep_to_folder
+from .store import read_changes, read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "first_order",
     "greedy_ranking",
     "make_plan",
+    "read_changes",
     "read_sweep",
     "read_table",
     "stream",

@@ -15,7 +15,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from facelesion.sweep.tracing import ROWS, Trace, has_hooks
+from facelesion.sweep.facts import ROWS
+from facelesion.sweep.tracing import Trace, has_hooks
 
 ELEMENTWISE_MODULES = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,

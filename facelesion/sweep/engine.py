@@ -5,26 +5,31 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
-from facelesion.lesions import Calibration, Lesion, Prune, lesioned
+from facelesion.lesions import Calibration, Changes, Lesion, LesionError, Prune, lesioned, relative_change
 from facelesion.lesions.locate import find, incoming
-from facelesion.sweep import memory
+from facelesion.sweep import arguments, memory
+from facelesion.sweep.arguments import Batches
 from facelesion.sweep.errors import SweepError
+from facelesion.sweep.facts import State
+from facelesion.sweep.measures import Squares, together
+from facelesion.sweep.options import BATCH_SIZE, Options
 from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, names_of, plan_walk, steps_of
-from facelesion.sweep.tracing import CannotTrace, State, Trace, Whole
-from facelesion.sweep.winograd import Winograd
+from facelesion.sweep.preparing import laid_out, prepared
+from facelesion.sweep.tracing import Trace
+from facelesion.sweep.trial import Readout, Trial, check_rows, tried
+from facelesion.sweep.untouched import untouched
+from facelesion.sweep.whole import Whole
 
-Batches = torch.Tensor | Iterable[torch.Tensor]
-# What was run together: lesions that are one and the same, and their outputs.
-Found = list[tuple[tuple[str, ...], torch.Tensor]]
-# Images walked through the healthy network at once.
-BATCH_SIZE = 16
+# What was run together: lesions that are one and the same, their outputs, and what they changed.
+Found = list[tuple[tuple[str, ...], torch.Tensor, Squares]]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,14 @@ class Part:
         names: the lesions; those that are one and the same share a place.
         rows: which images, counted over the whole sweep.
         outputs: (len(rows), ...) the network's outputs for these images, on the network's device.
+        squares: where changes were asked for, site to two sums of squares over these images (2,): of what the lesion
+            changed, and of the site's output without it; `facelesion.lesions.relative_change` makes one number of them.
     """
 
     names: tuple[str, ...]
     rows: range
     outputs: torch.Tensor
+    squares: Squares = field(default_factory=dict)
 
 
 class Reducer(Protocol):
@@ -47,31 +55,6 @@ class Reducer(Protocol):
 
     def update(self, outputs: torch.Tensor, rows: range) -> None: ...
     def compute(self) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a sweep runs; none of it changes what it computes, but for `autocast`.
-
-    Attributes:
-        batch_size: images at a time, where one tensor holds them all.
-        rows: rows of a batch run at once after a cut; None: as many as fit the budget and still gain.
-        budget: bytes for activations; None: half of what is free, measured when the sweep starts.
-        channels_last: lay feature maps out channels last: the same arithmetic with other rounding, and up to twice as
-            fast on processors. None: on a processor yes, on a GPU no.
-        winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by 2.25 times fewer products: other
-            rounding (a few 1e-6 of a layer's largest value), half as much time again saved.
-        autocast: a lower precision for convolutions and products, such as torch.bfloat16; about 1e-2 relative.
-        trace: cut the network; False runs it whole for every lesion.
-    """
-
-    batch_size: int = BATCH_SIZE
-    rows: int | None = None
-    budget: int | None = None
-    channels_last: bool | None = None
-    winograd: bool = True
-    autocast: torch.dtype | None = None
-    trace: bool = True
 
 
 def sweep(
@@ -87,6 +70,7 @@ def sweep(
     reduce: Callable[[str], Reducer] | None = None,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: dict[str, dict[str, float]] | None = None,
 ) -> dict[str, Any]:
     """The network's outputs under many lesions, each computed from the first damaged step on only.
 
@@ -95,7 +79,8 @@ def sweep(
     Args:
         model: any module in evaluation mode that takes one batch; it is left exactly as it was.
         lesions: names to lesions; None is the healthy network.
-        batches: preprocessed images (N, ...), or an iterable of such tensors; they are moved to the model's device.
+        batches: preprocessed images (N, ...), or an iterable of such tensors, or of tuples that begin with one (a
+            DataLoader of images and labels); they are moved to the model's device.
         seed: seed of the random lesions, as in `lesioned`.
         calibration: for lesions that are relative to a site's activations.
         ids: image numbers that key the lesions' randomness; None counts the images from 0.
@@ -105,13 +90,16 @@ def sweep(
             the result for that lesion, and no output is kept.
         readout: from the network's output to the tensor wanted, where that is not the output itself.
         options: budget, precision, layout; see `Options`.
+        changes: an empty dictionary, to be filled with name to site to how much the lesion changed the site's output:
+            ‖damaged − healthy‖ / ‖healthy‖ over all images, measured in the same pass as `lesioned(changes=)` does.
 
     Returns:
         Name to outputs (N, ...) in main memory, rows in the images' order (or to what `reduce` computed), in the order
         of `lesions`.
 
     Raises:
-        SweepError: the network is in training mode and would answer at random, or memory does not even hold one lesion.
+        SweepError: an argument that makes no sense; a network that answers at random, changes itself, or mixes the
+            rows of a batch; or memory that does not even hold one lesion.
         LesionError: a lesion does not fit the network.
 
     Example:
@@ -125,26 +113,37 @@ def sweep(
         >>> torch.allclose(outputs["none"], healthy, atol=1e-6)
         True
     """
-    options = replace(options or Options(), batch_size=(options or Options(batch_size=batch_size)).batch_size)
-    if reduce is not None:
-        reducers = {name: reduce(name) for name in lesions}
-        for part in stream(
-            model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress,
-            readout=readout, options=options,
-        ):  # fmt: skip
-            for name in part.names:
-                reducers[name].update(part.outputs, part.rows)
-        return {name: reducer.compute() for name, reducer in reducers.items()}
+    options = arguments.options_of(options, batch_size)
+    lesions = arguments.named_lesions(lesions)
+    if changes is not None and (not isinstance(changes, dict) or changes):
+        raise SweepError("changes is an empty dictionary, which the sweep fills")
+    reducers = None if reduce is None else {name: reduce(name) for name in lesions}
+    sums: dict[str, dict[str, torch.Tensor]] = {name: {} for name in lesions}
     found: dict[str, list[tuple[int, torch.Tensor]]] = {name: [] for name in lesions}
     for part in stream(
         model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress,
-        readout=readout, options=options,
+        readout=readout, options=options, changes=changes is not None,
     ):  # fmt: skip
         for name in part.names:
-            found[name].append((part.rows.start, part.outputs.cpu()))
-    return {
-        name: torch.cat([o for _, o in sorted(parts, key=lambda p: p[0])]) for name, parts in found.items()
-    }
+            sums[name] = together(sums[name], part.squares)
+            if reducers is None:
+                found[name].append((part.rows.start, part.outputs.cpu()))
+            else:
+                reducers[name].update(part.outputs, part.rows)
+    if changes is not None:
+        changes.update({name: relative_change(squares) for name, squares in sums.items()})
+    if reducers is not None:
+        return {name: reducer.compute() for name, reducer in reducers.items()}
+    return {name: _joined(parts) for name, parts in found.items()}
+
+
+def _joined(parts: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
+    outputs = [output for _, output in sorted(parts, key=lambda part: part[0])]
+    if len({(output.shape[1:], output.dtype) for output in outputs}) > 1:
+        raise SweepError(
+            "the network (or the readout) answers some images in another shape or type than others: use stream()"
+        )
+    return torch.cat(outputs)
 
 
 def stream(
@@ -158,11 +157,12 @@ def stream(
     progress: bool = False,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: bool = False,
 ) -> Iterator[Part]:
-    """As `sweep`, handing outputs out as they come: nothing is kept. Arguments as there."""
+    """As `sweep`, handing outputs out as they come: nothing is kept. Arguments as there; `changes` asks for sums."""
     for found in chunks(
         model, lesions, batches, seed=seed, calibration=calibration, ids=ids, progress=progress, readout=readout,
-        options=options,
+        options=options, changes=changes,
     ):  # fmt: skip
         yield from found
 
@@ -178,24 +178,32 @@ def chunks(
     progress: bool = False,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: bool = False,
     skip: Callable[[str, range], bool] | None = None,
+    ready: Ready | None = None,
 ) -> Iterator[list[Part]]:
     """As `stream`, but everything that was run together comes together; what `skip` says is done is not run again.
+
+    `ready` is what was made ready before, for batches like these.
 
     Which lesions run together hangs on the plan alone, not on what is skipped: so a sweep that goes on where another
     was stopped does the very same arithmetic.
     """
-    options = options or Options()
+    options = arguments.options_of(options, BATCH_SIZE)
+    model, lesions = arguments.network(model), arguments.named_lesions(lesions)
+    arguments.drawn_by(seed, calibration)
+    numbers = arguments.image_numbers(ids)
+    if numbers is not None and isinstance(batches, torch.Tensor) and len(numbers) != len(batches):
+        raise SweepError(f"ids names {len(numbers)} images; there are {len(batches)}")
     device = device_of(model)
-    iterator = iter(split(batches, options.batch_size))
+    iterator = arguments.in_batches(batches, options.batch_size)
     first = next(iterator, None)
-    if first is None or not lesions:
-        raise SweepError("nothing to sweep: give at least one image and one lesion")
-    check_mode(model)
-    trace = record(model, first, lesions, options)
-    plan = _plan(model, trace, lesions, options)
+    if first is None:
+        raise SweepError("nothing to sweep: give at least one image and one lesion; batches holds none")
+    if ready is None:
+        ready = Ready.of(model, first, lesions, options, readout_of(readout))
+    trace, plan = ready.trace, ready.plan
     begin = 0
-    numbers = None if ids is None else torch.as_tensor(ids)
     with bar_of(progress, len(lesions)) as bar:
         for batch in itertools.chain([first], iterator):
             rows = range(begin, begin + len(batch))
@@ -206,13 +214,31 @@ def chunks(
             done = {name for name in lesions if skip is not None and skip(name, rows)}
             if len(done) == len(lesions):
                 continue
-            job = _Job(trace, lesions, plan.rows, here, seed, calibration, readout or _itself, options, done)
+            job = _Job(trace, lesions, plan.rows, here, seed, calibration, ready.trial.readout, changes, done)
             # A copy: an in-place first step must not write into the caller's images.
-            start = trace.repeated(trace.start(placed(batch, device, options)), 1)
-            with torch.no_grad(), precision(device, options.autocast):
-                for together in job.walk(plan.walk, start, 0):
-                    yield [Part(names, rows, outputs) for names, outputs in together]
-                    bar.update(sum(len(names) for names, _ in together) * len(rows))
+            start = trace.repeated(trace.start(laid_out(batch.to(device, non_blocking=True), trace)), 1)
+            for found in quietly(job.walk(plan.walk, start, 0), device, options.autocast, ready.left):
+                yield [Part(names, rows, outputs, squares) for names, outputs, squares in found]
+                bar.update(sum(len(names) for names, *_ in found) * len(rows))
+    if numbers is not None and begin != len(numbers):
+        raise SweepError(f"ids names {len(numbers)} images; there are {begin}")
+
+
+def quietly(
+    items: Iterator[Item], device: torch.device, dtype: torch.dtype | None, left: nn.Module | None = None
+) -> Iterator[Item]:
+    """The items, made without gradients and in this precision; whoever takes them is left in peace by both.
+
+    `left` is a network that is to be left as it was.
+    """
+    while True:
+        kept = contextlib.nullcontext() if left is None else untouched(left)
+        with torch.no_grad(), precision(device, dtype), kept:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
 
 
 def make_plan(
@@ -222,8 +248,44 @@ def make_plan(
     options: Options | None = None,
 ) -> Plan:
     """What `sweep` would run for batches like `example`: print its `explain()`."""
-    options = options or Options()
-    return _plan(model, record(model, example, lesions, options), lesions, options)
+    options = arguments.options_of(options, BATCH_SIZE)
+    example = arguments.one_tensor(example, "example")
+    model, lesions = arguments.network(model), arguments.named_lesions(lesions)
+    return Ready.of(model, example, lesions, options, lambda output: output).plan
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A network that was tried out, its steps, and what will be run of them."""
+
+    trial: Trial
+    trace: Trace | Whole
+    plan: Plan
+
+    @property
+    def left(self) -> nn.Module | None:
+        """The network, where its forwards would leave counts on it."""
+        return self.trace.model if self.trial.counting else None
+
+    @staticmethod
+    def of(
+        model: nn.Module,
+        first: torch.Tensor,
+        lesions: Mapping[str, Lesion | None],
+        options: Options,
+        readout: Readout,
+        trial: Trial | None = None,
+    ) -> Ready:
+        """Makes a network ready for these lesions and for batches like the first."""
+        sites = _paths(model, lesions)
+        if trial is None:
+            trial = tried(model, first, readout, device_of(model), rows=options.trace)
+
+        def cuts(trace: Trace | Whole) -> Iterator[int]:
+            return (stop.position for stop in _all_stops(plan_walk(trace, lesions)))
+
+        trace = prepared(model, sites, options, trial, cuts)
+        return Ready(trial, trace, _plan(model, trace, lesions, options))
 
 
 def _plan(
@@ -249,46 +311,14 @@ def _all_stops(walk: Walk) -> Iterator[Stop]:
             yield from _all_stops(branch.walk)
 
 
-def record(
-    model: nn.Module, batch: torch.Tensor, lesions: Mapping[str, Lesion | None], options: Options
-) -> Trace | Whole:
-    """The network's steps, with every site a step of its own; the whole network as one step where that fails."""
+def _paths(model: nn.Module, lesions: Mapping[str, Lesion | None]) -> set[str]:
+    """Module paths of everything that these lesions touch."""
     parts = {part for lesion in lesions.values() if lesion is not None for part in lesion.parts}
     sites: set[str] = set()
     for part in parts:
         for site in find(model, part.site):
             sites |= {site.path, incoming(model, site.path)} if isinstance(part, Prune) else {site.path}
-    return record_sites(model, batch, sites, options)
-
-
-def record_sites(
-    model: nn.Module, batch: torch.Tensor, sites: Iterable[str], options: Options
-) -> Trace | Whole:
-    """As `record`, for these module paths."""
-    device = device_of(model)
-    example = placed(batch[:2], device, options)
-    if not options.trace:
-        return Whole(model, example, "as asked")
-    try:
-        trace = Trace(model, example, sites)
-        with torch.no_grad():
-            own = model(example.clone())
-            recorded = trace.run(trace.start(example.clone()), 0, trace.length)
-        if not _agree(own, recorded):
-            raise CannotTrace("the recorded steps give another answer than the network")
-    except CannotTrace as problem:
-        return Whole(model, example, str(problem))
-    if options.winograd and device.type == "cpu":
-        trace.arithmetic = Winograd()
-    return trace
-
-
-def _agree(own: Any, recorded: Any) -> bool:
-    try:
-        torch.testing.assert_close(recorded, own, rtol=1e-4, atol=1e-5, equal_nan=True)
-    except (AssertionError, TypeError, ValueError):
-        return False
-    return True
+    return sites
 
 
 class _Job:
@@ -302,64 +332,73 @@ class _Job:
         ids: torch.Tensor,
         seed: int,
         calibration: Calibration | None,
-        readout: Callable[[Any], torch.Tensor],
-        options: Options,
+        readout: Readout,
+        changes: bool,
         done: set[str],
     ) -> None:
         self.trace, self.lesions, self.rows, self.ids, self.done = trace, lesions, rows, ids, done
-        self.seed, self.calibration, self.readout, self.options = seed, calibration, readout, options
+        self.seed, self.calibration, self.readout, self.changes = seed, calibration, readout, changes
 
-    def walk(self, walk: Walk, state: State, begin: int) -> Iterator[Found]:
-        """Walks from a state that it may use up."""
+    def walk(self, walk: Walk, state: State, begin: int, before: Squares | None = None) -> Iterator[Found]:
+        """Walks from a state that it may use up; `before` is what was changed on the way there."""
+        before = before or {}
         trace = self.trace
         for stop in walk.stops:
             if stop.position > begin:
                 state = trace.run(state, begin, stop.position)
                 begin = stop.position
-            yield from self.leaves(stop, state)
+            yield from self.leaves(stop, state, before)
             for branch in stop.branches:
                 if not self.done.issuperset(names_of(branch.walk)):
-                    yield from self.branch(branch, stop.position, state)
+                    yield from self.branch(branch, stop.position, state, before)
         if not self.done.issuperset(walk.finish):
-            yield [(walk.finish, self.readout(trace.run(state, begin, trace.length)))]
+            outputs = self.readout(trace.run(state, begin, trace.length))
+            check_rows(outputs, len(self.ids))
+            yield [(walk.finish, outputs, before)]
 
-    def leaves(self, stop: Stop, state: State) -> Iterator[Found]:
+    def leaves(self, stop: Stop, state: State, before: Squares) -> Iterator[Found]:
         """Every lesion that runs to the end from here, several at a time."""
         images = len(self.ids)
 
-        def run(leaves: Sequence[Leaf]) -> torch.Tensor:
+        def run(leaves: Sequence[Leaf]) -> tuple[torch.Tensor, list[Squares]]:
             lesions = [
                 self.lesions[leaf.names[0]] if leaf.acts is None else lesion_of(leaf.acts) for leaf in leaves
             ]
-            result = self.damaged(
+            result, squares = self.damaged(
                 lesions, self.trace.repeated(state, len(leaves)), stop.position, self.trace.length
             )
-            return self.readout(result)
+            return self.readout(result), squares
 
         size = 1 if self.trace.why_whole else max(1, self.rows[stop.position] // images)
         for begin in range(0, len(stop.leaves), size):
             chunk = stop.leaves[begin : begin + size]
             if self.done.issuperset(name for leaf in chunk for name in leaf.names):
                 continue
-            for leaves, outputs in memory.in_chunks(chunk, size, run):
-                if len(outputs) != images * len(leaves):
-                    raise SweepError(
-                        f"{images} images times {len(leaves)} lesions gave {len(outputs)} outputs: the network mixes "
-                        "the rows of a batch; use options=Options(trace=False)"
-                    )
+            for leaves, (outputs, squares) in memory.in_chunks(chunk, size, run, alone=LesionError):
+                check_rows(outputs, images * len(leaves))
                 parts = outputs.split(images)
-                yield [(leaf.names, output) for leaf, output in zip(leaves, parts, strict=True)]
+                yield [
+                    (leaf.names, output, together(before, changed))
+                    for leaf, output, changed in zip(leaves, parts, squares, strict=True)
+                ]
 
-    def branch(self, branch: Branch, position: int, state: State) -> Iterator[Found]:
+    def branch(self, branch: Branch, position: int, state: State, before: Squares) -> Iterator[Found]:
         """Shared damage once, then everybody who shares it."""
         stops = branch.walk.stops
         end = stops[0].position if stops else self.trace.length
         copy = self.trace.repeated(state, 1)
-        walked = self.damaged([lesion_of(branch.acts)], copy, position, end)
-        yield from self.walk(branch.walk, walked, end)
+        walked, squares = self.damaged([lesion_of(branch.acts)], copy, position, end)
+        yield from self.walk(branch.walk, walked, end, together(before, squares[0]))
 
-    def damaged(self, lesions: Sequence[Lesion | None], state: State, begin: int, end: int) -> Any:
-        """Steps `begin` to `end` with the first share of the rows damaged by the first lesion, and so on."""
+    def damaged(
+        self, lesions: Sequence[Lesion | None], state: State, begin: int, end: int
+    ) -> tuple[Any, list[Squares]]:
+        """Steps `begin` to `end` with the first share of the rows damaged by the first lesion, and so on.
+
+        Returns:
+            what these steps give, and what each lesion changed (nothing where that was not asked for).
+        """
+        changes = Changes() if self.changes else None
         piece = self.trace.piece(begin, end)
         arguments = self.trace.arguments(state, begin)
         state.clear()
@@ -370,11 +409,34 @@ class _Job:
                 seed=self.seed,
                 calibration=self.calibration,
                 ids=self.ids,
+                changes=changes,
             ),
             self.trace.arithmetic,
         ):
-            result = piece(*arguments)
-        return self.trace.named(result, end)
+            # As a module is called; a recorded one would print its code on every error.
+            result = nn.Module.__call__(piece, *arguments)
+        squares: list[Squares] = [{} for _ in lesions] if changes is None else list(changes.squares)
+        return self.trace.named(result, end), squares
+
+
+def readout_of(readout: object) -> Readout:
+    """From the network's output to a tensor, whatever was asked for."""
+    if readout is None:
+        return _itself
+    if not callable(readout):
+        raise SweepError(
+            f"readout is a function from the network's output to a tensor, not a {type(readout).__name__}"
+        )
+
+    def read(output: Any) -> torch.Tensor:
+        answer = readout(output)
+        if not isinstance(answer, torch.Tensor):
+            raise SweepError(
+                f"readout gives a {type(answer).__name__}: it must give a tensor with a row per image"
+            )
+        return answer
+
+    return read
 
 
 def _itself(output: Any) -> torch.Tensor:
@@ -387,30 +449,6 @@ def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters live."""
     tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device
-
-
-def check_mode(model: nn.Module) -> None:
-    """Refuses a network whose answers for one image hang on the others or on chance."""
-    for path, module in model.named_modules():
-        name = type(module).__name__
-        if module.training and ("Dropout" in name or "BatchNorm" in name):
-            raise SweepError(
-                f"{path} ({name}) is in training mode, so no two runs agree: call model.eval() first"
-            )
-
-
-def split(batches: Batches, size: int) -> Iterable[torch.Tensor]:
-    """Batches of `size` images, where one tensor holds them all."""
-    return batches.split(size) if isinstance(batches, torch.Tensor) else batches
-
-
-def placed(batch: torch.Tensor, device: torch.device, options: Options) -> torch.Tensor:
-    """A batch where the model wants it."""
-    batch = batch.to(device, non_blocking=True)
-    wanted = device.type == "cpu" if options.channels_last is None else options.channels_last
-    if wanted and batch.ndim == 4:
-        batch = batch.contiguous(memory_format=torch.channels_last)
-    return batch
 
 
 def precision(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:

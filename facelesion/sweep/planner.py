@@ -16,9 +16,12 @@ from typing import Any
 
 from torch import nn
 
-from facelesion.lesions import Dropout, Lesion, LesionDidNotAct, Noise, Prune
+from facelesion.lesions import Lesion, LesionDidNotAct, Prune
+from facelesion.lesions.kinds import SiteLesion
 from facelesion.lesions.locate import find, incoming
-from facelesion.sweep.tracing import Trace, Whole
+from facelesion.sweep.arguments import name_of
+from facelesion.sweep.tracing import Trace
+from facelesion.sweep.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Act:
     """One simple lesion at one site: what acts, where, and at which place of a compound it stands."""
 
     place: int
-    part: Lesion
+    part: SiteLesion
     site: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,17 +212,16 @@ def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
             step = trace.position(path)
             if step is None:
                 raise LesionDidNotAct(
-                    f"{path!r} never runs in a forward of {type(trace.model).__name__}, so {part} would not act: "
-                    "name a site that is in use (facelesion.lesions.sites lists all)"
+                    f"{path or '.'!r} never runs in a forward of {type(trace.model).__name__}, so {part} would not "
+                    "act: name a site that is in use (facelesion.lesions.sites lists all)"
                 )
-            repeated |= trace.calls_of_step(step) > 1
-            axis = "" if site.axis is None else f"@{site.axis}"
-            by_step.setdefault(step, []).append(Act(place, part, f"{site}{axis}"))
+            repeated |= trace.calls_of(path) > 1
+            by_step.setdefault(step, []).append(Act(place, part, name_of(site)))
     stages = tuple(
         (step, tuple(sorted(by_step[step], key=lambda act: act.place))) for step in sorted(by_step)
     )
     listed = any(
-        _draws(part) and "," in part.site and not part.site.startswith("re:") for part in lesion.parts
+        part.draws_values and "," in part.site and not part.site.startswith("re:") for part in lesion.parts
     )
     if (repeated or listed) and len(stages) > 1:
         # A module that runs again later is damaged again, and a list of random sites cannot be taken apart without
@@ -273,23 +275,18 @@ def _acts(stages: tuple[Stage, ...]) -> tuple[Act, ...]:
 def lesion_of(acts: Sequence[Act]) -> Lesion:
     """The lesion that these acts make together, each at its own module, in the order in which it was written."""
     paths: dict[int, list[str]] = {}
-    parts: dict[int, Lesion] = {}
+    parts: dict[int, SiteLesion] = {}
     for act in sorted(acts, key=lambda act: act.place):
         parts[act.place] = act.part
         paths.setdefault(act.place, []).append(act.site)
     return functools.reduce(operator.add, (_at(parts[place], paths[place]) for place in parts))
 
 
-def _draws(part: Lesion) -> bool:
-    """Whether a part draws numbers, which hang on how it was written."""
-    return isinstance(part, Noise | Dropout) or getattr(part, "to", "") == "resample"
-
-
-def _at(part: Lesion, sites: list[str]) -> Lesion:
-    if _draws(part):
+def _at(part: SiteLesion, sites: list[str]) -> Lesion:
+    if part.draws_values:
         # As it was written. In a piece of the network, its pattern finds this piece's sites only.
         return part
-    return dataclasses.replace(part, site=", ".join(sites))  # type: ignore[type-var]
+    return dataclasses.replace(part, site=", ".join(sites))
 
 
 def _walk_cost(walk: Walk, begin: int, costs: Sequence[int]) -> int:

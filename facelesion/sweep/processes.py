@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ def run_processes(count: int, folder: Path, model: nn.Module, *given: Any) -> No
         for number in range(count)
     ]
     for worker in workers:
-        worker.start()
+        try:
+            worker.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as problem:
+            raise SweepError(
+                f"processes: the network, its hooks or the readout cannot be handed to another process ({problem}): "
+                "define functions by name at the top of a file, or use processes=1"
+            ) from problem
     for worker in workers:
         worker.join()
     failed = [worker.exitcode for worker in workers if worker.exitcode]
@@ -47,6 +54,7 @@ def _work(
     readout: Any,
     options: Any,
     part_bytes: int,
+    changes: bool,
 ) -> None:
     from facelesion.sweep.store import sweep_to_folder
 
@@ -55,5 +63,5 @@ def _work(
         model = model.to(f"cuda:{number % torch.cuda.device_count()}")
     sweep_to_folder(
         folder, model, lesions, images, seed=seed, calibration=calibration, ids=ids, progress=progress and number == 0,
-        readout=readout, options=options, part_bytes=part_bytes,
+        readout=readout, options=options, part_bytes=part_bytes, changes=changes,
     )  # fmt: skip

@@ -7,16 +7,19 @@ remove the share that hurts most, and go on from there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from facelesion.lesions.locate import find, unit_axis
-from facelesion.sweep import engine
-from facelesion.sweep.engine import Options
+from facelesion.lesions.locate import unit_axis
+from facelesion.sweep import arguments, engine
+from facelesion.sweep.arguments import name_of
 from facelesion.sweep.errors import SweepError
+from facelesion.sweep.options import BATCH_SIZE, Options
+from facelesion.sweep.trial import Trial, tried
 from facelesion.sweep.units import unit_sweep
 
 # Outputs (images, ...) and the images' numbers to one loss per image.
@@ -48,7 +51,7 @@ def greedy_ranking(
     *,
     fraction: float = 0.2,
     step: float = 0.016,
-    batch_size: int = engine.BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
     progress: bool = False,
     options: Options | None = None,
 ) -> Ranking:
@@ -77,28 +80,26 @@ def greedy_ranking(
         >>> len(ranking.units), ranking.rounds
         (4, (2, 2))
     """
-    path = _one_site(model, site)
-    if not 0 < fraction <= 1 or not 0 < step <= 1:
-        raise SweepError(f"fraction and step must lie in 0 to 1, got {fraction} and {step}")
-    options = options or Options(batch_size=batch_size)
-    count = _count(model, path, images)
+    for name, share in (("fraction", fraction), ("step", step)):
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise SweepError(f"{name} lies above 0 and is at most 1, not {share!r}")
+    options = arguments.options_of(options, batch_size)
+    task = _Task(model, site, images, loss)
+    count = task.units()
     wanted, each = max(1, round(fraction * count)), max(1, math.floor(step * count + 0.5))
     chosen: list[int] = []
     losses: list[float] = []
     rounds: list[int] = []
     while len(chosen) < wanted:
         left = sorted(set(range(count)) - set(chosen))
-        found = unit_sweep(
-            model, path, images, units=left, removed={path: chosen}, progress=progress, options=options,
-            reduce=lambda outputs, rows: _summed(loss, outputs, rows),
-        )[path] / len(images)  # fmt: skip
+        found = task.summed(options, units=left, removed={task.name: chosen}, progress=progress) / len(images)
         # Equal losses: the lower unit first, so that a ranking can be repeated.
         worst = sorted(range(len(left)), key=lambda place: (-float(found[place]), left[place]))
         worst = worst[: min(each, wanted - len(chosen))]
         chosen += [left[place] for place in worst]
         losses += [float(found[place]) for place in worst]
         rounds.append(len(worst))
-    return Ranking(path, tuple(chosen), tuple(losses), tuple(rounds))
+    return Ranking(task.name, tuple(chosen), tuple(losses), tuple(rounds))
 
 
 def effects(
@@ -107,21 +108,17 @@ def effects(
     images: torch.Tensor,
     loss: Loss,
     *,
-    batch_size: int = engine.BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
     options: Options | None = None,
 ) -> torch.Tensor:
     """By how much the mean loss rises when each unit alone is removed, exactly: float64 (units,)."""
-    path = _one_site(model, site)
-    options = options or Options(batch_size=batch_size)
-    without = unit_sweep(
-        model, path, images, options=options, reduce=lambda outputs, rows: _summed(loss, outputs, rows)
-    )[path]
+    options = arguments.options_of(options, batch_size)
+    task = _Task(model, site, images, loss)
+    without = task.summed(options)
     healthy = torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
-        for number, batch in enumerate(images.split(options.batch_size)):
-            first = number * options.batch_size
-            output = model(engine.placed(batch, engine.device_of(model), options).clone())
-            healthy += _summed(loss, output[None], range(first, first + len(batch)))[0].double().cpu()
+        for rows, batch in task.batches(options.batch_size):
+            healthy += task.losses(task.model(batch)[None], rows)[0].cpu()
     return (without - healthy) / len(images)
 
 
@@ -131,7 +128,7 @@ def first_order(
     images: torch.Tensor,
     loss: Loss,
     *,
-    batch_size: int = engine.BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
 ) -> torch.Tensor:
     """What `effects` comes to in first order: minus gradient times activation, one backward pass for all units.
 
@@ -141,29 +138,33 @@ def first_order(
     Returns:
         float64 (units,).
     """
-    path = _one_site(model, site)
-    device = engine.device_of(model)
-    module = model.get_submodule(path)
+    options = arguments.options_of(None, batch_size)
+    task = _Task(model, site, images, loss)
     held: list[torch.Tensor] = []
 
-    def hold(_: nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+    def hold(_: nn.Module, __: object, output: object) -> torch.Tensor:
         # A leaf of its own: no gradient has to reach parameters. Cloned, as a next step in place would overwrite it.
-        leaf = output.detach().clone().requires_grad_()
+        leaf = task.one_tensor(output).detach().clone().requires_grad_()
         held.append(leaf)
         return leaf.clone()
 
     total: torch.Tensor | None = None
-    handle = module.register_forward_hook(hold)
+    handle = task.module.register_forward_hook(hold)
     try:
-        for number, batch in enumerate(images.split(batch_size)):
+        for rows, batch in task.batches(options.batch_size):
             held.clear()
-            numbers = torch.arange(number * batch_size, number * batch_size + len(batch))
-            with torch.enable_grad():
-                value = loss(model(batch.to(device).clone()), numbers).sum()
-                gradients = torch.autograd.grad(value, held)
+            with torch.inference_mode(False), torch.enable_grad():
+                value = task.per_image(task.model(batch.clone()), rows).sum()
+                if not held:
+                    raise SweepError(f"{task.name} never runs in a forward: name a site in use")
+                if not value.requires_grad:
+                    raise SweepError("loss: no gradient leads from it to the site; first_order needs one")
+                gradients = torch.autograd.grad(value, held, allow_unused=True)
             for leaf, gradient in zip(held, gradients, strict=True):
-                axis = unit_axis(module, leaf, find(model, path)[0])
-                part = -(leaf.detach() * gradient).movedim(axis, 0).flatten(1).double().sum(1).cpu()
+                # A call whose output nobody reads changes nothing.
+                slope = torch.zeros_like(leaf) if gradient is None else gradient
+                axis = unit_axis(task.module, leaf, task.site)
+                part = -(leaf.detach() * slope).movedim(axis, 0).flatten(1).double().sum(1).cpu()
                 total = part if total is None else total + part
     finally:
         handle.remove()
@@ -189,36 +190,85 @@ def _ranks(values: torch.Tensor) -> torch.Tensor:
     return (last - (many - 1) / 2)[place]
 
 
-def _summed(loss: Loss, outputs: torch.Tensor, rows: range) -> torch.Tensor:
-    """Losses of (units, images, ...) outputs, summed over the images: (units,)."""
-    numbers = torch.arange(rows.start, rows.stop)
-    return torch.stack([loss(output, numbers).double().sum() for output in outputs])
+class _Task:
+    """One site of a network, the images of a task and its loss, looked at once."""
 
+    def __init__(self, model: nn.Module, site: object, images: object, loss: object) -> None:
+        self.model = arguments.network(model)
+        found = arguments.sites_of(self.model, site, "site")
+        if len(found) != 1:
+            raise SweepError(
+                f"{site!r} names {len(found)} sites, a ranking is of one: rank them one after another"
+            )
+        self.site = found[0]
+        if self.site.call is not None or self.site.output or self.site.heads:
+            raise SweepError(f"{self.site}: a ranking takes a whole module")
+        self.name = name_of(self.site)
+        self.module = self.model.get_submodule(self.site.path)
+        self.images = arguments.one_tensor(images)
+        if not callable(loss):
+            raise SweepError(f"loss is a function of outputs and image numbers, not a {type(loss).__name__}")
+        self.loss = loss
+        self.device = engine.device_of(self.model)
+        self.trial: Trial = tried(self.model, self.images, engine.readout_of(None), self.device)
 
-def _one_site(model: nn.Module, site: str) -> str:
-    found = find(model, site)
-    if len(found) != 1:
-        raise SweepError(
-            f"{site!r} names {len(found)} sites, a ranking is of one: rank them one after another"
+    def batches(self, size: int) -> Iterator[tuple[range, torch.Tensor]]:
+        """Image numbers and images on the network's device, copied: a first step may write into them."""
+        for begin in range(0, len(self.images), size):
+            batch = self.images[begin : begin + size].to(self.device)
+            yield range(begin, begin + len(batch)), batch.clone()
+
+    def per_image(self, output: torch.Tensor, rows: range) -> torch.Tensor:
+        """The loss of each of some images."""
+        value = self.loss(output, torch.arange(rows.start, rows.stop))
+        if not isinstance(value, torch.Tensor) or value.shape != (len(rows),):
+            told = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise SweepError(
+                f"loss gives one number per image, ({len(rows)},) here, and not {told}: use reduction='none'"
+            )
+        return value
+
+    def losses(self, outputs: torch.Tensor, rows: range) -> torch.Tensor:
+        """Losses of (units, images, ...) outputs, summed over the images: float64 (units,)."""
+        return torch.stack([self.per_image(output, rows).double().sum() for output in outputs])
+
+    def summed(self, options: Options, **chosen: Any) -> torch.Tensor:
+        """The loss without each unit, summed over all images."""
+        found = unit_sweep(
+            self.model,
+            self.name,
+            self.images,
+            reduce=self.losses,
+            trial=self.trial,
+            options=options,
+            **chosen,
         )
-    return found[0].path
+        return next(iter(found.values()))
 
+    def one_tensor(self, output: object) -> torch.Tensor:
+        if not isinstance(output, torch.Tensor):
+            raise SweepError(
+                f"{self.name} answers with a {type(output).__name__}: a ranking needs one tensor"
+            )
+        return output
 
-def _count(model: nn.Module, path: str, images: torch.Tensor) -> int:
-    """How many units a site has."""
-    seen: list[int] = []
-    module = model.get_submodule(path)
-    site = find(model, path)[0]
+    def units(self) -> int:
+        """How many units the site has."""
+        seen: list[int] = []
 
-    def look(_: nn.Module, __: object, output: torch.Tensor) -> None:
-        seen.append(output.shape[unit_axis(module, output, site)])
+        def look(_: nn.Module, __: object, output: object) -> None:
+            seen.append(
+                self.one_tensor(output).shape[unit_axis(self.module, self.one_tensor(output), self.site)]
+            )
 
-    handle = module.register_forward_hook(look)
-    try:
-        with torch.no_grad():
-            model(images[:1].to(engine.device_of(model)).clone())
-    finally:
-        handle.remove()
-    if not seen:
-        raise SweepError(f"{path!r} never runs in a forward of {type(model).__name__}: name a site in use")
-    return seen[0]
+        handle = self.module.register_forward_hook(look)
+        try:
+            with torch.no_grad():
+                self.model(self.images[:1].to(self.device).clone())
+        finally:
+            handle.remove()
+        if not seen:
+            raise SweepError(
+                f"{self.name} never runs in a forward of {type(self.model).__name__}: name a site in use"
+            )
+        return seen[0]

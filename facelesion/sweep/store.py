@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
-import hashlib
 import json
 import os
 import uuid
@@ -23,10 +21,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from facelesion.lesions import Calibration, Lesion
-from facelesion.sweep import engine
-from facelesion.sweep.engine import Options, Part
+from facelesion.lesions import Calibration, Lesion, relative_change
+from facelesion.sweep import arguments, columns, engine
+from facelesion.sweep.engine import Part
 from facelesion.sweep.errors import SweepError
+from facelesion.sweep.fingerprint import fingerprint
+from facelesion.sweep.identity import alike, healthy, identity
+from facelesion.sweep.measures import Squares, tiled
+from facelesion.sweep.options import BATCH_SIZE, Options, at_least_one
+from facelesion.sweep.trial import tried
 
 if TYPE_CHECKING:
     import pandas
@@ -48,27 +51,42 @@ def sweep_to_folder(
     progress: bool = False,
     readout: Callable[[Any], torch.Tensor] | None = None,
     options: Options | None = None,
+    changes: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> None:
     """Runs a sweep into a folder, or goes on with the one that is there. Read it with `read_sweep`.
 
-    What is there already is not computed again, as long as model, lesions, images, seed and code are the same; what is
-    missing is. It may be killed at any moment, and several processes may run it on one folder at once.
+    What is there already is not computed again, as long as network, readout, lesions, images, seed and code are the
+    same; what is missing is. Outputs keep their type. It may be killed at any moment, and several processes may run
+    it on one folder at once.
 
     Args:
         folder: made where it is not there.
         processes: how many processes of this machine share the work; on a machine with GPUs each takes the next one.
             They are started afresh, so a script needs `if __name__ == "__main__":`, and the model must be picklable.
+        changes: keep as well by how much each lesion changed its sites; read it with `read_changes`.
         part_bytes: write a part when its outputs have grown to this size.
         model, lesions, images, seed, calibration, ids, progress, readout, options: as in `sweep`.
 
     Raises:
         SweepError: the folder belongs to another sweep, or the disk is full; what was written stays.
     """
-    options = options or Options()
+    options = arguments.options_of(options, BATCH_SIZE)
+    model, lesions = arguments.network(model), arguments.named_lesions(lesions)
+    images = arguments.one_tensor(images)
+    arguments.drawn_by(seed, calibration)
+    at_least_one("processes", processes)
+    at_least_one("part_bytes", part_bytes)
+    numbers = arguments.image_numbers(range(len(images)) if ids is None else ids)
+    assert numbers is not None
+    if len(numbers) != len(images):
+        raise SweepError(f"ids names {len(numbers)} images; there are {len(images)}")
     folder = Path(folder)
-    task = address(model, seed, calibration, options)
-    _open(folder, task, lesions, len(images))
+    read = engine.readout_of(readout)
+    trial = tried(model, images[: options.batch_size], read, engine.device_of(model), rows=options.trace)
+    told = identity(model, readout, seed, calibration, options, trial)
+    digests = [fingerprint(image, int(number)) for image, number in zip(images, numbers, strict=True)]
+    _open(folder, told, healthy(trial), lesions, digests)
     if processes > 1:
         from facelesion.sweep.processes import run_processes
 
@@ -80,19 +98,22 @@ def sweep_to_folder(
             images,
             seed,
             calibration,
-            ids,
+            numbers,
             progress,
             readout,
             options,
             part_bytes,
+            changes,
         )
         return
+    task = fingerprint(told)
     batches = list(images.split(options.batch_size))
-    numbers = torch.arange(len(images)) if ids is None else torch.as_tensor(ids)
-    if len(numbers) != len(images):
-        raise SweepError(f"ids names {len(numbers)} images; there are {len(images)}")
-    keys = [_key(task, batch, n) for batch, n in zip(batches, numbers.split(options.batch_size), strict=True)]
+    keys = [
+        fingerprint(task, number, batch, these)
+        for number, (batch, these) in enumerate(zip(batches, numbers.split(options.batch_size), strict=True))
+    ]
     tokens = {name: token(name, lesion) for name, lesion in lesions.items()}
+    ready: engine.Ready | None = None
     # First whatever nobody else is at, then wait for the others and see whether they finished.
     waiting: list[int] = []
     for wait, turns in ((False, range(len(batches))), (True, waiting)):
@@ -101,14 +122,16 @@ def sweep_to_folder(
                 if not free:
                     waiting.append(number)
                     continue
-                done = finished(folder).get(keys[number], set())
+                done = finished(folder, changes).get(keys[number], set())
                 if done.issuperset(tokens.values()):
                     continue
+                if ready is None:
+                    ready = engine.Ready.of(model, batches[0], lesions, options, read, trial)
                 _batch(
                     folder, keys[number], number * options.batch_size, batches[number], done, tokens, part_bytes,
                     model=model, lesions=lesions, seed=seed, calibration=calibration,
                     ids=numbers[number * options.batch_size :][: len(batches[number])],
-                    progress=progress, readout=readout, options=options,
+                    progress=progress, ready=ready, options=options, changes=changes,
                 )  # fmt: skip
 
 
@@ -120,13 +143,12 @@ def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:
     """
     folder = Path(folder)
     told = _manifest(folder)
-    names, count = told["lesions"], told["images"]
+    names, count = told["lesions"], len(told["images"])
     found: dict[str, dict[int, torch.Tensor]] = {name: {} for name in names}
-    for table, shape in _tables(folder):
-        columns = table.select(["lesion", "image"]).to_pydict()
-        flat = table.column("output").combine_chunks().flatten().to_numpy()
-        outputs = torch.from_numpy(flat.copy()).reshape(len(table), *shape)
-        for lesion, image, output in zip(columns["lesion"], columns["image"], outputs, strict=True):
+    for table, told_of in _tables(folder):
+        names_here, places = (table.column(name).to_pylist() for name in ("lesion", "image"))
+        outputs = columns.read(table.column("output").combine_chunks(), told_of)
+        for lesion, image, output in zip(names_here, places, outputs, strict=True):
             # Two processes may have done the same batch; their numbers are the same, and one is kept.
             found.setdefault(lesion, {}).setdefault(image, output)
     short = [name for name in names if len(found[name]) < count]
@@ -137,8 +159,34 @@ def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:
     return {name: torch.stack([rows[image] for image in sorted(rows)]) for name, rows in found.items()}
 
 
+def read_changes(folder: str | Path) -> dict[str, dict[str, float]]:
+    """By how much each lesion changed its sites, of a sweep that was run with `changes=True`.
+
+    Returns:
+        Lesion to site to ‖damaged − healthy‖ / ‖healthy‖ over all images, as `sweep(changes=)` gives it.
+
+    Raises:
+        SweepError: no sweep is there, or the changes of some images are missing.
+    """
+    folder = Path(folder)
+    told = _manifest(folder)
+    found: dict[str, dict[tuple[int, int], Squares]] = {name: {} for name in told["lesions"]}
+    for path in sorted((folder / "parts").glob("*.parquet")):
+        note = _note(path)
+        for name, squares in (note.get("changes") or {}).items():
+            sums = {site: torch.tensor(each, dtype=torch.float64) for site, each in squares.items()}
+            found.setdefault(name, {}).setdefault(tuple(note["images"]), sums)
+    try:
+        return {name: relative_change(tiled(found[name], len(told["images"]))) for name in told["lesions"]}
+    except SweepError as problem:
+        raise SweepError(f"{folder}: {problem}") from None
+
+
 def read_table(folder: str | Path) -> pandas.DataFrame:
-    """The same as one table: a row per lesion and image, sorted; columns lesion, lesion_hash, image, id, output."""
+    """The same as one table: a row per lesion and image, sorted; columns lesion, lesion_hash, image, id, output.
+
+    Outputs are flat; half precision stands as float32, and complex numbers as real and imaginary part in turn.
+    """
     import pandas
     import pyarrow
 
@@ -154,90 +202,116 @@ def read_table(folder: str | Path) -> pandas.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def address(model: nn.Module, seed: int, calibration: Calibration | None, options: Options) -> str:
-    """A hash of all that decides a result but lesions and images: network, seed, calibration, precision, code."""
-    digest = hashlib.sha256(repr(model).encode())
-    tensors = dict(model.state_dict())
-    if calibration is not None:
-        tensors |= {f"calibration {name}": value for name, value in calibration.to_dict().items()}
-    for name, value in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(_bytes(value))
-    digest.update(f"{seed} {options.autocast} {options.winograd} {_code()}".encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def _code() -> str:
-    """A hash of the code that computes results."""
-    here = Path(__file__).parent
-    files = sorted([*here.glob("*.py"), *(here.parent / "lesions").glob("*.py")])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-
-
-def _bytes(value: torch.Tensor) -> bytes:
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
 def token(name: str, lesion: Lesion | None) -> str:
     """A lesion and the name it goes by, for a part's list of what it holds."""
     return f"{'healthy' if lesion is None else lesion.hash} {name}"
 
 
-def _key(task: str, batch: torch.Tensor, ids: torch.Tensor) -> str:
-    digest = hashlib.sha256(f"{task} {tuple(batch.shape)} {batch.dtype} {ids.tolist()}".encode())
-    digest.update(_bytes(batch))
-    return digest.hexdigest()[:16]
-
-
-def finished(folder: Path) -> dict[str, set[str]]:
-    """Which lesions (tokens) each batch (key) has on disk, from the parts' own lists."""
-    import pyarrow.parquet as parquet
-
+def finished(folder: Path, changes: bool = False) -> dict[str, set[str]]:
+    """Which lesions (tokens) each batch (key) has on disk, with their changes if asked for, as the parts say."""
     done: dict[str, set[str]] = {}
     for path in sorted((folder / "parts").glob("*.parquet")):
-        told = parquet.read_schema(path).metadata
-        done.setdefault(told[b"batch"].decode(), set()).update(json.loads(told[b"lesions"]))
+        told = _note(path)
+        if told.get("changes") or not changes:
+            done.setdefault(told["batch"], set()).update(told["lesions"])
     return done
 
 
-def _tables(folder: Path) -> Iterator[tuple[Any, tuple[int, ...]]]:
+def _tables(folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    import pyarrow
     import pyarrow.parquet as parquet
 
     _manifest(folder)
     for path in sorted((folder / "parts").glob("*.parquet")):
-        table = parquet.read_table(path)
-        yield table, tuple(json.loads(table.schema.metadata[b"shape"]))
+        told = _note(path)
+        try:
+            yield parquet.read_table(path), told
+        except (pyarrow.ArrowException, OSError) as problem:
+            raise _no_part(path) from problem
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """What a part says of itself: its batch, its lesions, the shape and type of its outputs."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        told = parquet.read_schema(path).metadata
+        note = json.loads(told[b"note"])
+        if note.keys() >= {"batch", "lesions", "shape", "dtype"}:
+            return note
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise _no_part(path) from problem
+    raise _no_part(path)
+
+
+def _no_part(path: Path) -> SweepError:
+    return SweepError(f"{path} is no part of a sweep, or damaged: delete it and run the sweep again")
+
+
+# What `sweep.json` says, and of which type each entry is.
+_ENTRIES = {"task": dict, "healthy": dict, "images": list, "lesions": dict}
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "sweep.json").read_text())
-    except FileNotFoundError:
+        told = json.loads((folder / "sweep.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
         raise SweepError(f"{folder} holds no sweep: there is no sweep.json") from None
+    except (OSError, ValueError) as problem:
+        raise SweepError(f"{folder / 'sweep.json'} cannot be read: {problem}") from problem
+    for key, kind in _ENTRIES.items():
+        if not isinstance(told, dict) or not isinstance(told.get(key), kind):
+            raise SweepError(
+                f"{folder / 'sweep.json'} has no {key!r} that could be read: it was written by another version or "
+                "changed by hand; name another folder, or delete this one"
+            )
+    return told
 
 
-def _open(folder: Path, task: str, lesions: Mapping[str, Lesion | None], images: int) -> None:
-    """Makes the folder this sweep's, or sees that it is; lesions may be added to a sweep that is there."""
+def _open(
+    folder: Path,
+    task: Mapping[str, str],
+    answered: Mapping[str, Any],
+    lesions: Mapping[str, Lesion | None],
+    images: list[str],
+) -> None:
+    """Makes the folder this sweep's, or sees that it is; lesions and further images may be added to what is there."""
     wanted = {name: None if lesion is None else lesion.to_dict() for name, lesion in lesions.items()}
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise SweepError(f"lesions: {name!r} is no name that could be written down")
+    try:
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise SweepError(f"folder: {folder} cannot be made: {problem.strerror}") from problem
     with _lock(folder, "sweep", wait=True):
         if (folder / "sweep.json").exists():
             known = _manifest(folder)
-            if known["task"] != task:
+            differ = [what for what, value in task.items() if known["task"].get(what) != value]
+            if not differ and not alike(known["healthy"], answered):
+                differ = ["what the healthy network answers"]
+            if differ:
                 raise SweepError(
-                    f"{folder} holds a sweep of another network, seed, calibration or version of the code: "
-                    "name another folder, or delete this one"
+                    f"{folder} holds a sweep of another network, readout, seed, calibration or version of the code "
+                    f"(changed: {', '.join(differ)}): name another folder, or delete this one"
                 )
+            for number, (one, other) in enumerate(zip(images, known["images"], strict=False)):
+                if one != other:
+                    raise SweepError(
+                        f"{folder} holds a sweep of other images or image numbers (image {number} is the first that "
+                        "differs): name another folder, or delete this one"
+                    )
             for name, lesion in known["lesions"].items():
                 if name in wanted and wanted[name] != lesion:
                     raise SweepError(
                         f"{folder} knows {name!r} as another lesion: give the new one another name"
                     )
-            wanted, images = known["lesions"] | wanted, max(images, known["images"])
+            wanted, images = known["lesions"] | wanted, max(images, known["images"], key=len)
             if (wanted, images) == (known["lesions"], known["images"]):
                 return
-        text = json.dumps({"task": task, "images": images, "lesions": wanted}, indent=1)
+            answered = known["healthy"]
+        text = json.dumps({"task": task, "healthy": answered, "images": images, "lesions": wanted}, indent=1)
         with _full(folder):
             _place(folder / "sweep.json", lambda path: path.write_text(text))
 
@@ -299,7 +373,7 @@ def _batch(
 
     def flush() -> None:
         with _full(folder):
-            _write(folder, key, parts, tokens, first, numbers.tolist())
+            _write(folder, key, parts, tokens, first, numbers.tolist(), given["changes"])
         parts.clear()
 
     for together in engine.chunks(
@@ -309,7 +383,7 @@ def _batch(
         for part in together:
             missing = tuple(name for name in part.names if tokens[name] not in done)
             if missing:
-                parts.append(replace(part, names=missing, outputs=part.outputs.float().cpu()))
+                parts.append(replace(part, names=missing, outputs=part.outputs.cpu()))
         # Only what was run together is written together: a sweep that goes on repeats the same arithmetic.
         if sum(part.outputs.nbytes * len(part.names) for part in parts) >= part_bytes:
             flush()
@@ -318,28 +392,41 @@ def _batch(
 
 
 def _write(
-    folder: Path, key: str, parts: Sequence[Part], tokens: Mapping[str, str], first: int, ids: list[int]
+    folder: Path,
+    key: str,
+    parts: Sequence[Part],
+    tokens: Mapping[str, str],
+    first: int,
+    ids: list[int],
+    changes: bool,
 ) -> None:
     import pyarrow
     import pyarrow.parquet as parquet
 
     names = [name for part in parts for name in part.names]
-    outputs = torch.cat([part.outputs for part in parts for _ in part.names])
-    images, shape = len(ids), list(outputs.shape[1:])
-    flat = outputs.reshape(len(outputs), -1)
-    width = flat.shape[1]
-    offsets = pyarrow.array(range(0, len(flat) * width + 1, width), pyarrow.int32()) if width else None
+    if len({(part.outputs.shape[1:], part.outputs.dtype) for part in parts}) > 1:
+        raise SweepError(
+            "the network (or the readout) answers some lesions in another shape or type than others"
+        )
+    column, told = columns.written(torch.cat([part.outputs for part in parts for _ in part.names]))
+    images = len(ids)
+    note: dict[str, Any] = {"batch": key, "lesions": [tokens[name] for name in names]}
+    note["images"] = [first, first + images]
+    if changes:
+        note["changes"] = {
+            name: {site: squares.tolist() for site, squares in part.squares.items()}
+            for part in parts
+            for name in part.names
+        }
     table = pyarrow.table(
         {
             "lesion": pyarrow.array([name for name in names for _ in range(images)]).dictionary_encode(),
             "lesion_hash": [tokens[name].split(" ")[0] for name in names for _ in range(images)],
             "image": pyarrow.array(list(range(first, first + images)) * len(names), pyarrow.int64()),
             "id": pyarrow.array(ids * len(names), pyarrow.int64()),
-            "output": pyarrow.ListArray.from_arrays(offsets, pyarrow.array(flat.reshape(-1).numpy())),
+            "output": column,
         }
-    ).replace_schema_metadata(
-        {"batch": key, "lesions": json.dumps([tokens[name] for name in names]), "shape": json.dumps(shape)}
-    )
+    ).replace_schema_metadata({"note": json.dumps(note | told)})
     table = table.set_column(0, "lesion", table.column("lesion").cast(pyarrow.string()))
     path = folder / "parts" / f"{key}-{uuid.uuid4().hex[:8]}.parquet"
     _place(path, lambda hidden: parquet.write_table(table, hidden, compression="zstd"))

@@ -8,47 +8,18 @@ paths, so that hooks, parameters and buffers are the network's own.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from facelesion.lesions.locate import aliases
-
-State = dict[str, Any]
-
-# How a value grows with the batch: one row per image, a count of images, not at all, or in a way we cannot repeat.
-ROWS, COUNT, FIXED, OTHER = "rows", "count", "fixed", "other"
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is known of one step before anything is run.
-
-    Attributes:
-        path: the module's path, or the function's name.
-        multiply_adds: for one image.
-        bytes: of the result, for one image.
-        growth: how the result grows with the batch.
-        shape: of the result for a batch of two; None where it is no tensor.
-        storage: which memory the result lives in; in-place steps and views share their source's.
-    """
-
-    path: str
-    multiply_adds: int
-    bytes: int
-    growth: Any
-    shape: torch.Size | None
-    storage: tuple[int, ...]
-
-
-class CannotTrace(Exception):
-    """The network's steps cannot be recorded, or the record does not give the network's own answer."""
+from facelesion.sweep.facts import OTHER, ROWS, CannotTrace, State, dry_run, leaves, repeated
+from facelesion.sweep.untouched import untouched
+from facelesion.sweep.whole import seen_shape
 
 
 class _Tracer(fx.Tracer):
@@ -123,11 +94,14 @@ class Trace:
         if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
             raise CannotTrace("a scripted or compiled network cannot be recorded")
         self.model, self.example = model, example
+        # The recorder leaves constants behind on what it records: on a second self, not on the network.
+        self.root = copy.copy(model)
         # How pieces compute: a context that is on while one runs.
         self.arithmetic: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         tracer = _Tracer(whole)
         try:
-            graph = tracer.trace(model, concrete_args=_defaults(model))
+            with untouched(model):
+                graph = tracer.trace(self.root, concrete_args=_defaults(model))
         except Exception as problem:
             raise CannotTrace(
                 f"torch.fx: {str(problem).splitlines()[0] if str(problem) else problem!r}"
@@ -137,12 +111,18 @@ class Trace:
         nodes = list(graph.nodes)
         # Parameters and buffers read by name are no state: every piece reads them afresh.
         self.steps = [n for n in nodes if n.op not in ("placeholder", "output", "get_attr")]
+        if not self.steps:
+            raise CannotTrace("it does nothing that could be cut")
         self._constants = {n for n in nodes if n.op == "get_attr"}
         self._output = nodes[-1]
         self._index = {node: number for number, node in enumerate(self.steps)}
         self.aliases = aliases(model)
         self._pieces: dict[tuple[int, int], fx.GraphModule] = {}
-        self.facts: list[Step] = _dry_run(self, example)
+        # Where a trial showed that the network cannot be cut, and how its images are laid out (`preparing`).
+        self.uncuttable: frozenset[int] = frozenset()
+        self.channels_last = False
+        with untouched(model):
+            self.facts, self._input_storage = dry_run(self, example)
         self._live: dict[int, list[fx.Node]] = {}
 
     @property
@@ -152,6 +132,9 @@ class Trace:
 
     def position(self, path: str) -> int | None:
         """The step at which the module at `path` (or the step that contains it) first runs; None if it never does."""
+        if not path:
+            # The network itself: its answer is there when the last step is done.
+            return self.length - 1
         try:
             wanted = self.model.get_submodule(path)
         except AttributeError:
@@ -165,17 +148,17 @@ class Trace:
         # A container that was opened up: its hooks would never fire in a piece.
         return None
 
-    def calls_of_step(self, number: int) -> int:
-        """How often the module of a step runs, in this step and others."""
-        module = self.model.get_submodule(str(self.steps[number].target))
-        calls = [s for s in self.steps if s.op == "call_module"]
-        return sum(
-            any(inner is module for inner in self.model.get_submodule(str(s.target)).modules()) for s in calls
-        )
+    def calls_of(self, path: str) -> int:
+        """How many steps run the module at `path`, by itself or within another."""
+        if not path:
+            return 1
+        module = self.model.get_submodule(path)
+        called = (self.model.get_submodule(str(s.target)) for s in self.steps if s.op == "call_module")
+        return sum(any(inner is module for inner in each.modules()) for each in called)
 
     def output_shape(self, path: str) -> torch.Size | None:
         """The shape of what the module at `path` answers, seen in a forward of the example; None if not one tensor."""
-        return _seen_shape(self.model, path, self.example)
+        return seen_shape(self.model, path, self.example)
 
     @property
     def ends_with_last_step(self) -> bool:
@@ -189,6 +172,11 @@ class Trace:
     def start(self, batch: torch.Tensor) -> State:
         """The state before the first step."""
         return {self._inputs.name: batch}
+
+    @property
+    def input_name(self) -> str:
+        """Under which name a state holds the batch."""
+        return self._inputs.name
 
     def live(self, position: int) -> list[fx.Node]:
         """The values that steps from `position` on still need of what ran before."""
@@ -224,7 +212,7 @@ class Trace:
             else:
                 result = tuple(copied(node) for node in self.live(end))
             graph.output(result)
-            piece = fx.GraphModule(self.model, graph)
+            piece = fx.GraphModule(self.root, graph)
             # The flag alone: `train()` would reach into the shared submodules.
             piece.training = self.model.training
             # Under the same names as in the whole network.
@@ -238,7 +226,7 @@ class Trace:
         In-place steps write into the state that is handed in: hand in a copy (`repeated`) to keep it.
         """
         with self.arithmetic:
-            return self.named(self.piece(begin, end)(*self.arguments(state, begin)), end)
+            return self.named(self.piece(begin, end).forward(*self.arguments(state, begin)), end)
 
     def arguments(self, state: Mapping[str, Any], position: int) -> list[Any]:
         """The state in the order in which the piece that begins at `position` takes it."""
@@ -264,12 +252,15 @@ class Trace:
 
     def can_cut(self, position: int) -> bool:
         """Whether the state before a step can be kept and repeated for several lesions."""
+        if position in self.uncuttable:
+            return False
         storages: list[int] = []
         for node in self.live(position):
             if node is self._inputs:
+                storages += self._input_storage
                 continue
             fact = self.facts[self._index[node]]
-            if OTHER in _leaves(fact.growth):
+            if OTHER in leaves(fact.growth):
                 return False
             storages += fact.storage
         # Two live values in one piece of memory: copies would part, and an in-place step would reach only one.
@@ -277,7 +268,7 @@ class Trace:
 
     def cut_before(self, position: int) -> int:
         """The last place at or before a step where the network can be cut."""
-        while not self.can_cut(position):
+        while position and not self.can_cut(position):
             position -= 1
         return position
 
@@ -289,7 +280,7 @@ class Trace:
         growths = {self._inputs.name: ROWS} | {
             step.name: fact.growth for step, fact in zip(self.steps, self.facts, strict=True)
         }
-        return {name: _repeated(value, growths[name], times) for name, value in state.items()}
+        return {name: repeated(value, growths[name], times) for name, value in state.items()}
 
 
 def _defaults(model: nn.Module) -> dict[str, Any] | None:
@@ -319,194 +310,3 @@ def _drop_defaults(graph: fx.Graph) -> fx.Node:
     if not placeholders[0].users:
         raise CannotTrace("the batch is not used")
     return placeholders[0]
-
-
-def _repeated(value: Any, growth: Any, times: int) -> Any:
-    if isinstance(growth, tuple):
-        return type(value)(_repeated(v, g, times) for v, g in zip(value, growth, strict=True))
-    if growth == COUNT:
-        return value * times
-    if not isinstance(value, torch.Tensor):
-        return value
-    if growth == FIXED:
-        return value.clone()
-    if (
-        value.ndim == 4
-        and not value.is_contiguous()
-        and value.is_contiguous(memory_format=torch.channels_last)
-    ):
-        # `repeat` would fall back to the plain layout, and every later convolution with it.
-        return value.permute(0, 2, 3, 1).repeat(times, 1, 1, 1).permute(0, 3, 1, 2)
-    return value.repeat(times, *[1] * (value.ndim - 1))
-
-
-def _leaves(growth: Any) -> list[str]:
-    return [leaf for item in growth for leaf in _leaves(item)] if isinstance(growth, tuple) else [growth]
-
-
-def _growth(small: Any, large: Any, counts: tuple[int, int]) -> Any:
-    """How a value grew between two batches of these counts of images."""
-    few, many = counts
-    if isinstance(small, torch.Tensor):
-        if small.shape == large.shape:
-            return FIXED
-        grew = (
-            small.ndim
-            and small.shape[1:] == large.shape[1:]
-            and small.shape[0] * many == large.shape[0] * few
-        )
-        return ROWS if grew else OTHER
-    if isinstance(small, tuple | list):
-        # torch.Size is a tuple that cannot be rebuilt from its parts by name, but can from a list of them.
-        if len(small) != len(large) or type(small) not in (tuple, list, torch.Size):
-            return OTHER
-        return tuple(_growth(a, b, counts) for a, b in zip(small, large, strict=True))
-    if isinstance(small, int | float) and not isinstance(small, bool):
-        return FIXED if small == large else COUNT if small * many == large * few else OTHER
-    return (
-        FIXED
-        if isinstance(small, bool | str | torch.dtype | torch.device | None) and small == large
-        else OTHER
-    )
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [t for item in value for t in _tensors(item)] if isinstance(value, tuple | list) else []
-
-
-class _Recorder(fx.Interpreter):
-    """Runs a graph step by step and notes each result's shape, memory and multiply-adds."""
-
-    def __init__(self, module: fx.GraphModule, counter: FlopCounterMode) -> None:
-        super().__init__(module)
-        self.counter = counter
-        self.seen: dict[str, tuple[Any, int, tuple[int, ...]]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        before = self.counter.get_total_flops()
-        result = super().run_node(n)
-        shapes = _shapes(result)
-        storages = tuple(t.untyped_storage()._cdata for t in _tensors(result))
-        self.seen[n.name] = (shapes, self.counter.get_total_flops() - before, storages)
-        return result
-
-
-def _shapes(value: Any) -> Any:
-    """The value with its tensors replaced by empty ones of the same shape, which hold no memory."""
-    if isinstance(value, torch.Tensor):
-        return torch.empty(value.shape, dtype=value.dtype, device="meta")
-    if isinstance(value, tuple | list):
-        return type(value)(_shapes(item) for item in value)
-    return value
-
-
-def _dry_run(trace: Trace, example: torch.Tensor) -> list[Step]:
-    """Runs the steps on tensors without content, for batches of two and of three images."""
-    counts = (2, 3)
-    whole = fx.GraphModule(trace.model, trace.graph)
-    runs = []
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    # The fused attention kernel hides its matrix products from the counter.
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        for count in counts:
-            batch = example[:1].expand(count, *example.shape[1:])
-            try:
-                with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-                    runs.append(_record(whole, mode.from_tensor(batch.contiguous())))
-            except Exception:
-                # A module that looks at the numbers: run it on real ones.
-                runs.append(_record(whole, batch.clone()))
-    except Exception as problem:
-        raise CannotTrace(f"the recorded steps do not run: {problem}") from problem
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-    facts = []
-    for step in trace.steps:
-        (small, _, storage), (large, operations, _) = runs[0][step.name], runs[1][step.name]
-        size = sum(t.numel() * t.element_size() for t in _tensors(large)) // counts[1]
-        path = (
-            str(step.target)
-            if step.op != "call_function"
-            else getattr(step.target, "__name__", str(step.target))
-        )
-        shape = small.shape if isinstance(small, torch.Tensor) else None
-        facts.append(
-            Step(path, operations // (2 * counts[1]), size, _growth(small, large, counts), shape, storage)
-        )
-    return facts
-
-
-def _record(whole: fx.GraphModule, batch: torch.Tensor) -> dict[str, tuple[Any, int, tuple[int, ...]]]:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        recorder = _Recorder(whole, counter)
-        # Values are kept until the end: memory that is freed and used again would look like shared memory.
-        recorder.garbage_collect_values = False
-        recorder.run(batch)
-    return recorder.seen
-
-
-class Whole:
-    """A network that is not cut: one step, run whole for every lesion. It answers to what `Trace` answers to."""
-
-    length = 1
-    ends_with_last_step = True
-
-    def __init__(self, model: nn.Module, example: torch.Tensor, why: str) -> None:
-        self.model, self.example, self.why_whole = model, example, why
-        self.arithmetic: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(example.clone())
-        cost = counter.get_total_flops() // (2 * max(1, len(example)))
-        self.facts = [Step(type(model).__name__, cost, 0, OTHER, None, ())]
-
-    def position(self, path: str) -> int | None:
-        return 0
-
-    def calls_of_step(self, step: int) -> int:
-        return 1
-
-    def output_shape(self, path: str) -> torch.Size | None:
-        """The shape of what the module at `path` answers, seen in a forward of the example; None if not one tensor."""
-        return _seen_shape(self.model, path, self.example)
-
-    def cut_before(self, position: int) -> int:
-        return 0
-
-    def peak_bytes(self, begin: int, end: int) -> int:
-        return 0
-
-    def start(self, batch: torch.Tensor) -> State:
-        return {"input": batch}
-
-    def piece(self, begin: int, end: int) -> nn.Module:
-        return self.model
-
-    def arguments(self, state: Mapping[str, Any], position: int) -> list[Any]:
-        return [state["input"]]
-
-    def named(self, result: Any, end: int) -> Any:
-        return result
-
-    def run(self, state: Mapping[str, Any], begin: int, end: int) -> Any:
-        return self.model(state["input"])
-
-    def repeated(self, state: Mapping[str, Any], times: int) -> State:
-        return {"input": _repeated(state["input"], ROWS, times)}
-
-
-def _seen_shape(model: nn.Module, path: str, example: torch.Tensor) -> torch.Size | None:
-    shapes: list[torch.Size | None] = []
-
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        shapes.append(output.shape if isinstance(output, torch.Tensor) else None)
-
-    handle = model.get_submodule(path).register_forward_hook(note)
-    try:
-        with torch.no_grad():
-            model(example.clone())
-    finally:
-        handle.remove()
-    return shapes[0] if shapes else None

@@ -1,25 +1,22 @@
-"""What is asked of a network: tasks with readouts that are fixed before damage, and their scores."""
+"""What is asked of a network: tasks with readouts that are fixed before damage, answered trial by trial."""
 
-from typing import Protocol
-
-import torch
-
+from facelesion.tasks.composite import Composite
 from facelesion.tasks.detection import Detection
+from facelesion.tasks.exemplars import Exemplars
 from facelesion.tasks.identification import Identification
+from facelesion.tasks.memory import Memory
 from facelesion.tasks.objects import Objects
-from facelesion.tasks.scores import Score
+from facelesion.tasks.parts import Parts
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
 
+#: Every task by its name. One more is one line.
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (Detection, Identification, Verification, Objects, Exemplars, Memory, Parts, Composite)
+}
 
-class Task(Protocol):
-    """A question with a fixed readout: a representation of all images shown goes in, scores come out."""
-
-    @property
-    def name(self) -> str:
-        """What the task is called in the table."""
-
-    def score(self, representation: torch.Tensor) -> tuple[Score, ...]:
-        """Scores of a representation (N, D) of all images shown."""
-
-
-__all__ = ["Detection", "Identification", "Objects", "Score", "Task", "Verification", "ten_fold_accuracy"]
+__all__ = [
+    "TASKS", "Answers", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Measure", "Memory",
+    "Objects", "Parts", "Task", "Trials", "Verification", "ten_fold_accuracy",
+]  # fmt: skip

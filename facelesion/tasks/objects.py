@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
+from facelesion.data.imagesets import ImageSet
+from facelesion.data.materials import Materials
+from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import LinearReadout, fit_linear_readout
-from facelesion.tasks.scores import Score
+from facelesion.tasks.task import Answers, Groups, Healthy, Measure, Task, Trials
 
 
 @dataclass(frozen=True, eq=False)
-class Objects:
-    """Which category? A fixed linear readout of the representation; accuracy is the mean over categories.
+class Objects(Task):
+    """Which category? A fixed linear readout of the representation; scores are means over categories.
 
     Attributes:
         readout: tells the categories apart, fitted on the healthy network's training images.
@@ -24,25 +28,47 @@ class Objects:
     readout: LinearReadout
     rows: torch.Tensor
     targets: torch.Tensor
-    name: str = "objects"
+    trials: Trials
+    name: ClassVar[str] = "objects"
+    question: ClassVar[str] = "Which kind of object is this? A control: the damage may be general."
 
     @classmethod
-    def fit(
-        cls,
-        representation: torch.Tensor,
-        labels: Sequence[str],
-        rows: torch.Tensor,
-        trials: Sequence[str],
-    ) -> Objects:
-        """Fit the readout on training images (N, D) of `labels`, for trials at `rows` that show `trials`."""
-        readout = fit_linear_readout(representation, labels)
-        return cls(readout, rows, readout.targets(trials))
+    def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
+        """Pictures of objects, other ones than the readout was fitted on."""
+        return {"objects": materials.objects}
 
-    def score(self, representation: torch.Tensor) -> tuple[Score, ...]:
-        """Scores of a representation (N, D) of all images shown."""
-        answers = self.readout.logits(representation[self.rows]).argmax(1)
-        count = len(self.readout.classes)
-        trials = torch.bincount(self.targets, minlength=count)
-        right = torch.bincount(self.targets[answers == self.targets], minlength=count)
-        accuracy = float((right / trials)[trials > 0].mean())
-        return (Score("accuracy", accuracy, len(answers), 1 / count),)
+    @classmethod
+    def fit(cls, healthy: Healthy) -> Objects:
+        """Fit the readout on the training objects."""
+        training, shown = healthy.materials.training_objects, healthy.materials.objects
+        readout = fit_linear_readout(healthy.representation(training), training.labels)
+        return cls(
+            readout, healthy.rows("objects"), readout.targets(shown.labels),
+            Trials(item=shown.names, person=shown.labels, target=shown.labels),
+        )  # fmt: skip
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The categories."""
+        return self.readout.classes
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:  # type: ignore[override]
+        """Accuracy, and forced choice between two categories."""
+        chance = 1 / len(self.readout.classes)
+        return (
+            Measure("accuracy", "right categories, mean over categories", chance, 1.0, share=True),
+            Measure("forced_choice", "right against one other at a time", 0.5, 1.0, share=True),
+        )
+
+    def answer(self, representation: torch.Tensor) -> Answers:
+        """The category with the largest logit."""
+        return nearest(self.readout.logits(representation[self.rows]), self.targets)
+
+    def measure(self, answers: Answers) -> Mapping[str, float]:
+        """Means over categories."""
+        groups = Groups.of(self.trials.person)
+        return {
+            "accuracy": groups.mean(answers.right),
+            "forced_choice": groups.mean(answers.forced_choice),
+        }

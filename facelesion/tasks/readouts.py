@@ -107,6 +107,52 @@ def fit_linear_readout(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """A memory of people or things: one unit vector each, the mean of the unit embeddings of its enrolment pictures.
+
+    Attributes:
+        names: who or what is known, sorted.
+        vectors: (K, E), unit length.
+    """
+
+    names: tuple[str, ...]
+    vectors: torch.Tensor
+
+    @classmethod
+    def learn(cls, embedding: torch.Tensor, labels: Sequence[str]) -> Prototypes:
+        """Learn from embeddings (N, E) of pictures of `labels`.
+
+        Raises:
+            FacelesionError: fewer than two names.
+        """
+        names = sorted(set(labels))
+        if len(names) < 2:
+            raise FacelesionError(f"a memory needs two people or things or more, not {len(names)}")
+        place = {name: number for number, name in enumerate(names)}
+        who = torch.tensor([place[label] for label in labels])
+        sums = torch.zeros(len(names), embedding.shape[1]).index_add_(0, who, unit_vectors(embedding))
+        return cls(tuple(names), unit_vectors(sums))
+
+    def likeness(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Cosine of every embedding (M, E) with every prototype (M, K)."""
+        return unit_vectors(embedding) @ self.vectors.T
+
+    def targets(self, labels: Sequence[str]) -> torch.Tensor:
+        """Labels as positions among the names (N,).
+
+        Raises:
+            FacelesionError: a label that was never learned.
+        """
+        place = {name: number for number, name in enumerate(self.names)}
+        strangers = sorted(set(labels) - set(place))
+        if strangers:
+            raise FacelesionError(
+                f"{strangers[0]!r} is probed but was never enrolled: give each person pictures for both"
+            )
+        return torch.tensor([place[label] for label in labels])
+
+
 def unit_vectors(embedding: torch.Tensor) -> torch.Tensor:
     """Embeddings (N, E) at length one. A dead network's zero vector stays zero: it resembles nobody."""
     return torch.nn.functional.normalize(embedding, dim=-1)

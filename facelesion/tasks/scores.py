@@ -1,21 +1,19 @@
-"""Scores: one number a task gives, with what guessing would give beside it."""
+"""Scores of yes/no answers: area under the curve, hits, false alarms, sensitivity."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from scipy.stats import norm, rankdata
 
+from facelesion.tasks.task import Measure
 
-@dataclass(frozen=True)
-class Score:
-    """A metric's value over `n` trials, and what a constant or random answer scores."""
-
-    metric: str
-    value: float
-    n: int
-    chance: float
+#: What `yes_no_scores` gives. A hit rate has no chance level of its own: always saying yes makes it 1.
+YES_NO_MEASURES = (
+    Measure("accuracy", "right answers at the healthy criterion, both kinds weighing alike", 0.5, 1.0, share=True),
+    Measure("hit_rate", "yes where yes is right", better="", share=True),
+    Measure("false_alarm_rate", "yes where no is right", better="", share=True),
+    Measure("d_prime", "sensitivity d′", 0.0),
+)
 
 
 def area_under_curve(scores: torch.Tensor, positive: torch.Tensor) -> float:
@@ -35,7 +33,7 @@ def area_under_curve(scores: torch.Tensor, positive: torch.Tensor) -> float:
     return float((ranks[yes].sum() - count * (count + 1) / 2) / (count * others))
 
 
-def yes_no_scores(answers: torch.Tensor, positive: torch.Tensor) -> tuple[Score, ...]:
+def yes_no_scores(answers: torch.Tensor, positive: torch.Tensor) -> dict[str, float]:
     """Scores of yes/no answers: accuracy balanced over the two kinds, hits, false alarms and d′.
 
     d′ = z(hits) - z(false alarms). One trial is shared out over the four cells in proportion to the two kinds' numbers,
@@ -45,6 +43,10 @@ def yes_no_scores(answers: torch.Tensor, positive: torch.Tensor) -> tuple[Score,
     Args:
         answers: (N,) bool, what was answered.
         positive: (N,) bool, what was true.
+
+    Example:
+        >>> yes_no_scores(torch.tensor([True, True, False, False]), torch.tensor([True, True, True, False]))["hit_rate"]
+        0.6666666666666666
     """
     hits, yes = int((answers & positive).sum()), int(positive.sum())
     alarms, no = int((answers & ~positive).sum()), int((~positive).sum())
@@ -53,9 +55,9 @@ def yes_no_scores(answers: torch.Tensor, positive: torch.Tensor) -> tuple[Score,
     sensitivity = norm.ppf((hit_rate + added) / (1 + 2 * added)) - norm.ppf(
         (alarm_rate + added) / (1 + 2 * added)
     )
-    return (
-        Score("accuracy", (hit_rate + 1 - alarm_rate) / 2, yes + no, 0.5),
-        Score("hit_rate", hit_rate, yes, 0.5),
-        Score("false_alarm_rate", alarm_rate, no, 0.5),
-        Score("d_prime", float(sensitivity), yes + no, 0.0),
-    )
+    return {
+        "accuracy": (hit_rate + 1 - alarm_rate) / 2,
+        "hit_rate": hit_rate,
+        "false_alarm_rate": alarm_rate,
+        "d_prime": float(sensitivity),
+    }

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
+from facelesion.data.imagesets import ImageSet
+from facelesion.data.materials import Materials
 from facelesion.errors import FacelesionError
 from facelesion.tasks.readouts import unit_vectors
-from facelesion.tasks.scores import Score, area_under_curve, yes_no_scores
+from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_scores
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
+
+SAME, DIFFERENT = "same", "different"
 
 
 @dataclass(frozen=True, eq=False)
-class Verification:
+class Verification(Task):
     """Same or different? The cosine of two embeddings against a threshold fixed on the healthy network.
 
     Attributes:
@@ -30,7 +37,14 @@ class Verification:
     first: torch.Tensor
     second: torch.Tensor
     same: torch.Tensor
-    name: str = "verification"
+    trials: Trials
+    name: ClassVar[str] = "verification"
+    question: ClassVar[str] = "Do two pictures show the same person? The people are new to it."
+    alternatives = (SAME, DIFFERENT)
+    measures = (
+        Measure("auc", "area under the ROC curve of the likeness", 0.5, 1.0),
+        *YES_NO_MEASURES,
+    )
 
     def __post_init__(self) -> None:
         if self.same.all() or not self.same.any():
@@ -39,43 +53,64 @@ class Verification:
             )
 
     @classmethod
-    def fit(
-        cls,
-        representation: torch.Tensor,
-        training_pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        identity: torch.nn.Module,
-        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    ) -> Verification:
-        """Choose the threshold on `training_pairs` of the healthy representation (N, D); test on `pairs`.
+    def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
+        """Pictures of people in no other role."""
+        return {"strangers": materials.strangers}
 
-        Pairs are (first, second, same): two position tensors and a bool tensor.
-        """
-        first, second, same = training_pairs
+    @classmethod
+    def fit(cls, healthy: Healthy) -> Verification:
+        """Choose the threshold on training people's pairs; ask about those of the new people."""
+        pictures = healthy.materials
+        first, second, same = pictures.training_pairs
+        embedding = healthy.embedding(pictures.training)
+        threshold = best_threshold(pair_cosines(embedding, first, second), same)
+        first, second, same = pictures.pairs
+        rows = healthy.rows("strangers")
         return cls(
-            identity, best_threshold(pair_cosines(identity, representation, first, second), same), *pairs
-        )
+            healthy.identity, threshold, rows[first], rows[second], same,
+            pair_trials(pictures.strangers, first, second, same),
+        )  # fmt: skip
 
     def cosines(self, representation: torch.Tensor) -> torch.Tensor:
         """The likeness of every pair (P,)."""
-        return pair_cosines(self.identity, representation, self.first, self.second)
+        with torch.no_grad():
+            return pair_cosines(self.identity(representation), self.first, self.second)
 
-    def score(self, representation: torch.Tensor) -> tuple[Score, ...]:
-        """Scores of a representation (N, D) of all images shown.
+    def answer(self, representation: torch.Tensor) -> Answers:
+        """Same where the cosine is above the healthy threshold: the damaged network does not know of its damage."""
+        return same_or_different(self.cosines(representation), self.threshold, self.same)
 
-        `accuracy` uses the healthy threshold (the damaged network does not know that it is damaged); `auc` needs none.
-        """
-        cosines = self.cosines(representation)
-        area = Score("auc", area_under_curve(cosines, self.same), len(cosines), 0.5)
-        return (*yes_no_scores(cosines > self.threshold, self.same), area)
+    def measure(self, answers: Answers) -> Mapping[str, float]:
+        """Area under the curve, which needs no threshold, and what the fixed threshold gives."""
+        evidence = torch.where(self.same, answers.value, -answers.value)
+        return {"auc": area_under_curve(evidence, self.same)} | yes_no_scores(evidence > 0, self.same)
 
 
-def pair_cosines(
-    identity: torch.nn.Module, representation: torch.Tensor, first: torch.Tensor, second: torch.Tensor
-) -> torch.Tensor:
-    """Cosine (P,) between the embeddings of the pictures at positions `first` and `second`."""
-    with torch.no_grad():
-        embedding = unit_vectors(identity(representation))
-    return (embedding[first] * embedding[second]).sum(1)
+def pair_trials(
+    pictures: ImageSet, first: torch.Tensor, second: torch.Tensor, same: torch.Tensor, section: tuple[str, ...] = ()
+) -> Trials:
+    """Pairs of pictures (positions) as trials; the first picture's person is whom answers are clustered by."""
+    one, two = first.tolist(), second.tolist()
+    return Trials(
+        item=tuple(f"{pictures.names[a]} | {pictures.names[b]}" for a, b in zip(one, two, strict=True)),
+        person=tuple(pictures.labels[a] for a in one),
+        target=tuple(SAME if alike else DIFFERENT for alike in same.tolist()),
+        other=tuple(pictures.labels[b] for b in two),
+        section=section,
+    )
+
+
+def same_or_different(cosines: torch.Tensor, threshold: float, same: torch.Tensor) -> Answers:
+    """Answers to pairs (P,) from their likeness; an answer's value is how far the likeness lies on the right side."""
+    above = cosines - threshold
+    yes = above > 0
+    return Answers((~yes).long(), torch.where(same, above, -above), yes == same, against_others(cosines, same))
+
+
+def pair_cosines(embedding: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Cosine (P,) between the embeddings (N, E) of the pictures at positions `first` and `second`."""
+    vectors = unit_vectors(embedding)
+    return (vectors[first] * vectors[second]).sum(1)
 
 
 def best_threshold(cosines: torch.Tensor, same: torch.Tensor) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from facelesion.training.files import write_figure
+
 
 def draw_curves(log: Path, target: Path) -> None:
     """Draw every logged value over the epochs; training and validation of the same value share a panel.
@@ -34,4 +36,4 @@ def draw_curves(log: Path, target: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
-    figure.savefig(target, dpi=120)
+    write_figure(target, figure, dpi=120)

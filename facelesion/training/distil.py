@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,14 +25,18 @@ from facelesion.data import (
     object_folder,
     open_lfw,
 )
+from facelesion.data.seen import TEACHING_SEEDS
 from facelesion.errors import FacelesionError
 from facelesion.models import store
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
+from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
+from facelesion.settings import check
 from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.scores import area_under_curve
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
+from facelesion.training.files import write_whole
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
@@ -40,7 +44,7 @@ from facelesion.training.views import Shares, Views, make_views, teach
 SIZE = 112
 EMBEDDING = 128
 # Drawn from these, the made-up people and objects of training are nobody and nothing that a study draws.
-_SEEDS = 7_000_001
+_SEEDS = TEACHING_SEEDS
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,23 @@ class DistilData:
         shares: how many views are made of each photograph.
     """
 
-    root: str
-    protocols: str | None = None
-    prepared: str | None = None
-    landmarker: str | None = None
-    objects: str | None = None
-    object_photographs: int = 40
-    held_out_people: int = 200
-    facespace_people: int = 3500
-    facespace_pictures: int = 2
-    builtin_objects: int = 40
-    nonfaces: int = 800
+    root: PathText
+    protocols: PathText | None = None
+    prepared: PathText | None = None
+    landmarker: PathText | None = None
+    objects: PathText | None = None
+    object_photographs: Annotated[int, Range(1, 100_000), OnlyWhen("objects")] = 40
+    held_out_people: Annotated[int, Range(2, 5_000)] = 200
+    facespace_people: Annotated[int, Range(0, 1_000_000, bytes_each=PICTURE_BYTES)] = 3500
+    facespace_pictures: Annotated[int, Range(1, 1_000)] = 2
+    builtin_objects: Annotated[int, Range(2, 100_000)] = 40
+    nonfaces: Annotated[int, Range(1, 1_000_000, bytes_each=PICTURE_BYTES)] = 800
     shares: Shares = field(default_factory=Shares)
+
+    def __post_init__(self) -> None:
+        check(self)
+        drawn = {"facespace_people": self.facespace_people, "facespace_pictures": self.facespace_pictures}
+        refuse_endless(drawn, PICTURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -94,16 +103,19 @@ class DistilConfig:
         recipe: names this kind of training.
     """
 
-    teacher: str
+    teacher: PathText
     data: DistilData
-    width: float = 0.25
+    width: Annotated[float, Range(0.01, 4)] = 0.25
     schedule: Schedule = field(default_factory=Schedule)
     run: RunConfig = field(default_factory=RunConfig)
-    seed: int = 0
-    start: str | None = None
-    weights: str | None = None
+    seed: Seed = 0
+    start: PathText | None = None
+    weights: PathText | None = None
     measure: bool = True
     recipe: Literal["distil"] = "distil"
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def distil(config: DistilConfig) -> Path:
@@ -142,6 +154,8 @@ def distil(config: DistilConfig) -> Path:
         "architecture": "VGGFace", "width": config.width, "size": SIZE, "colour_order": "RGB",
         "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "embedding": EMBEDDING, "seed": config.seed,
         "trained_on": "LFW View 1 training people, the built-in face space, objects",
+        "people": sorted(set(training.labels)),
+        "object_photographs": config.data.object_photographs if config.data.objects else 0,
         "teacher": "MobileFaceNet (foamliu/MobileFaceNet, Apache-2.0)",
     }  # fmt: skip
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
@@ -151,7 +165,7 @@ def distil(config: DistilConfig) -> Path:
         )
         reached = measure(subject, config.data)
         about |= {"reached": reached}
-        (folder / "reached.json").write_text(json.dumps(reached, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / "reached.json", json.dumps(reached, indent=2) + "\n")
     store.save_weights(target, tensors, about)
     return target
 
@@ -194,7 +208,8 @@ def measure(subject: Subject, data: DistilData) -> dict[str, float]:
     used = torch.unique(torch.cat([pairs.first, pairs.second]))
     pooled = represent(subject, photographs[used].images)
     first, second = torch.searchsorted(used, pairs.first), torch.searchsorted(used, pairs.second)
-    cosines = pair_cosines(subject.identity, pooled, first, second)
+    with torch.no_grad():
+        cosines = pair_cosines(subject.identity(pooled), first, second)
     accuracy, error = ten_fold_accuracy(cosines, pairs.same, even_folds(pairs.same))
     reached = {
         "pairsDevTest_pairs": len(pairs), "pairsDevTest_missing": len(missing),

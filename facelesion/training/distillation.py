@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as lightning
 import torch
@@ -18,16 +18,20 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facelesion.data import ImageSet
-from facelesion.errors import FacelesionError
 from facelesion.models.normalised import NormalisedVGG
 from facelesion.models.subject import Preprocessing
 from facelesion.models.vgg import channels
+from facelesion.ranges import Range
+from facelesion.settings import SettingError, check
 from facelesion.tasks.scores import area_under_curve
 from facelesion.training.augmentation import vary
-from facelesion.training.run import at_least_one
+from facelesion.training.run import BatchSize, Epochs, LearningRate
 from facelesion.training.views import Views
 
 FACE = "face"
+
+
+Side = Annotated[int, Range(32, 224)]
 
 
 @dataclass(frozen=True)
@@ -49,30 +53,27 @@ class Schedule:
         averaging: decay of the running average of the weights, which is what is validated and kept.
     """
 
-    epochs: int = 25
-    views_per_epoch: int = 20_000
-    batch_size: int = 64
-    nonfaces: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    sizes: tuple[tuple[int, int], ...] = ((0, 64), (14, 88), (21, 112))
-    strength: float = 1.0
-    relations: float = 1.0
-    objects: float = 0.1
-    averaging: float = 0.998
+    epochs: Epochs = 25
+    views_per_epoch: Annotated[int, Range(1, 100_000_000)] = 20_000
+    batch_size: BatchSize = 64
+    nonfaces: Annotated[int, Range(0, 65_536)] = 8
+    learning_rate: LearningRate = 2e-3
+    weight_decay: Annotated[float, Range(0, 10)] = 0.02
+    sizes: tuple[tuple[Annotated[int, Range(0, 100_000)], Side], ...] = ((0, 64), (14, 88), (21, 112))
+    strength: Annotated[float, Range(0, 10)] = 1.0
+    relations: Annotated[float, Range(0, 10_000)] = 1.0
+    objects: Annotated[float, Range(0, 10_000)] = 0.1
+    averaging: Annotated[float, Range(0, 0.999999)] = 0.998
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            at_least_one(f"schedule.{name}", getattr(self, name))
+        check(self)
         if self.views_per_epoch < self.batch_size:
-            raise FacelesionError(
-                f"schedule.views_per_epoch is {self.views_per_epoch}: less than one batch of {self.batch_size}"
-            )
+            said = f"is {self.views_per_epoch}: less than one batch of {self.batch_size}"
+            raise SettingError("views_per_epoch", said)
         starts = [start for start, _ in self.sizes]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
-            raise FacelesionError(
-                f"schedule.sizes begin at epochs {starts}: begin at 0 and go up, such as [[0, 64], [10, 112]]"
-            )
+            said = f"begin at epochs {starts}: begin at 0 and go up, such as [[0, 64], [10, 112]]"
+            raise SettingError("sizes", said)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -9,13 +9,13 @@ controls of the same number.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from torch import nn
 
 from facelesion.analysis import random_units, responsible_units
 from facelesion.data import FaceSet
@@ -24,55 +24,46 @@ from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, Shift, calibrate, lesion_sites
 from facelesion.models import Subject, get
+from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
+from facelesion.settings import check, refuse_idle
+from facelesion.training.classifier import Classifier
 from facelesion.training.classify import (
-    Classifier,
     ClassifyConfig,
     ClassifyData,
+    Part,
     asked,
     calibrated,
-    classify,
-    faces_of,
-    learn,
+    check_unseen,
+    facts_of,
     read_lesion,
-    shown_as,
+    scored,
     trainable,
-    trials_of,
 )
-from facelesion.training.distil import represent
-from facelesion.training.run import RunConfig, claim_for_stages, stage_of
+from facelesion.training.files import read_table, write_parquet, write_table
+from facelesion.training.intervals import over_people
+from facelesion.training.notebook_facts import (
+    CONTROL,
+    DAMAGED,
+    FEATURES,
+    HEALTHY,
+    INTACT,
+    MANIPULATED,
+    MASKED,
+    STIMULI,
+    TRAINED,
+)
+from facelesion.training.notebook_figures import draw_manipulated, draw_notebook
+from facelesion.training.run import Epochs, LearningRate, RunConfig, claim_for_stages, stage_of
+from facelesion.training.stages import PRACTICE, once, practice_people, practised
+from facelesion.training.trials import trials_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURES = ("eyebrows", "eyes", "nose", "mouth")
-MASKED = tuple(f"mask {feature}" for feature in FEATURES)
-INTACT = "intact"
-STIMULI = (INTACT, *MASKED)
-HEALTHY = "no lesion"
-# What the notebook printed, in per cent, for each of STIMULI in turn; what it did not run or broke off is left out. It
-# tested manipulated units on intact faces alone.
-PRINTED: Mapping[str, tuple[float | None, ...]] = {
-    HEALTHY: (72.98, 61.59, 54.25, 68.96, 50.28),
-    "ablation 1": (44.40, 45.85, 54.01, 58.36, None),
-    "noise": (37.96, 31.24, 72.80, 73.55, 55.27),
-    "dropout": (46.94, 36.69, 60.24, 65.61, 40.11),
-    "all three": (22.67, 39.44, 33.28, 28.56, 21.00),
-    "conv5_3: units of eyebrows": (63.13,),
-    "conv5_3: units of eyes": (45.85,),
-    "conv5_3: units of nose": (52.26,),
-    "conv5_3: units of mouth": (70.83,),
-    "conv3_2: units of eyebrows": (56.94,),
-    "conv3_2: units of eyes": (57.49,),
-    "conv3_2: units of nose": (50.49,),
-    "conv3_2: units of mouth": (46.66,),
-    "conv4_2: units of eyebrows": (66.55,),
-    "conv4_2: units of eyes": (58.56,),
-    "conv4_2: units of nose": (36.16,),
-    "conv4_2: units of mouth": (47.59,),
-}
-AS_IT_WAS, DAMAGED, TRAINED = "as it was", "damaged", "trained with the damage"
-MANIPULATED, CONTROL = "responsible units", "as many other units"
 Parts = tuple[dict[str, Any], ...]
+
+
+Asked = Annotated[tuple[Literal["identification", "detection"], ...], Size(1, twice=False)]
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,10 @@ class NotebookConfig:
         network: `builtin`, `untrained`, or a file of weights such as VGG-Face's.
         approaches: kinds of damage by name, each a list of `{kind, site, ...}`.
         manipulated: sites whose responsible units are excited and inhibited.
-        by: by how many of each unit's own standard deviations; the notebook added 0.
+        by: by how many of each unit's own standard deviations; the notebook added 0, and so it is 0 with mistakes.
+        practice_people: without mistakes: so many other people than those to be identified, of whom nobody is tested:
+            by their masked pictures the damaged networks learn, while the readouts stay as they are. As many as are
+            tested when left out; 0 lets them learn by the tested people's other pictures, and `people_seen` says so.
         tasks: what is asked, without mistakes; with them it is detection, as in the notebook.
         runs: tests of each; with mistakes so many readouts, without so many draws of the damaged units.
         data: which pictures; `stimuli` and `tests` are the notebook's.
@@ -99,179 +93,221 @@ class NotebookConfig:
     """
 
     mistakes: bool = False
-    network: str = "builtin"
-    approaches: dict[str, Parts] = field(default_factory=dict)
-    manipulated: tuple[str, ...] = ()
-    by: float = 3.0
-    tasks: tuple[Literal["identification", "detection"], ...] = ("identification", "detection")
-    runs: int = 5
+    network: PathText = "builtin"
+    approaches: dict[Label, tuple[Part, ...]] = field(default_factory=dict)
+    manipulated: Annotated[tuple[Label, ...], Size(0, 1_000, twice=False)] = ()
+    by: Annotated[float, Range(-1_000, 1_000), OnlyWhen("manipulated")] = 3.0
+    practice_people: Annotated[int | None, Range(0, 100_000), OnlyWhen("mistakes", False)] = None
+    tasks: Annotated[Asked, OnlyWhen("mistakes", False)] = ("identification", "detection")
+    runs: Annotated[int, Range(1, 10_000)] = 5
     data: ClassifyData = field(default_factory=ClassifyData)
-    missed: float = 0.007
-    epochs: int = 10
-    damaged_epochs: int = 5
-    learning_rate: float = 1e-3
+    missed: Annotated[float, Range(0, 1), OnlyWhen("mistakes", True)] = 0.007
+    epochs: Epochs = 10
+    damaged_epochs: Epochs = 5
+    learning_rate: LearningRate = 1e-3
     run: RunConfig = field(default_factory=lambda: RunConfig("runs/notebook"))
-    seed: int = 0
-    recipe: str = "notebook"
+    seed: Seed = 0
+    recipe: Literal["notebook"] = "notebook"
+
+    def __post_init__(self) -> None:
+        check(self)
+        shown = "the notebook says how pictures are shown"
+        idle = {"data.stimuli": shown, "data.tests": shown, "run.patience": "every stage runs to its end"}
+        refuse_idle(self, idle)
 
 
 def notebook(config: NotebookConfig) -> Path:
     """Train and test everything; write `notebook.csv`, `notebook.png` and, with units manipulated, `manipulated.png`.
 
+    Without mistakes it leaves `summary.csv` (a row per condition, over all draws) and `answers.parquet` (a row per
+    picture) as well.
+
     Returns:
         The picture.
 
     Raises:
-        FacelesionError: a site that does not exist, no runs, or a folder that holds another run.
+        FacelesionError: no runs, units manipulated by nothing, people to be tested whom the network saw, or a folder
+            that holds another run.
+        LesionError: a site that does not exist.
     """
-    if config.runs < 1:
-        raise FacelesionError(f"runs is {config.runs}: test at least once")
-    if not config.tasks:
-        raise FacelesionError("tasks is empty: take identification, detection or both")
+    from facelesion.training.notebook_as_it_was import as_it_was
+
+    _check(config)
     subject = trainable(config.network, config.seed)
     for parts in config.approaches.values():
         lesion_sites(subject.module, read_lesion(parts))
     for site in config.manipulated:
-        if len(found := lesion_sites(subject.module, Shift(site, by=config.by))) != 1:
+        if len(found := lesion_sites(subject.module, Shift(site, by=config.by or 1.0))) != 1:
             raise FacelesionError(f"manipulated: {site} means {len(found)} sites: name them one by one")
-    folder = claim_for_stages(config.run, dataclasses.asdict(config) | {"started_from": subject.weights})
-    table = _as_it_was(config, subject, folder) if config.mistakes else _right(config, folder)
-    table.to_csv(folder / "notebook.csv", index=False)
+    settings = dataclasses.asdict(config) | {"started_from": subject.weights}
+    if config.mistakes:
+        folder = claim_for_stages(config.run, settings)
+        table = as_it_was(config, subject, folder)
+    else:
+        tasks = [_Task(config, task, subject) for task in config.tasks]
+        folder = claim_for_stages(config.run, settings)
+        rows = [row for task in tasks for row in task.run(folder)]
+        table = _joined([tests for tests, _ in rows])
+        answers = _joined([answers for _, answers in rows])
+        write_parquet(folder / "answers.parquet", answers)
+        write_table(folder / "summary.csv", summary(table, answers))
+    write_table(folder / "notebook.csv", table)
     draw_notebook(table, folder / "notebook.png")
     if (table["how"] == MANIPULATED).any():
         draw_manipulated(table, folder / "manipulated.png")
     return folder / "notebook.png"
 
 
-def _as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.DataFrame:
-    """The notebook's trainings, and its tests, which use nothing of them."""
-    faces = faces_of(config.data, subject.size, config.seed)
-    labels = torch.ones(len(faces), dtype=torch.int64)
-    labels[_order(len(faces), config.seed)[: max(1, round(config.missed * len(faces)))]] = 0
-    trials = Trials(faces, labels)
-    order = _order(len(faces), config.seed + 1)
-    fifth, tenth = len(faces) // 5, max(1, len(faces) * 8 // 100)
-    rows = {
-        "test": order[:fifth],
-        "validation": order[fifth : fifth + tenth],
-        "train": order[fifth + tenth :],
-    }
-    for name, parts in config.approaches.items():
-        # Keras' noise and dropout act in training and not in tests; the ablation never did.
-        acting = tuple(part for part in parts if part["kind"] in ("Noise", "Dropout"))
-        stage = folder / _file_name(f"train {name}")
-        if not (stage / "weights.safetensors").is_file():
-            learn(
-                dataclasses.replace(
-                    _learning(config, parts, acting, stage, config.network), training_only=True
-                ),
-                trainable(config.network, config.seed),
-                {part: Trials(faces[chosen], labels[chosen]) for part, chosen in rows.items()},
-                ("no face", "face"),
+def _check(config: NotebookConfig) -> None:
+    if config.runs < 1:
+        raise FacelesionError(f"runs is {config.runs}: test at least once")
+    if not config.tasks:
+        raise FacelesionError("tasks is empty: take identification, detection or both")
+    if config.manipulated and config.mistakes and config.by:
+        raise FacelesionError(
+            f"by is {config.by}: with mistakes units are moved by nothing, as in the notebook: by: 0"
+        )
+    if config.manipulated and not config.mistakes and not (math.isfinite(config.by) and config.by > 0):
+        raise FacelesionError(
+            f"by is {config.by}: units would be neither excited nor inhibited: take some of their own standard "
+            "deviations, such as 3, or leave manipulated empty"
+        )
+    if config.practice_people and (config.mistakes or "identification" not in config.tasks):
+        raise FacelesionError(
+            f"practice_people is {config.practice_people}, but nobody is identified: leave it out"
+        )
+
+
+Rows = tuple["pd.DataFrame", "pd.DataFrame"]  # scores as in `notebook.csv`, and the answers they come from
+
+
+class _Task:
+    """One task: the healthy readout first; then every damage as it is, and after training with it."""
+
+    def __init__(self, config: NotebookConfig, task: Any, subject: Subject) -> None:
+        self.config, self.task, self.start = config, task, subject
+        place = Path(config.run.folder) / file_name(f"{task} {HEALTHY}")
+        self.healthy = ClassifyConfig(
+            network=config.network, task=task, trained="head", epochs=config.epochs, batch_size=20, learning_rate=1e-2,
+            data=dataclasses.replace(config.data, stimuli=(INTACT,), tests=STIMULI, keep=0),
+            run=stage_of(config.run, place), seed=config.seed,
+        )  # fmt: skip
+        self.roles = trials_of(self.healthy, subject.size, subject.about)
+        check_unseen(config.data, config.network, subject, self.roles)
+        wanted = config.practice_people if task == "identification" else None
+        self.practised = practice_people(wanted, task, "everything", config.data.people)
+        self.known: dict[tuple[str, ...], Calibration] = {}
+
+    def run(self, folder: Path) -> Iterator[Rows]:
+        """Every test, trained for where it has to be."""
+        config, task = self.config, self.task
+        self.weights = once(self.healthy, self.start, self.roles)
+        self.subject = get(self.weights)
+        practice = None
+        if self.practised:
+            place = folder / f"{task}-{PRACTICE}"
+            practice = practised(self.healthy, self.start, self.practised, place)
+        yield self.damaged(None, HEALTHY, HEALTHY, 0, STIMULI)
+        for name, lesion in config.approaches.items():
+            if not lesion:
+                continue
+            for run in range(config.runs):
+                seed = {"seed": config.seed * 1000 + run}
+                drawn = tuple(part | (seed if "fraction" in part else {}) for part in lesion)
+                yield self.damaged(read_lesion(drawn), name, DAMAGED, run, STIMULI)
+            stage = folder / file_name(f"{task} {name}")
+            learning = dataclasses.replace(
+                learning_of(config, lesion, lesion, stage, self.weights), task=task
             )
-    return _table(_untrained_readouts(config, subject, trials))
+            once(learning, get(self.weights), self.roles, practice)
+            yield self.named(*_left_by(stage), name, TRAINED, 0)
+        for site in config.manipulated:
+            yield from self.manipulated(site)
 
-
-def _untrained_readouts(config: NotebookConfig, subject: Subject, trials: Trials) -> Iterator[dict[str, Any]]:
-    seen = {name: represent(subject, shown_as(trials, [name]).pictures.images) for name in STIMULI}
-    tests = [(approach, stimulus) for stimulus in STIMULI for approach in config.approaches]
-    tests += [(_units(site, feature), INTACT) for site in config.manipulated for feature in FEATURES]
-    seed = config.seed * 1_000_000
-    for approach, stimulus in tests:
-        rows = _order(len(trials), config.seed + 2 + STIMULI.index(stimulus))[: max(1, len(trials) // 5)]
-        shown = seen["mask nose" if stimulus == "mask mouth" else stimulus][rows]
-        for run in range(config.runs):
-            seed += 1
-            answers = _new_readout(shown.shape[1], seed)(shown)[:, 0] > 0
-            right = int((answers == trials.targets[rows].bool()).sum())
-            yield _row("detection", approach, AS_IT_WAS, stimulus, run, right, len(rows), 0.5)
-
-
-def _row(
-    task: str, approach: str, how: str, stimulus: str, run: int, right: int, pictures: int, chance: float
-) -> dict[str, Any]:
-    """A test's row, with the 95 % interval over pictures (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(right, pictures).proportion_ci(method="wilson")
-    return {
-        "task": task, "approach": approach, "how": how, "stimulus": stimulus, "run": run,
-        "accuracy": right / pictures, "low": float(interval.low), "high": float(interval.high),
-        "pictures": pictures, "chance": chance,
-    }  # fmt: skip
-
-
-def _units(site: str, feature: str) -> str:
-    return f"{site}: units of {feature}"
-
-
-def _new_readout(inputs: int, seed: int) -> nn.Linear:
-    """A sigmoid unit as Keras draws one (Glorot & Bengio 2010)."""
-    readout = nn.Linear(inputs, 1).requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        nn.init.xavier_uniform_(readout.weight)
-    nn.init.zeros_(readout.bias)
-    return readout
-
-
-def _right(config: NotebookConfig, folder: Path) -> pd.DataFrame:
-    return _table(row for task in config.tasks for row in _one_task(config, task, folder))
-
-
-def _one_task(config: NotebookConfig, task: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """The healthy readout first; then every damage as it is, and after training with it."""
-    healthy = ClassifyConfig(
-        network=config.network, task=task, trained="head", epochs=config.epochs, batch_size=20, learning_rate=1e-2,
-        data=dataclasses.replace(config.data, stimuli=(INTACT,), tests=STIMULI, keep=0),
-        run=stage_of(config.run, folder / _file_name(f"{task} {HEALTHY}")), seed=config.seed,
-    )  # fmt: skip
-    weights = _once(healthy)
-    subject = get(weights)
-    parts, classes = trials_of(healthy, subject.size)
-
-    def rows(table: pd.DataFrame, approach: str, how: str, run: int) -> Iterator[dict[str, Any]]:
-        for one in table.to_dict("records"):
-            right, chance = round(one["accuracy"] * one["pictures"]), 1 / len(classes)
-            row = _row(task, approach, how, one["stimulus"], run, right, one["pictures"], chance)
-            yield row | {key: one[key] for key in ("precision", "recall", "f1") if key in one}
-
-    known: dict[tuple[str, ...], Calibration] = {}
-
-    def calibration(lesion: Lesion) -> Calibration:
-        sites = tuple(sorted(set(lesion_sites(subject.module, lesion))))
-        if sites not in known:
-            known[sites] = calibrated(subject, lesion, parts["train"], config.seed)
-        return known[sites]
-
-    def damaged(lesion: Lesion | None, run: int, stimuli: Sequence[str]) -> pd.DataFrame:
-        module = Classifier(subject, classes, None, dataclasses.replace(healthy, seed=config.seed + run))
-        if lesion is not None:
-            module.calibration = calibration(lesion)
-        return asked(module, parts["test"], stimuli, {"damaged": lesion})
-
-    yield from rows(damaged(None, 0, STIMULI), HEALTHY, HEALTHY, 0)
-    for name, lesion in config.approaches.items():
-        if not lesion:
-            continue
-        for run in range(config.runs):
-            drawn = tuple(part | ({"seed": config.seed * 1000 + run} if "fraction" in part else {}) for part in lesion)
-            yield from rows(damaged(read_lesion(drawn), run, STIMULI), name, DAMAGED, run)
-        stage = folder / _file_name(f"{task} {name}")
-        learning = dataclasses.replace(_learning(config, lesion, lesion, stage, weights), task=task)
-        _once(learning)
-        yield from rows(_tests(stage, "damaged"), name, TRAINED, 0)
-    for site in config.manipulated:
-        seen = _some_faces(parts["train"], task)
-        count = len(_means(subject, seen.images[:1], site))
-        for feature, units in responsible(subject, seen, site).items():
+    def manipulated(self, site: str) -> Iterator[Rows]:
+        """Responsible units excited and inhibited, and beside them as many others, matched in number alone."""
+        config = self.config
+        seen = _some_faces(self.roles.parts["train"], self.task)
+        count = len(_means(self.subject, seen.images[:1], site))
+        for feature, units in responsible(self.subject, seen, site).items():
             others = random_units(count, len(units), config.runs, seed=config.seed, exclude=units)
             for by, word in ((config.by, "excited"), (-config.by, "inhibited")):
-                name = f"{_units(site, feature)} {word}"
+                name = f"{units_name(site, feature)} {word}"
                 sets = [(MANIPULATED, 0, units), *((CONTROL, run, other) for run, other in enumerate(others))]
                 for how, run, chosen in sets:
                     shift = Shift(site, by=by, units=tuple(chosen.tolist()), relative=True)
-                    yield from rows(damaged(shift, run, (INTACT,)), name, how, run)
+                    yield self.damaged(shift, name, how, run, (INTACT,))
+
+    def damaged(
+        self, lesion: Lesion | None, approach: str, how: str, run: int, stimuli: Sequence[str]
+    ) -> Rows:
+        """Tests of the healthy network, damaged; noise is drawn by the run."""
+        seed, states = self.config.seed + run, {"damaged": lesion}
+        settings = dataclasses.replace(self.healthy, seed=seed)
+        module = Classifier(self.subject, self.roles.classes, None, settings)
+        if lesion is not None:
+            module.calibration = self.calibration(lesion)
+        answers = asked(module, self.roles.parts["test"], stimuli, states)
+        facts = facts_of(seed, self.subject.about, self.roles, self.subject.weights)
+        return self.named(scored(answers, self.task, states, facts), answers, approach, how, run)
+
+    def calibration(self, lesion: Lesion) -> Calibration:
+        """By pictures that nothing is tested on; each set of sites is measured once."""
+        sites = tuple(sorted(set(lesion_sites(self.subject.module, lesion))))
+        if sites not in self.known:
+            self.known[sites] = calibrated(self.subject, lesion, self.roles.parts["train"], self.config.seed)
+        return self.known[sites]
+
+    def named(self, tests: pd.DataFrame, answers: pd.DataFrame, approach: str, how: str, run: int) -> Rows:
+        """Which part of the notebook rows belong to."""
+        place = {"task": self.task, "approach": approach, "how": how}
+        tests = tests.drop(columns="network").assign(run=run, chance=1 / len(self.roles.classes), **place)
+        first = ["task", "approach", "how", "stimulus", "run"]
+        tests = tests[first + [column for column in tests.columns if column not in first]]
+        return tests, answers.drop(columns="network").assign(run=run, **place)
+
+
+def summary(table: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """A row per condition, over all draws of its damage.
+
+    Args:
+        table: as in `notebook.csv`: what each draw was measured on.
+        answers: as in `answers.parquet`: task, approach, how, run, stimulus, name, shows, target, answer.
+
+    Returns:
+        The mean accuracy, its 95 % interval over draws and the people (or kinds of things) shown, crossed, and how many
+        of each there are. One draw (a network trained once, say) has an interval over people alone. Then lesions,
+        weights, seeds, the pictures' hash and how many people the network saw, of all draws.
+    """
+    import pandas
+
+    rows = []
+    for place, part in answers.groupby(["task", "approach", "how", "stimulus"], sort=False):
+        part = part.sort_values(["run", "name"], kind="stable")
+        draws = part["run"].nunique()
+        right = torch.tensor((part["answer"] == part["target"]).to_numpy()).view(draws, -1)
+        one = part.iloc[: right.shape[1]]
+        kinds = torch.tensor(one["target"].to_numpy()) if place[0] == "detection" else None
+        low, high = over_people(right, list(one["shows"]), kinds)
+        rows.append(
+            dict(zip(("task", "approach", "how", "stimulus"), place, strict=True))
+            | {"accuracy": float(right.float().mean()), "low": low, "high": high, "draws": draws,
+               "pictures": len(one), "shown": one["shows"].nunique(), **_origin(table, place)}
+        )  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+def _origin(table: pd.DataFrame, place: Sequence[str]) -> dict[str, Any]:
+    """What the draws of one condition were measured on: each thing once."""
+    keys = ("task", "approach", "how", "stimulus")
+    rows = table[(table[list(keys)] == list(place)).all(axis=1)]
+    named = ("chance", "lesion_hash", "weights", "seed", "data", "people", "people_seen")
+    return {name: " ".join(dict.fromkeys(map(str, rows[name]))) for name in named}
+
+
+def units_name(site: str, feature: str) -> str:
+    """What a set of responsible units is called."""
+    return f"{site}: units of {feature}"
 
 
 def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.Tensor]:
@@ -288,7 +324,8 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
     """
     found = {}
     for feature in FEATURES:
-        alone = Stimulus.from_dict(f"isolate {feature}")(faces.images.float() / 255, faces.landmarks)
+        isolated = Stimulus.from_dict(f"isolate {feature}")
+        alone = isolated(faces.images.float() / 255, faces.landmarks, ids=faces.ids)
         found[feature] = responsible_units(_means(subject, alone, site)[None])
     return found
 
@@ -306,7 +343,7 @@ def _some_faces(trials: Trials, task: str, most: int = 64) -> FaceSet:
     return faces[rows[:most]]
 
 
-def _learning(
+def learning_of(
     config: NotebookConfig, meant: Parts, acting: Parts, stage: Path, network: str
 ) -> ClassifyConfig:
     """A training as the notebook has it: ten epochs of 20 intact pictures, or five of 32 masked ones."""
@@ -318,106 +355,24 @@ def _learning(
     )  # fmt: skip
 
 
-def _once(config: ClassifyConfig) -> str:
-    """Train, unless an earlier start has done so; the file of weights."""
-    weights = Path(config.run.folder) / "weights.safetensors"
-    return str(weights if weights.is_file() else classify(config))
+def _left_by(stage: Path) -> Rows:
+    """Scores and answers that a training with the damage in place left, with the damage in place."""
+    tables = [read_table(stage / name) for name in ("tests.csv", "answers.csv")]
+    tests, answers = (table[table["network"] == "damaged"] for table in tables)
+    return tests, answers
 
 
-def _tests(stage: Path, state: str) -> pd.DataFrame:
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     import pandas
 
-    table = pandas.read_csv(stage / "tests.csv")
-    return table[table["network"] == state]
+    return pandas.concat(tables, ignore_index=True)
 
 
-def _table(rows: Iterator[dict[str, Any]]) -> pd.DataFrame:
-    import pandas
+def file_name(words: str) -> str:
+    """A stage's folder.
 
-    return pandas.DataFrame(list(rows))
-
-
-def _order(count: int, seed: int) -> torch.Tensor:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def _file_name(words: str) -> str:
+    Example:
+        >>> file_name("train all three")
+        'train-all-three'
+    """
     return words.replace(" ", "-").replace(",", "")
-
-
-def draw_notebook(table: pd.DataFrame, target: Path) -> None:
-    """Draw every test as a dot: a row of panels per task, a panel per stimulus, a line per approach."""
-    from matplotlib.figure import Figure
-
-    looks = {
-        AS_IT_WAS: ("#d55e00", "o", 0.0), HEALTHY: ("black", "D", 0.0), DAMAGED: ("#d55e00", "o", 0.16),
-        TRAINED: ("#0072b2", "s", -0.16),
-    }  # fmt: skip
-    table = table[table["how"].isin(list(looks))]
-    wrong = bool((table["how"] == AS_IT_WAS).all())
-    tasks, approaches = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["approach"]))
-    figure = Figure(figsize=(11, 0.9 + (0.7 + 0.34 * len(approaches)) * len(tasks)), layout="constrained")
-    panels = figure.subplots(len(tasks), len(STIMULI), sharex=True, sharey=True, squeeze=False)
-    for row, task in enumerate(tasks):
-        for axis, (column, stimulus) in zip(panels[row], enumerate(STIMULI), strict=True):
-            part = table[(table["task"] == task) & (table["stimulus"] == stimulus)]
-            axis.axvline(
-                100 * float(table[table["task"] == task]["chance"].iloc[0]), color="#999999", linestyle=":"
-            )
-            for how, (colour, marker, aside) in looks.items():
-                these = part[part["how"] == how]
-                if these.empty:
-                    continue
-                places = [approaches.index(name) - aside for name in these["approach"]]
-                axis.plot(
-                    100 * these["accuracy"], places, marker, color=colour, markersize=5, alpha=0.7,
-                    label=how if not (row or column) else None,
-                )  # fmt: skip
-            printed = [
-                (PRINTED[name][column], place)
-                for place, name in enumerate(approaches)
-                if wrong and name in PRINTED and column < len(PRINTED[name]) and PRINTED[name][column] is not None
-            ]
-            if printed:
-                axis.plot(
-                    *zip(*printed, strict=True), "x", color="black", markersize=7,
-                    label=None if row or column else "mean that the notebook printed",
-                )  # fmt: skip
-            axis.set(xlim=(-4, 104), title=stimulus if not row else "")
-            axis.set_yticks(range(len(approaches)), approaches)
-            axis.set_ylim(len(approaches) - 0.5, -0.5)
-            axis.grid(axis="x", alpha=0.3)
-            if row == len(tasks) - 1:
-                axis.set_xlabel("% right")
-        panels[row][0].set_ylabel(task)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(target, dpi=110)
-
-
-def draw_manipulated(table: pd.DataFrame, target: Path) -> None:
-    """Draw each manipulation as a dot beside those of its controls: a panel per task."""
-    from matplotlib.figure import Figure
-
-    looks = {CONTROL: ("#999999", "o"), MANIPULATED: ("#0072b2", "D")}
-    tasks = list(dict.fromkeys(table["task"]))
-    approaches = list(dict.fromkeys(table[table["how"] == MANIPULATED]["approach"]))
-    figure = Figure(figsize=(5 + 3 * len(tasks), 0.9 + 0.25 * len(approaches)), layout="constrained")
-    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-    for axis, task in zip(panels, tasks, strict=True):
-        part = table[table["task"] == task]
-        healthy = part[(part["how"] == HEALTHY) & (part["stimulus"] == INTACT)]
-        for accuracy in healthy["accuracy"]:
-            axis.axvline(100 * accuracy, color="black", linewidth=0.8, label=HEALTHY)
-        axis.axvline(100 * float(part["chance"].iloc[0]), color="#999999", linestyle=":", label="chance")
-        for how, (colour, marker) in looks.items():
-            these = part[part["how"] == how]
-            places = [approaches.index(name) for name in these["approach"]]
-            axis.plot(
-                100 * these["accuracy"], places, marker, color=colour, markersize=5, alpha=0.7, label=how
-            )
-        axis.set(xlim=(-4, 104), xlabel="% right", title=task)
-        axis.set_yticks(range(len(approaches)), approaches, fontsize="small")
-        axis.set_ylim(len(approaches) - 0.5, -0.5)
-        axis.grid(axis="x", alpha=0.3)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(target, dpi=110)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as lightning
 import torch
@@ -19,8 +19,16 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facelesion.errors import FacelesionError
+from facelesion.outputs import writable_folder
+from facelesion.ranges import Label, OnlyWhen, PathText, Range
+from facelesion.settings import check
 from facelesion.training.curves import draw_curves
+from facelesion.training.files import write_table, write_whole
 from facelesion.training.machine import keep_freed_memory
+
+Epochs = Annotated[int, Range(1, 100_000)]
+BatchSize = Annotated[int, Range(1, 65_536)]
+LearningRate = Annotated[float, Range(0, 10, above=True)]
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,18 @@ class RunConfig:
         progress: show a progress bar.
     """
 
-    folder: str = "runs/train"
+    folder: PathText = "runs/train"
     resume: bool = False
-    overwrite: bool = False
-    patience: int = 0
-    accelerator: str = "auto"
-    devices: int | Literal["auto"] = 1
-    strategy: str = "auto"
+    overwrite: Annotated[bool, OnlyWhen("resume", False)] = False
+    patience: Annotated[int, Range(0, 100_000)] = 0
+    accelerator: Label = "auto"
+    devices: Annotated[int, Range(1, 1024)] | Literal["auto"] = 1
+    strategy: Label = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def at_least_one(name: str, value: int) -> None:
@@ -77,14 +88,12 @@ def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> P
         FacelesionError: it holds another run, nothing to resume, a checkpoint that cannot be read, or a run with other
             settings.
     """
-    folder = Path(config.folder)
+    folder = writable_folder(config.folder, "run.folder")
     checkpoints, note = folder / "checkpoints", folder / _SETTINGS
     if config.resume:
         last = checkpoints / "last.ckpt"
         if not last.is_file():
-            raise FacelesionError(
-                f"{last}: nothing to resume from: leave out run.resume to start afresh"
-            )
+            raise FacelesionError(f"{last}: nothing to resume from: leave out run.resume to start afresh")
         _whole(last)
         if settings is not None and note.is_file():
             _same_settings(folder, json.loads(note.read_text(encoding="utf-8")), _noted(settings))
@@ -114,7 +123,7 @@ def _noted(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_settings(note: Path, settings: dict[str, Any]) -> None:
-    note.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(note, json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
 def _same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -148,7 +157,7 @@ def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
         FacelesionError: it holds a run with other settings; more than one device.
     """
     one_device(config)
-    folder = Path(config.folder)
+    folder = writable_folder(config.folder, "run.folder")
     note, now = folder / _SETTINGS, _noted(settings)
     if config.overwrite:
         for checkpoints in folder.glob("*/checkpoints"):
@@ -267,7 +276,7 @@ class EpochLog(Callback):
             # A resumed run repeats the epochs after its checkpoint: theirs are the rows that count.
             before = pandas.read_csv(self.path)
             table = pandas.concat([before[before["epoch"] < trainer.current_epoch], table])
-        table.to_csv(self.path, index=False)
+        write_table(self.path, table)
 
 
 def _quieten() -> None:

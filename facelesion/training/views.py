@@ -11,10 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from torch import nn
+
+from facelesion.errors import FacelesionError
+from facelesion.ranges import Range
+from facelesion.settings import check
 
 Progress = Callable[[int], object]
 
@@ -56,10 +60,15 @@ class Shares:
         composite: with parts of another.
     """
 
-    plain: float = 1.0
-    moved: float = 1.0
-    blended: float = 1.5
-    composite: float = 1.5
+    plain: Annotated[float, Range(0, 100)] = 1.0
+    moved: Annotated[float, Range(0, 100)] = 1.0
+    blended: Annotated[float, Range(0, 100)] = 1.5
+    composite: Annotated[float, Range(0, 100)] = 1.5
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.plain + self.moved + self.blended + self.composite:
+            raise FacelesionError("shares are all 0: at least one kind of view must be made")
 
 
 def teach(

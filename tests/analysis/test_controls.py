@@ -44,6 +44,54 @@ def test_matched_sets_are_as_active_as_the_lesion_where_random_sets_are_not():
     assert ((ACTIVATION[plain].mean(1) - ACTIVATION[LESION].mean()).abs() / ACTIVATION.std()).min() > 0.5
 
 
+def test_matched_sets_err_to_both_sides_and_by_little():
+    controls = matched_units(ACTIVATION, LESION, draws=60)
+    assert controls.mismatch.abs().max() < 0.05  # the best that is found, not the first inside the tolerance
+    assert abs(controls.bias) < 0.005
+    assert 0.25 < (controls.mismatch > 0).double().mean() < 0.75
+
+
+def test_matched_sets_spread_as_the_lesion_does():
+    wide = torch.argsort(ACTIVATION)[[10, 60, 110, 160, 210, 230, 240, 245]]  # from silent to busy
+    spread = ACTIVATION.double().std()
+    rows = matched_units(ACTIVATION, wide, draws=30)
+    gap = (
+        ACTIVATION[rows.units].double().std(1, correction=0) - ACTIVATION[wide].double().std(correction=0)
+    ) / spread
+    assert torch.allclose(rows.spread, gap, atol=1e-5)
+    assert gap.abs().mean() < 0.15
+    assert rows.mismatch.abs().max() < 0.05
+
+
+def test_few_possible_sets_are_told_and_a_unit_in_all_of_them():
+    activation = torch.tensor([0.0, 1, 2, 3, 4, 5, 40])
+    controls = matched_units(activation, [3], draws=20, tolerance=None)
+    assert controls.distinct == len({tuple(row) for row in controls.units.tolist()}) <= 6
+    assert controls.units.shape == (20, 1)
+    busy = torch.cat(
+        [torch.rand(40, generator=torch.Generator().manual_seed(2)), torch.tensor([3.0, 3.1, 3.2])]
+    )
+    controls = matched_units(busy, [40, 41], draws=10, tolerance=None)
+    assert controls.commonest == 1.0  # the one other busy unit
+    assert controls.bias == pytest.approx(float(controls.mismatch.mean())) and controls.bias < -0.5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(draws=0),
+        dict(draws=2, tolerance=-1.0),
+        dict(draws=2, tries=0),
+        dict(draws=2, tolerance=float("nan")),
+    ],
+)
+def test_numbers_that_ask_for_no_control_are_refused(arguments):
+    with pytest.raises(FacelesionError):
+        matched_units(ACTIVATION, LESION, **arguments)
+    with pytest.raises(FacelesionError, match="draws is 0"):
+        random_units(8, 2, 0)
+
+
 def test_matched_sets_differ_from_one_another_and_from_the_lesion():
     rows = matched_units(ACTIVATION, LESION, draws=50).units
     assert rows.shape == (50, 25)

@@ -51,6 +51,42 @@ def test_selective_units_exceed_every_other_domain(domains):
     assert found.selective.sum() == 5
 
 
+def test_both_tests_agree_with_scipy_and_the_answer_says_which_was_made(domains):
+    from scipy import stats
+
+    for test, equal in (("welch", False), ("student", True)):
+        found = selectivity({name: domains[name] for name in ("faces", "objects")}, "faces", test=test)
+        faces, objects = domains["faces"].double().numpy(), domains["objects"].double().numpy()
+        assert found.t.numpy() == pytest.approx(stats.ttest_ind(faces, objects, equal_var=equal).statistic)
+        assert (found.test, found.over) == (test, "channels")
+    few = {"faces": domains["faces"][:8], "objects": 3 * domains["objects"]}
+    assert not torch.allclose(selectivity(few, "faces").t, selectivity(few, "faces", test="student").t)
+
+
+def test_over_positions_every_position_is_a_unit_as_published():
+    draw = torch.Generator().manual_seed(0)
+    faces, cars = torch.randn(40, 6, 3, 3, generator=draw), torch.randn(40, 6, 3, 3, generator=draw)
+    faces[:, 2, 1] += 3  # a row of three positions
+    faces[:, 4, 0, 0] += 5  # one position, though a clearer one
+    found = selectivity({"faces": faces, "cars": cars}, "faces", test="student", over="positions")
+    assert found.t.shape == found.p.shape == found.selective.shape == (6, 3, 3)
+    assert torch.nonzero(found.selective).tolist() == [[2, 1, 0], [2, 1, 1], [2, 1, 2], [4, 0, 0]]
+    assert found.units.tolist() == [2, 4]
+    flat = selectivity({"faces": faces.flatten(1), "cars": cars.flatten(1)}, "faces", test="student")
+    assert torch.equal(found.t.flatten(), flat.t) and torch.equal(found.p.flatten(), flat.p)
+
+
+def test_what_cannot_be_compared_is_refused(domains):
+    with pytest.raises(FacelesionError, match="no test 'anova'"):
+        selectivity(domains, "faces", test="anova")
+    with pytest.raises(FacelesionError, match="take channels, positions"):
+        selectivity(domains, "faces", over="units")
+    with pytest.raises(FacelesionError, match="same channels"):
+        selectivity({**domains, "scenes": domains["scenes"][:, :40]}, "faces")
+    with pytest.raises(FacelesionError, match="'scenes' are not finite"):
+        selectivity({**domains, "scenes": domains["scenes"] * math.nan}, "faces")
+
+
 def test_selectivity_corrects_for_the_number_of_units():
     draw = torch.Generator().manual_seed(1)
     chance = {name: torch.randn(30, 2000, generator=draw) for name in ("faces", "objects")}

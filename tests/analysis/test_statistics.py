@@ -52,16 +52,58 @@ class TestBootstrapInterval:
 
     def test_the_same_seed_gives_the_same_interval_and_another_seed_another(self):
         values = np.random.default_rng(0).normal(size=12)
-        first = statistics.bootstrap_interval(values, seed=1)
-        assert first == statistics.bootstrap_interval(values, seed=1)
-        assert first != statistics.bootstrap_interval(values, seed=2)
+        for method in ("percentile", "bca"):
+            first = statistics.bootstrap_interval(values, seed=1, method=method)
+            assert first == statistics.bootstrap_interval(values, seed=1, method=method)
+            assert first != statistics.bootstrap_interval(values, seed=2, method=method)
 
-    def test_it_covers_the_true_mean_about_as_often_as_it_says(self):
-        random = np.random.default_rng(0)
+    @pytest.mark.parametrize("draws", [3, 5, 20])
+    def test_it_covers_the_true_mean_as_often_as_it_says_with_few_draws_too(self, draws):
+        random = np.random.default_rng(draws)
+        hits = [0.0 in statistics.bootstrap_interval(random.normal(size=draws)) for _ in range(1500)]
+        assert 0.935 <= np.mean(hits) <= 0.965
+
+    def test_it_covers_when_whole_people_are_what_varies(self):
+        random = np.random.default_rng(1)
+        person = np.repeat(range(6), 8)
         hits = [
-            0.0 in statistics.bootstrap_interval(random.normal(size=40), resamples=300) for _ in range(200)
+            0.0
+            in statistics.bootstrap_interval(
+                (random.normal(size=6)[person] + random.normal(size=48)), clusters=person
+            )
+            for _ in range(800)
         ]
-        assert 0.89 <= np.mean(hits) <= 0.99
+        assert 0.93 <= np.mean(hits) <= 0.97
+
+    def test_it_covers_a_ratio_of_columns_not_only_a_mean(self):
+        random = np.random.default_rng(2)
+
+        def ratio(rows):
+            return rows[:, 0].sum() / rows[:, 1].sum()
+
+        rows = random.normal([2.0, 4.0], 0.4, (800, 8, 2))
+        assert (
+            0.92 <= np.mean([0.5 in statistics.bootstrap_interval(sample, ratio) for sample in rows]) <= 0.98
+        )
+
+    def test_percentiles_of_five_draws_cover_less_than_they_say(self):
+        random = np.random.default_rng(3)
+        samples = random.normal(size=(300, 5))
+        hits = [
+            0.0 in statistics.bootstrap_interval(sample, method="percentile", resamples=300)
+            for sample in samples
+        ]
+        assert np.mean(hits) < 0.9  # why it is not the default
+
+    def test_the_interval_of_a_mean_is_the_usual_t_interval(self):
+        values = np.random.default_rng(4).normal(size=5)
+        found = statistics.bootstrap_interval(values, level=0.9)
+        low, high = stats.t.interval(0.9, 4, values.mean(), values.std(ddof=1) / math.sqrt(5))
+        assert (found.low, found.high) == pytest.approx((low, high))
+
+    def test_an_interval_is_cut_where_no_value_can_be(self):
+        found = statistics.bootstrap_interval([0.99, 0.9, 1.0], bounds=(0, 1))
+        assert found.high == 1 and found.low < 0.9
 
     def test_many_pictures_of_one_person_count_as_one_person(self):
         people = np.repeat(np.random.default_rng(0).normal(size=10), 50)
@@ -69,14 +111,15 @@ class TestBootstrapInterval:
         alone = statistics.bootstrap_interval(people)
         clustered = statistics.bootstrap_interval(people, clusters=labels)
         width, wide = alone.high - alone.low, clustered.high - clustered.low
-        assert wide / width == pytest.approx(math.sqrt(50), rel=0.2)
+        assert wide / width == pytest.approx(math.sqrt(50), rel=0.25)
         assert clustered.estimate == alone.estimate
 
     def test_clusters_of_one_are_no_clusters(self):
         values = np.random.default_rng(0).normal(size=15)
-        plain = statistics.bootstrap_interval(values, resamples=3000)
-        single = statistics.bootstrap_interval(values, clusters=range(15), resamples=3000)
-        assert (single.low, single.high) == pytest.approx((plain.low, plain.high), abs=0.05)
+        for method, near in (("t", 1e-9), ("percentile", 0.05)):
+            plain = statistics.bootstrap_interval(values, method=method, resamples=3000)
+            single = statistics.bootstrap_interval(values, clusters=range(15), method=method, resamples=3000)
+            assert (single.low, single.high) == pytest.approx((plain.low, plain.high), abs=near)
 
     def test_one_value_has_no_interval_and_equal_values_an_empty_one(self):
         single = statistics.bootstrap_interval([0.7])
@@ -90,6 +133,8 @@ class TestBootstrapInterval:
             (dict(values=[1, np.nan]), "finite"),
             (dict(values=[1, 2], clusters=["a"]), "1 clusters do not match 2"),
             (dict(values=[1, 2], level=95), "0.95"),
+            (dict(values=[1, 2], method="basic"), "take t, percentile, bca"),
+            (dict(values=[1, 2], method="bca", resamples=0), "resamples is 0"),
         ],
     )
     def test_what_cannot_be_resampled_is_refused(self, arguments, complaint):
@@ -207,12 +252,36 @@ class TestSingleCase:
         with pytest.raises(FacelesionError, match="2 or more"):
             statistics.crawford_howell(0.5, [0.9])
         with pytest.raises(FacelesionError, match=r"\(N, 2\)"):
-            statistics.revised_standardised_difference((1, 2), [[1, 2], [2, 3]])
+            statistics.revised_standardised_difference((1, 2), [[1, 2, 3], [2, 3, 4]])
+        with pytest.raises(FacelesionError, match="case must be a finite number, not nan"):
+            statistics.crawford_howell(math.nan, [0.9, 0.8, 0.7])
+        with pytest.raises(FacelesionError, match="score on task B"):
+            statistics.revised_standardised_difference(
+                (1, math.inf), np.random.default_rng(0).normal(size=(12, 2))
+            )
+        with pytest.raises(FacelesionError, match="no alternative 'lower'"):
+            statistics.crawford_howell(0.5, [0.9, 0.8, 0.7], "lower")
         with pytest.raises(FacelesionError, match="correlation"):
             statistics.revised_standardised_difference_from_summary((1, 2), 1.0, 10)
 
 
 class TestDissociation:
+    @pytest.mark.parametrize("controls", [3, 6, 9])
+    def test_a_difference_is_not_testable_with_fewer_than_ten_controls(self, controls):
+        sample = np.random.default_rng(controls).normal(size=(controls, 2))
+        with pytest.raises(FacelesionError, match=f"not testable with {controls} controls"):
+            statistics.revised_standardised_difference((-9.0, 0.0), sample)
+        with pytest.raises(FacelesionError, match="10 or more"):
+            statistics.revised_standardised_difference_from_summary((-9.0, 0.0), 0.5, controls)
+        found = statistics.dissociation((-30.0, 0.0), sample)
+        assert found.kind == "not testable" and found.difference is None
+        assert found.impaired == "a" and found.a.p < 0.05  # a deficit is testable
+
+    def test_two_equal_deficits_are_marked_as_beyond_the_test(self):
+        assert statistics.dissociation((-9.0, -3.0), self.controls).both_extreme
+        for case in ((-9.0, -1.0), (-9.0, 3.0), (0.1, 0.0)):
+            assert not statistics.dissociation(case, self.controls).both_extreme
+
     controls = stats.zscore(
         np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 20), ddof=1
     )  # a case's scores are then its standard scores
@@ -286,6 +355,12 @@ class TestNull:
         ]
         assert 0.04 < np.mean(called) < 0.06
 
+    def test_a_measure_that_is_no_number_is_not_called_significant(self):
+        with pytest.raises(FacelesionError, match="observed must be a finite number"):
+            statistics.null_test(math.nan, [0.5] * 99)
+        with pytest.raises(FacelesionError, match="no alternative"):
+            statistics.null_test(0.5, [0.5] * 99, "below")
+
     def test_the_standard_score_is_in_deviations_of_the_null(self):
         test = statistics.null_test(-2.0, [-1.0, 0.0, 1.0])
         assert (test.z, test.below, test.n) == (-2.0, 0.0, 3)
@@ -306,6 +381,37 @@ class TestReliability:
     def test_noise_alone_is_not_reliable(self):
         scores = np.random.default_rng(0).normal(size=(40, 400))
         assert abs(statistics.split_half_reliability(scores, splits=40).estimate) < 0.15
+
+    def test_noise_in_few_conditions_gives_no_number_below_minus_one(self):
+        found = [
+            statistics.split_half_reliability(np.random.default_rng(seed).normal(size=(20, 3)), splits=60)
+            for seed in range(60)
+        ]
+        estimates = [interval.estimate for interval in found]
+        assert min(interval.low for interval in found) >= -1 and max(interval.high for interval in found) <= 1
+        assert abs(np.mean(estimates)) < 0.25
+
+    def test_the_formula_stays_within_a_correlation_s_bounds(self):
+        assert statistics.spearman_brown(-1) == -1 and statistics.spearman_brown(1) == 1
+        assert statistics.spearman_brown(-0.9) == pytest.approx(-statistics.spearman_brown(0.9))
+        for half in (math.nan, 1.5, -2):
+            with pytest.raises(FacelesionError, match="between -1 and 1"):
+                statistics.spearman_brown(half)
+
+    def test_a_half_that_is_flat_by_chance_agrees_with_nothing(self):
+        scores = np.zeros((6, 3))
+        scores[0, 0] = scores[1, 1] = 1  # one right answer each: some halves hold none
+        found = statistics.split_half_reliability(scores, splits=50)
+        assert found.estimate < 0.5
+
+    def test_scores_that_are_not_finite_are_refused(self):
+        scores = np.random.default_rng(0).normal(size=(8, 4))
+        scores[2, 1] = np.nan
+        with pytest.raises(FacelesionError, match="finite"):
+            statistics.split_half_reliability(scores)
+        for wrong in (dict(splits=0), dict(level=95)):
+            with pytest.raises(FacelesionError):
+                statistics.split_half_reliability(np.random.default_rng(0).normal(size=(8, 4)), **wrong)
 
     def test_a_flat_profile_and_too_few_items_are_refused(self):
         with pytest.raises(FacelesionError, match="flat"):

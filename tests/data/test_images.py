@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from facelesion.data.images import centre_crop, read_image
 from facelesion.errors import FacelesionError
@@ -37,15 +37,55 @@ def test_lossless_pictures_come_back_as_they_were(tmp_path, scene, suffix):
     assert picture.dtype == np.uint8 and np.array_equal(picture, scene)
 
 
+# What each EXIF orientation asks for, written out on the rows and columns of the stored picture.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a[::-1].transpose(1, 0, 2),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: a[:, ::-1].transpose(1, 0, 2),
+}
+TURNED = [
+    ("turned.png", {}),
+    ("turned.tiff", {}),
+    ("turned.tif", {"compression": "tiff_lzw"}),
+    ("turned.tiff", {"compression": "tiff_adobe_deflate", "big_tiff": True}),
+    ("turned.webp", {"lossless": True}),
+]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_is_turned_upright(tmp_path, scene, orientation):
-    path = tmp_path / "turned.png"
+@pytest.mark.parametrize(("name", "options"), TURNED)
+def test_every_exif_orientation_is_turned_upright_once(tmp_path, scene, orientation, name, options):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(scene).save(path, exif=exif)
-    with Image.open(path) as opened:
-        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    assert np.array_equal(read_image(path), expected)
+    Image.fromarray(scene).save(tmp_path / name, exif=exif, **options)
+    assert np.array_equal(read_image(tmp_path / name), UPRIGHT[orientation](scene))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_a_cameras_photograph_is_turned_upright_once(tmp_path, orientation, kind):
+    y, x = np.mgrid[0:32, 0:48]
+    smooth = np.stack([x * 5, y * 7, 255 - x * 5], 2).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    more = {"save_all": True, "append_images": [Image.new("RGB", (48, 32))]} if kind == "MPO" else {}
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", kind, exif=exif, quality=98, subsampling=0, **more)
+    found, wanted = read_image(tmp_path / "a.jpg").astype(int), UPRIGHT[orientation](smooth).astype(int)
+    assert found.shape == wanted.shape and np.abs(found - wanted).max() < 12
+
+
+def test_an_orientation_said_in_xmp_alone_is_followed(tmp_path, scene):
+    from PIL.PngImagePlugin import PngInfo
+
+    note = PngInfo()
+    note.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta tiff:Orientation="6"/>')
+    Image.fromarray(scene).save(tmp_path / "x.png", pnginfo=note)
+    assert np.array_equal(read_image(tmp_path / "x.png"), UPRIGHT[6](scene))
 
 
 def test_broken_exif_turns_nothing(tmp_path, scene):
@@ -231,3 +271,57 @@ def test_a_phones_picture_with_a_second_one_inside_gives_the_first(tmp_path):
     first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
     red, _, blue = read_image(tmp_path / "phone.jpg")[5, 5].tolist()
     assert red > 150 and blue < 50
+
+
+def tiff(levels, bits, photometric=1, sign=1, extra=()):
+    """A plain grey TIFF written by hand; `levels` are the bytes of its one strip, 20 pixels square."""
+    entries = [
+        (256, 3, 20), (257, 3, 20), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8), (277, 3, 1),
+        (278, 3, 20), (279, 4, len(levels)), (339, 3, sign), *extra,
+    ]  # fmt: skip
+    entries.sort()
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(levels))
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return head + levels + struct.pack("<H", len(entries)) + table + struct.pack("<I", 0)
+
+
+def test_twelve_bits_in_sixteen_are_as_bright_as_they_were(tmp_path):
+    # Two pixels of 0xFFF in three bytes: white.
+    (tmp_path / "x.tif").write_bytes(tiff(b"\xff" * (20 * 20 * 3 // 2), 12))
+    assert (read_image(tmp_path / "x.tif") == 255).all()
+
+
+def test_deep_greys_whose_zero_is_white_are_no_negatives(tmp_path):
+    (tmp_path / "x.tif").write_bytes(tiff(bytes(800), 16, photometric=0))
+    assert (read_image(tmp_path / "x.tif") == 255).all()
+
+
+@pytest.mark.parametrize(("bits", "sign"), [(8, 2), (16, 2), (32, 1), (32, 2), (32, 3)])
+def test_pixels_whose_range_nobody_said_are_refused(tmp_path, bits, sign):
+    (tmp_path / "x.tif").write_bytes(tiff(bytes([100] * (50 * bits)), bits, sign=sign))
+    assert "no known range" in refusal(tmp_path / "x.tif")
+
+
+def test_what_is_transparent_in_sixteen_bits_becomes_white_too(tmp_path):
+    levels = np.full((20, 20), 40000, np.uint16)
+    levels[:10] = 7
+    Image.fromarray(levels).save(tmp_path / "x.png", transparency=7)
+    picture = read_image(tmp_path / "x.png")
+    assert (picture[:10] == 255).all() and (picture[10:] == 156).all()
+
+
+@pytest.mark.parametrize("extra", [(254, 4, 1), (50706, 4, 0x104)])
+def test_a_cameras_raw_file_is_not_read_as_its_preview(tmp_path, extra):
+    (tmp_path / "x.dng").write_bytes(tiff(bytes(400), 8, extra=(extra,)))
+    assert "raw file" in refusal(tmp_path / "x.dng")
+
+
+@pytest.mark.parametrize(("brand", "name"), [(b"heic", "HEIC"), (b"mif1", "HEIC"), (b"avif", "AVIF")])
+def test_pictures_of_a_kind_that_is_not_read_say_so_whatever_their_suffix(tmp_path, brand, name):
+    (tmp_path / "x.jpg").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(400))
+    assert f"in {name}, which is not read" in refusal(tmp_path / "x.jpg")
+
+
+def test_a_name_of_three_hundred_letters_is_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FacelesionError, match="check the path"):
+        read_image(tmp_path / ("a" * 300 + ".jpg"))

@@ -130,3 +130,74 @@ def test_the_real_protocols_are_those_of_the_paper_and_keep_people_apart(lfw, sh
         assert all(pair.first in known and pair.second in known for pair in pairs)
     tested = {pair.first.split("/")[0] for pair in opened.pairs("test")}
     assert tested <= set(test)
+
+
+ENCODED = {
+    "a mark at the beginning": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "lines ended as on Windows": lambda text: text.replace("\n", "\r\n").encode(),
+    "trailing tabs": lambda text: text.replace("\n", "\t\n").encode(),
+    "trailing blanks and empty lines": lambda text: text.replace("\n", " \t \n\n").encode(),
+    "blanks around tabs": lambda text: text.replace("\t", " \t ").encode(),
+    "all of it": lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\t\t\r\n").encode() + b"\t\r\n",
+}
+
+
+@pytest.mark.parametrize("way", ENCODED)
+def test_marks_and_blanks_change_no_protocol(tmp_path, way):
+    file = tmp_path / "file.txt"
+    file.write_text(PAIRS)
+    pairs = read_pairs(file)
+    file.write_bytes(ENCODED[way](PAIRS))
+    assert read_pairs(file) == pairs and len(pairs) == 4
+    file.write_bytes(ENCODED[way]("2\n2\nAda L\t1\nB\t2\n1\nC\t1\n"))
+    assert read_people(file) == (("Ada L", "B"), ("C",))
+
+
+@pytest.mark.parametrize("head", ["0", "-1", "2\t0", "2\t-2", "1\t2\t3", "\t", "10 300 x"])
+def test_a_pairs_file_that_promises_nothing_is_refused(tmp_path, head):
+    (tmp_path / "file.txt").write_text(f"{head}\nA\t1\t2\n")
+    with pytest.raises(FacelesionError, match="get it again"):
+        read_pairs(tmp_path / "file.txt")
+
+
+def test_a_damaged_pair_is_named_by_its_number(tmp_path):
+    (tmp_path / "file.txt").write_text(PAIRS.replace("Bo_Diddley\t1\t2", "Bo_Diddley\t1", 1))
+    with pytest.raises(FacelesionError, match="pair 2 is 'Bo_Diddley 1'"):
+        read_pairs(tmp_path / "file.txt")
+
+
+def test_a_people_file_of_nobody_is_refused(tmp_path):
+    (tmp_path / "file.txt").write_text("0\n")
+    with pytest.raises(FacelesionError, match="names nobody"):
+        read_people(tmp_path / "file.txt")
+
+
+def test_protocols_and_photographs_in_other_forms_of_unicode_meet(tmp_path):
+    import unicodedata
+
+    import torch
+
+    from facelesion.data import ImageSet
+    from facelesion.data.pairs import find_pairs
+
+    apart = unicodedata.normalize("NFD", "Zoë")
+    for number in (1, 2):
+        (tmp_path / "lfw" / apart).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lfw" / apart / f"{apart}_{number:04d}.jpg").touch()
+    (tmp_path / "lfw" / "Bo").mkdir()
+    (tmp_path / "lfw" / "Bo" / "Bo_0001.jpg").touch()
+    (tmp_path / "peopleDevTest.txt").write_text("1\nZoë\t2\n", encoding="utf-8")
+    (tmp_path / "pairsDevTest.txt").write_text("1\nZoë\t1\t2\nZoë\t1\tBo\t1\n", encoding="utf-8")
+    opened = open_lfw(tmp_path / "lfw")
+    assert len(opened.part("test")) == 2
+    here = opened.photographs
+    pictures = ImageSet(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), here.people, here.names)
+    pairs, missing = find_pairs(pictures, opened.pairs("test"))
+    assert len(pairs) == 2 and not missing
+
+
+def test_names_too_long_for_any_file_are_not_there(tmp_path, small):
+    with pytest.raises(FacelesionError, match="no such folder or archive"):
+        open_lfw("a" * 300)
+    with pytest.raises(FacelesionError, match="no such folder of LFW"):
+        open_lfw(small, protocols="a" * 300)

@@ -124,3 +124,76 @@ def test_names_in_no_encoding_are_listed_split_and_digested(tmp_path):
     pictures = ImageSet(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), listing.people, listing.names)
     assert len(pictures.digest) == 12
     assert len(split(listing, {"train": 0.5, "test": 0.5})["train"]) == 3
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, "", "  "])
+def test_a_row_of_a_parquet_table_without_a_person_or_a_path_is_refused(tmp_path, missing):
+    table = tmp_path / "list.parquet"
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"], "person": pd.array(["Ada", missing], dtype=object)}).to_parquet(
+        table
+    )
+    with pytest.raises(FacelesionError, match="row 2 names no person"):
+        list_table(table)
+    pd.DataFrame({"path": pd.array(["a.jpg", missing], dtype=object), "person": ["Ada", "Bo"]}).to_parquet(
+        table
+    )
+    with pytest.raises(FacelesionError, match="row 2 names no path|outside"):
+        list_table(table)
+
+
+def test_people_by_number_are_people_unless_a_number_is_missing(tmp_path):
+    table = tmp_path / "list.parquet"
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"], "person": [7, 8]}).to_parquet(table)
+    assert list_table(table).people == ("7", "8")
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"], "person": [7, None]}).to_parquet(table)
+    with pytest.raises(FacelesionError, match=r"row 1 has 7\.0|row 2 names no person"):
+        list_table(table)
+
+
+@pytest.mark.parametrize("person", [["Ada"], {"name": "Ada"}, True, 1.5, pd.Timestamp("2020-01-01")])
+def test_people_that_are_no_text_are_refused(tmp_path, person):
+    table = tmp_path / "list.parquet"
+    pd.DataFrame({"path": ["a.jpg"], "person": [person]}).to_parquet(table)
+    with pytest.raises(FacelesionError, match="row 1 has"):
+        list_table(table)
+
+
+def test_people_kept_as_bytes_or_categories_are_read_as_text(tmp_path):
+    for people in (pd.array([b"Zo\xc3\xab"], dtype=object), pd.Categorical(["Zoë"])):
+        pd.DataFrame({"path": ["a.jpg"], "person": people}).to_parquet(tmp_path / "list.parquet")
+        assert list_table(tmp_path / "list.parquet").people == ("Zoë",)
+
+
+def test_a_row_of_a_csv_that_ends_early_is_refused(tmp_path):
+    (tmp_path / "list.csv").write_text("path,person\na.jpg,Ada\nb.jpg\n")
+    with pytest.raises(FacelesionError, match="row 2 names no person"):
+        list_table(tmp_path / "list.csv")
+
+
+def test_marks_of_encoding_and_of_lines_are_no_part_of_a_table(tmp_path):
+    for content in (
+        b"\xef\xbb\xbfpath,person\r\na.jpg,Ada \r\nb.jpg,Ada\r\n",
+        b'\xef\xbb\xbf"path" , "person"\na.jpg,Ada\t\nb.jpg, Ada\n',
+    ):
+        (tmp_path / "list.csv").write_bytes(content)
+        listing = list_table(tmp_path / "list.csv")
+        assert listing.names == ("a.jpg", "b.jpg") and listing.people == ("Ada", "Ada")
+
+
+def test_names_too_long_for_any_file_are_files_that_are_not_there(tmp_path):
+    with pytest.raises(FacelesionError, match="no such table"):
+        list_table(tmp_path / ("a" * 300))
+    with pytest.raises(FacelesionError, match="no such folder"):
+        list_folder(tmp_path / ("a" * 300))
+    (tmp_path / "list.csv").write_text(f"path,person\n{'ë' * 300}.jpg,Ada\n")
+    assert len(list_table(tmp_path / "list.csv")) == 1
+
+
+@pytest.mark.parametrize("row", ["a.jpg,Ada,extra", "a.jpg,Lovelace, Ada", "a.jpg,Ada,,"])
+def test_a_row_with_a_comma_too_many_is_not_read_one_column_farther_on(tmp_path, row):
+    for content in (f"path,person\n{row}\n", f"path,person\nb.jpg,Bo\n{row}\n"):
+        (tmp_path / "list.csv").write_text(content)
+        with pytest.raises(FacelesionError, match="not a readable"):
+            list_table(tmp_path / "list.csv")
+    (tmp_path / "list.csv").write_text('path,person\na.jpg,"Lovelace, Ada"\n')
+    assert list_table(tmp_path / "list.csv").people == ("Lovelace, Ada",)

@@ -199,6 +199,13 @@ def test_a_photograph_that_cannot_be_read_is_named(folder):
         object_folder(folder / "nowhere")
 
 
+@pytest.mark.parametrize("scramble", [phase_scramble, tile_scramble])
+def test_fractions_of_brightness_are_not_scrambled_to_black(scramble):
+    for images in (torch.rand(1, 3, 16, 16), torch.zeros(1, 3, 16, 16, dtype=torch.int64), torch.zeros(3, 16, 16)):
+        with pytest.raises(FacelesionError, match="uint8"):
+            scramble(images, 0)
+
+
 @pytest.mark.shared
 def test_the_research_objects_are_twenty_categories_of_sixty(shared, tmp_path, monkeypatch):
     monkeypatch.setenv("FACELESION_CACHE", str(tmp_path / "cache"))

@@ -174,3 +174,17 @@ def test_small_faces_and_tight_crops_are_found_at_the_same_place(
 
 def test_every_backend_is_offered() -> None:
     assert list(BACKENDS) == ["mediapipe", "dlib", "mtcnn"]
+
+
+@pytest.mark.parametrize(
+    "photograph",
+    [
+        np.zeros((64, 64, 3)), np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3), np.int64),
+        np.zeros((64, 64, 3), np.uint16), np.zeros((64, 64), np.uint8), np.zeros((3, 64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8), np.zeros((0, 64, 3), np.uint8), [[0]], None,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("backend", [landmarks.MediaPipe, landmarks.Dlib, landmarks.MTCNN])
+def test_what_is_no_photograph_is_not_searched_for_faces(photograph, backend):
+    with pytest.raises(FacelesionError, match="uint8"):
+        backend.find(object.__new__(backend), photograph)

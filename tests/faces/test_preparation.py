@@ -302,6 +302,156 @@ def test_an_unfinished_or_damaged_result_is_not_read(root: Path, tmp_path: Path)
         load_prepared(shorter)
 
 
+def test_what_cannot_be_taken_from_the_folder_is_listed_and_strict_says_so(
+    root: Path, tmp_path: Path
+) -> None:
+    (root / "person 3" / "3.png").unlink()
+    paint(root / "person 0" / "jfif.png", 20)
+    (root / "person 0" / "jfif.png").rename(root / "person 0" / "0.jfif")
+    (root / "person 0" / "Thumbs.db").touch()
+    (root / "person 0" / "notes.txt").touch()
+    assert run(root, tmp_path / "out", strict=True).faces == 10
+    (root / "person 0" / "1.HEIC").touch()
+    paint(root / "person 0" / "2013" / "2.png", 21)
+    paint(root / "loose.png", 22)
+    done = run(root, tmp_path / "out")
+    left = {item.name: item.reason for item in done.left_out}
+    assert left.keys() == {"person 0/1.HEIC", "person 0/2013/2.png", "loose.png"} and done.faces == 10
+    assert (
+        "3 photographs left out" in str(done)
+        and json.loads((tmp_path / "out" / "manifest.json").read_text())["left_out"] == 3
+    )
+    before = content(tmp_path / "out")
+    assert run(root, tmp_path / "out").done == 0 and content(tmp_path / "out") == before
+    with pytest.raises(FacelesionError, match="3 of 13 photographs were left out"):
+        run(root, tmp_path / "out", strict=True)
+    (root / "person 0" / "1.HEIC").unlink()
+    assert len(run(root, tmp_path / "out").left_out) == 2, "what is gone is not listed any more"
+
+
+def test_links_that_lead_in_a_circle_are_left_out(root: Path, tmp_path: Path) -> None:
+    (root / "person 0" / "itself.png").symlink_to("itself.png")
+    (root / "person 0" / "one.png").symlink_to("other.png")
+    (root / "person 0" / "other.png").symlink_to("one.png")
+    (root / "person 0" / "up").symlink_to(root)
+    done = run(root, tmp_path / "out")
+    assert done.faces == 9 and len(done.left_out) == 5
+    assert sum("Too many levels of symbolic links" in left.reason for left in done.left_out) == 3
+
+
+def test_a_tiff_with_an_orientation_is_prepared_as_its_upright_twin(root: Path, tmp_path: Path) -> None:
+    upright = np.asarray(Image.open(root / "person 0" / "0.png"))
+    lying = Image.fromarray(np.rot90(upright))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying.save(root / "person 0" / "0 again.tiff", exif=exif)
+    run(root, tmp_path / "out")
+    faces = load_prepared(tmp_path / "out")
+    images = dict(zip(faces.names, faces.images, strict=True))
+    assert torch.equal(images["person 0/0 again.tiff"], images["person 0/0.png"])
+
+
+def test_a_bar_is_for_a_terminal_and_a_log_file_stays_quiet(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(root, tmp_path / "out", landmarks="painted", workers=1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    prepare(root, tmp_path / "seen", landmarks="painted", workers=1)
+    assert "faces" in capsys.readouterr().err
+    prepare(root, tmp_path / "unwanted", landmarks="painted", workers=1, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "ë" * 200, "below/" + "a" * 300, "", "a file/out", "/proc/out", "/proc"]
+)
+def test_places_that_cannot_be_written_are_told_in_one_line(root: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(FacelesionError) as caught:
+        run(root, tmp_path / name if name else "")  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    with pytest.raises(FacelesionError, match="no such folder"):
+        run(tmp_path / ("a" * 300), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"size": 10**9}, {"size": 112.5}, {"size": True}, {"size": None}, {"margin": -1}, {"margin": 10**9},
+     {"workers": 10**9}, {"workers": 1.5}, {"workers": -1}],
+)  # fmt: skip
+def test_sizes_and_workers_beyond_any_machine_are_refused(
+    root: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    with pytest.raises(FacelesionError):
+        prepare(root, tmp_path / "out", landmarks="painted", progress=False, **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_parquet_row_without_a_person_is_nobody(root: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    rows = pd.DataFrame({"path": ["person 0/0.png", "person 1/1.png"], "person": ["Ada", None]})
+    rows.to_parquet(root / "list.parquet")
+    with pytest.raises(FacelesionError, match="row 2 names no person"):
+        run(root / "list.parquet", tmp_path / "out")
+
+
+def test_a_result_that_was_edited_is_neither_read_nor_gone_on_from(root: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    out = tmp_path / "out"
+    run(root, out)
+    whole = content(out)
+    manifest = json.loads(whole["manifest.json"])
+    table = pd.read_parquet(out / "faces.parquet")
+    edits: list[tuple[str, bytes]] = [
+        ("faces.parquet", table.drop(columns="person").to_parquet()),
+        ("faces.parquet", table.assign(person="somebody else").to_parquet()),
+        ("faces.parquet", b"no table"),
+        ("left_out.csv", b"name,reason\n"),
+        ("left_out.csv", b""),
+        ("manifest.json", b"[" * 100_000),
+        ("manifest.json", b"[]"),
+        *[
+            ("manifest.json", json.dumps(manifest | {key: value}).encode())
+            for key, value in [("faces", None), ("faces", "9"), ("options", []), ("several_faces", [1]), ("sha256", 3),
+                               ("sha256", {}), ("format", "1"), ("format", None)]
+        ],
+    ]  # fmt: skip
+    for name, changed in edits:
+        (out / name).write_bytes(changed)
+        for work in (lambda: load_prepared(out), lambda: run(root, out)):
+            with pytest.raises(FacelesionError) as told:
+                work()
+            assert str(out) in str(told.value) and "\n" not in str(told.value)
+        (out / name).write_bytes(whole[name])
+    (out / "left_out.csv").unlink()
+    with pytest.raises(FacelesionError, match="missing or was changed"):
+        run(root, out)
+    (out / "left_out.csv").write_bytes(whole["left_out.csv"])
+    for crops in (
+        np.zeros((9, 3, 112, 112)),
+        np.zeros((9, 112, 112, 3), np.uint8),
+        np.zeros(9, np.uint8),
+        np.uint8(3),
+    ):
+        np.save(out / "crops.npy", crops)
+        with pytest.raises(FacelesionError):
+            load_prepared(out)
+
+
+@pytest.mark.parametrize("options", ["", "[1", "3", "null", "[]", "[" * 100_000, "[1, 2]"])
+def test_an_unfinished_run_whose_options_were_edited_is_not_gone_on_from(
+    root: Path, tmp_path: Path, options: str
+) -> None:
+    journal = tmp_path / "out" / ".journal"
+    journal.mkdir(parents=True)
+    (journal / "options.json").write_text(options)
+    with pytest.raises(FacelesionError):
+        run(root, tmp_path / "out")
+
+
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {tests!r})

@@ -76,9 +76,14 @@ class TestActing:
         with pytest.raises(NoSuchUnit, match="half a unit"), lesioned(toy, Ablate("conv", fraction=0.05)):
             toy(images)
 
-    def test_a_dose_of_nothing_is_healthy(self, toy, images):
-        with lesioned(toy, Ablate("conv", fraction=0.0) + Noise("conv", std=0) + Prune("deep", fraction=0)):
-            assert torch.equal(toy(images), toy(images))
+    def test_a_dose_that_comes_to_nothing_here_is_an_error(self, toy, images):
+        for lesion, says in (
+            (Keep("conv", units=range(8)), "all 8 units"),
+            (Keep("conv", fraction=0.99), "all 8 units"),
+            (Prune("conv", fraction=0.001), "half a weight"),
+        ):
+            with pytest.raises(NoSuchUnit, match=says), lesioned(toy, lesion):
+                toy(images)
 
     def test_a_unit_that_is_not_there_is_an_error(self, toy, images):
         with pytest.raises(NoSuchUnit, match="8 units"), lesioned(toy, Ablate("conv", units=[8])):

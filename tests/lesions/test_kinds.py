@@ -36,11 +36,11 @@ def test_its_repr_makes_it_again(lesion):
 def test_different_lesions_have_different_hashes():
     others = [
         Ablate("a"),
-        Keep("a"),
+        Keep("a", units=[1]),
         Ablate("b"),
         Ablate("a", seed=1),
-        Ablate("a", units=[]),
-        Ablate("a", fraction=0),
+        Keep("a", units=[]),
+        Keep("a", fraction=0),
     ]
     assert len({lesion.hash for lesion in ALL + others}) == len(ALL + others)
 

@@ -174,7 +174,7 @@ def test_attention_heads_are_units(batch_first):
 
     model, x = Attend().eval(), torch.randn(2, 5, 12) if batch_first else torch.randn(5, 2, 12)
     healthy = model(x)
-    with lesioned(model, Scale("attention.heads", by=1.0)):
+    with lesioned(model, Scale("attention.heads", by=1.000001)):
         assert torch.allclose(model(x), healthy, atol=1e-6)
     with lesioned(model, Ablate("attention.heads", units=[1])):
         damaged = model(x)

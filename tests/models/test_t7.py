@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,41 @@ def test_no_byte_can_be_changed_so_that_anything_but_a_refusal_comes(tmp_path: P
         except FacelesionError:
             refused += 1
     assert refused > 100
+
+
+def long_tensor(long: str) -> bytes:
+    numbers = struct.pack(f"<3{long}", 5, 6, 7)
+    storage = torch_class(2, "torch.LongStorage") + struct.pack(f"<{long}", 3) + numbers
+    return torch_class(1, "torch.LongTensor") + i(1) + struct.pack(f"<3{long}", 3, 1, 1) + storage
+
+
+def float_tensor(long: str) -> bytes:
+    storage = torch_class(2, "torch.FloatStorage") + struct.pack(f"<{long}", 8) + NUMBERS.tobytes()
+    return torch_class(1, "torch.FloatTensor") + i(2) + struct.pack(f"<5{long}", 2, 4, 4, 1, 1) + storage
+
+
+@pytest.mark.parametrize("long", ["q", "i"])
+def test_longs_of_64_and_of_32_bits_are_read_alike(tmp_path: Path, long: str) -> None:
+    np.testing.assert_array_equal(read(float_tensor(long), tmp_path), NUMBERS.reshape(2, 4))
+    np.testing.assert_array_equal(read(long_tensor(long), tmp_path), [5, 6, 7])
+    both = i(3, 9, 2) + text("w") + float_tensor(long) + text("name") + text("yes")
+    value = read(both, tmp_path)
+    assert isinstance(value, dict) and value["name"] == "yes"
+
+
+@pytest.mark.parametrize("make", [float_tensor, long_tensor])
+def test_a_cut_file_is_not_taken_for_one_of_shorter_longs(
+    tmp_path: Path, make: Callable[[str], bytes]
+) -> None:
+    for long in ("q", "i"):
+        whole = make(long)
+        for length in range(len(whole)):
+            with pytest.raises(FacelesionError, match="get it again"):
+                read(whole[:length], tmp_path)
+
+
+def test_a_file_of_the_other_order_of_bytes_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FacelesionError, match="big-endian"):
+        read(struct.pack(">iii", 4, 1, 3) + b"V 1" + struct.pack(">i", 17) + b"torch.FloatTensor", tmp_path)
+    with pytest.raises(FacelesionError, match="saved as text.*binary"):
+        read(b"4\n1\n3\nV 1\n17\ntorch.FloatTensor\n", tmp_path)

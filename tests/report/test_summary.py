@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facelesion.errors import FacelesionError
 from facelesion.report import summary
 from facelesion.report.findings import findings
 
@@ -35,8 +36,11 @@ def test_dose_response_averages_over_draws_and_begins_with_the_intact_network(sm
     assert curve["approach"].tolist() == ["none", "ablation", "ablation"]
     assert curve["step"].tolist() == [0, 1, 2]
     assert curve["mean"].tolist() == pytest.approx([0.9, 0.5, 0.1])
-    assert curve["low"].tolist()[1:] == pytest.approx([0.48, 0.08])
-    assert curve["high"].tolist()[1:] == pytest.approx([0.52, 0.12])
+    reach = 12.706 * 0.02  # Student's t of two values
+    assert curve["low"].tolist()[1:] == pytest.approx(
+        [0.5 - reach, 0.0], abs=1e-4
+    )  # a share is never below 0
+    assert curve["high"].tolist()[1:] == pytest.approx([0.5 + reach, 0.1 + reach], abs=1e-4)
     assert math.isnan(curve["low"][0]) and curve["draws"].tolist() == [1, 2, 2]
 
 
@@ -50,25 +54,29 @@ def test_other_stimuli_do_not_enter(small):
 
 
 def test_the_headline_is_the_largest_dose(small):
-    detection, identification = summary.headline(small)
+    identification, detection = summary.headline(small)
     assert (detection.task, identification.task) == ("detection", "identification")
     assert identification.dose == 0.8 and identification.draws == 2
     assert identification.damaged.estimate == pytest.approx(0.1)
     assert identification.change.estimate == pytest.approx(-0.8)
     assert identification.kept.estimate == pytest.approx(0, abs=1e-9)
     assert detection.kept.estimate == pytest.approx(0.5)
-    assert (detection.kept.low, detection.kept.high) == pytest.approx((0.45, 0.55))
+    reach = 12.706 * 0.02
+    assert (detection.kept.low, detection.kept.high) == pytest.approx(
+        (0.5 - reach / 0.4, 0.75 + 0.5), rel=0.2
+    )
     assert identification.effect == pytest.approx(2 * (math.asin(0.9**0.5) - math.asin(0.1**0.5)))
 
 
-def test_halfway_compares_tasks_where_half_of_identification_is_left(small):
-    (found,) = summary.halfway(small)
-    assert found.dose == 0.2
-    assert found.kept["identification"].estimate == pytest.approx(0.5)
-    assert found.kept["detection"].estimate == pytest.approx(1.0)
-    # Draw by draw: (0.38 - 0.1 ...): 0.95 - 0.475 and 1.05 - 0.525.
-    assert found.ahead["detection"].low == pytest.approx(0.475)
-    assert found.ahead["detection"].high == pytest.approx(0.525)
+def test_cohens_h_is_never_that_of_an_area(small):
+    rows = {row.task: row for row in summary.headline(small.assign(metric="auc"))}
+    assert all(math.isnan(row.effect) and not row.has_effect for row in rows.values())
+
+
+def test_pairs_of_a_few_people_are_not_counted_as_so_many_trials():
+    assert not summary.above_chance(0.6, 0.5, 1128)  # 12 people, 48 pictures
+    assert not summary.above_chance(0.6, math.nan, 1128) and not summary.above_chance(math.nan, 0.5, 1128)
+    assert summary.above_chance(0.9, 0.5, 1128) and summary.above_chance(0.1, 0.5, 1128)
 
 
 def test_a_task_at_chance_has_nothing_to_lose(small):
@@ -76,7 +84,6 @@ def test_a_task_at_chance_has_nothing_to_lose(small):
     guessing.loc[guessing["task"] == "identification", "value"] = 0.11
     shares = summary.kept_shares(guessing)
     assert set(shares["task"]) == {"detection"}
-    assert summary.halfway(guessing) == []
     by_task = {line.task: line for line in summary.headline(guessing)}
     assert math.isnan(by_task["identification"].kept.estimate)
 
@@ -106,6 +113,14 @@ def test_the_metric_that_speaks_for_a_task():
     assert summary.metric_of(table, "verification") == "auc"
     assert summary.metric_of(table, "other") == "d_prime"
     assert summary.tasks_of(table) == ["verification", "other"]
+    said = table.assign(main=[True, False, True])
+    assert summary.metric_of(said, "verification") == "accuracy"  # what the table says comes first
+
+
+def test_a_task_without_chance_has_no_share_kept(small):
+    rows = summary.headline(small.assign(chance=math.nan))
+    assert all(math.isnan(row.kept.estimate) for row in rows)
+    assert summary.kept_shares(small.assign(chance=math.nan)).empty
 
 
 def test_what_a_dose_means_comes_from_the_settings_before_the_name():
@@ -116,6 +131,21 @@ def test_what_a_dose_means_comes_from_the_settings_before_the_name():
     assert summary.dose_meaning("ablation", {}) == "share of units"
     assert "others grow" in summary.dose_meaning("mix", config)
     assert summary.dose_meaning("something new", {}) == "dose"
+
+
+@pytest.mark.parametrize(
+    ("approaches", "where"),
+    [
+        (None, "approaches must be"),
+        (["ablation"], "approaches must be"),
+        ({"ablation": None}, r"approaches\.ablation must be a list, not null"),
+        ({"ablation": [3]}, r"approaches\.ablation\[0\] must be"),
+        ({"ablation": [{"damage": ["noise"]}]}, r"approaches\.ablation\[0\]\.damage must be text"),
+    ],
+)
+def test_settings_of_another_kind_are_named(approaches, where):
+    with pytest.raises(FacelesionError, match=where):
+        summary.dose_meaning("ablation", {"approaches": approaches})
 
 
 @pytest.mark.parametrize(
@@ -133,21 +163,9 @@ def test_numbers_as_people_read_them(value, metric, signed, text):
     assert summary.show(value, metric, signed) == text
 
 
-def test_findings_say_what_the_table_says(small):
-    said = " ".join(findings(small, summary.halfway(small))).replace("\u00a0", " ")
+def test_findings_say_what_the_table_says_and_claim_nothing_without_answers(small):
+    found = findings(small, None)
+    said = " ".join(finding.text for finding in found).replace("\u00a0", " ")
     assert "90.0 % in identification (accuracy; chance 10.0 %)" in said
-    assert "in 2 of 2 pairs" in said
-    assert "100 % of detection is left (with ablation)" in said
-    assert "more is left of detection than of identification in 1 of the one kind of damage" in said
-
-
-def test_findings_do_not_speak_of_half_where_no_dose_comes_near_it(small):
-    all_or_nothing = small[small["dose"] != 0.2]
-    said = " ".join(findings(all_or_nothing, summary.halfway(all_or_nothing)))
-    assert "No tested dose of ablation" in said and "is left (" not in said
-
-
-def test_findings_own_up_to_a_performance_that_rises(small):
-    risen = small.copy()
-    risen.loc[(risen["task"] == "detection") & (risen["dose"] == 0.8), "value"] = 0.99
-    assert "in 1 of 2 pairs" in findings(risen, [])[1]
+    assert "No claim is made" in said and "trials.parquet" in said
+    assert not any(finding.claim or finding.test for finding in found)

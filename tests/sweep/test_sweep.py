@@ -160,7 +160,7 @@ def test_a_sweep_leaves_network_and_images_as_they_were(vgg, images, naive):
 
 def test_in_place_steps_do_not_reach_what_other_lesions_need(vgg, images, naive, close):
     # features.0 is followed by an in-place ReLU: every lesion must find its output as it was.
-    lesions = {f"{by}": Shift("features.0", by=by) for by in (-0.3, 0.0, 0.3)} | {
+    lesions = {f"{by}": Shift("features.0", by=by) for by in (-0.3, 0.1, 0.3)} | {
         "later": Shift("features.2", by=1.0)
     }
     outputs = sweep(vgg, lesions, images, options=Options(rows=5))
@@ -258,7 +258,7 @@ def test_shards_are_sweeps_of_their_own_and_hold_every_lesion_once(vgg, images, 
 def test_memory_that_runs_out_halves_the_chunks(vgg, images, close, monkeypatch):
     from facelesion.sweep import engine
 
-    lesions = {f"{by}": Shift("conv4_1", by=by / 10) for by in range(8)}
+    lesions = {f"{by}": Shift("conv4_1", by=by / 10) for by in range(1, 9)}
     whole = sweep(vgg, lesions, images, options=Options(rows=40))
     original, seen = engine._Job.damaged, []
 

@@ -20,14 +20,9 @@ from facelesion.errors import FacelesionError
 from facelesion.lesions import Noise
 from facelesion.models import get
 from facelesion.train import main
-from facelesion.training.classify import (
-    Classifier,
-    ClassifyConfig,
-    ClassifyData,
-    calibrated,
-    shown_as,
-    trials_of,
-)
+from facelesion.training.classifier import Classifier
+from facelesion.training.classify import ClassifyConfig, ClassifyData, calibrated
+from facelesion.training.trials import shown_as, trials_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ClassifyConfig(data=ClassifyData(people=12, pictures=3))
@@ -35,7 +30,7 @@ CONFIG = ClassifyConfig(data=ClassifyData(people=12, pictures=3))
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Trials]:
-    return trials_of(CONFIG, 112)[0]
+    return dict(trials_of(CONFIG, 112).parts)
 
 
 def test_half_of_the_pictures_show_no_face_and_all_have_a_place_for_a_mask(parts: dict[str, Trials]) -> None:
@@ -45,7 +40,8 @@ def test_half_of_the_pictures_show_no_face_and_all_have_a_place_for_a_mask(parts
 
 
 def test_a_mask_does_not_tell_what_is_behind_it(parts: dict[str, Trials]) -> None:
-    masked = shown_as(parts["train"], ["mask eyes"]).pictures.images
+    shown = shown_as(parts["train"], ["mask eyes"])
+    masked = shown.images(torch.arange(len(shown)))
     black = (masked == 0).all(1).float().mean((1, 2))
     faces = parts["train"].targets.bool()
     assert black[faces].min() > 0.01 and black[~faces].min() > 0.01
@@ -66,23 +62,60 @@ def test_what_is_kept_is_what_would_be_chosen_from_all(parts: dict[str, Trials])
     stimuli = ["intact", "mask eyes", "mask nose"]
     every, some = shown_as(parts["train"], stimuli), shown_as(parts["train"], stimuli, keep=10, seed=3)
     assert len(every) == 3 * len(parts["train"]) and len(some) == 10
-    place = {name: row for row, name in enumerate(every.pictures.names)}
-    for row, name in enumerate(some.pictures.names):
-        assert torch.equal(some.pictures.images[row], every.pictures.images[place[name]])
-        assert some.targets[row] == every.targets[place[name]]
+    place = {name: row for row, name in enumerate(every.names)}
+    rows = torch.tensor([place[name] for name in some.names])
+    assert torch.equal(some.images(torch.arange(10)), every.images(rows))
+    assert torch.equal(some.targets, every.targets[rows]) and torch.equal(some.ids, every.ids[rows])
+
+
+@pytest.mark.parametrize("stimulus", ["noise", "phase scramble", "control eyes"])
+def test_a_picture_gets_the_same_random_stimulus_in_every_batch_part_and_order(
+    parts: dict[str, Trials], stimulus: str
+) -> None:
+    whole = shown_as(parts["train"], [stimulus])
+    every = whole.images(torch.arange(len(whole)))
+    assert len({picture.numpy().tobytes() for picture in every}) == len(every)
+    backwards = torch.arange(len(whole)).flip(0)
+    one_by_one = torch.cat([whole.images(row[None]) for row in backwards])
+    assert torch.equal(one_by_one, every.flip(0))
+    half = Trials(parts["train"].pictures[backwards[:5]], parts["train"].targets[backwards[:5]])
+    assert torch.equal(shown_as(half, [stimulus]).images(torch.arange(5)), every.flip(0)[:5])
+
+
+def test_masked_copies_are_made_when_they_are_asked_for_and_not_kept(
+    parts: dict[str, Trials], tiny: str
+) -> None:
+    from facelesion.training.classifier import TrialData
+
+    module = Classifier(get(tiny), ("no face", "face"), None, CONFIG)
+    shown = {
+        name: shown_as(parts[name], ["intact", "mask eyes", "mask nose"]) for name in ("train", "validation")
+    }
+    data = TrialData(shown, CONFIG, module)
+    held = [value for rows in data.parts.values() for value in rows.tensors.values()]
+    assert sum(value.numel() * value.element_size() for value in held) < 50 * sum(map(len, shown.values()))
+    batch = data.parts["train"][[0, len(parts["train"])]]
+    assert torch.equal(batch["image"][0], parts["train"].pictures.images[0])
+    assert not torch.equal(batch["image"][1], parts["train"].pictures.images[0])
+    assert batch["index"][0] == batch["index"][1]
 
 
 def test_damage_in_training_only_is_in_no_test(parts: dict[str, Trials], tiny: str) -> None:
     lesion = Noise("conv5_3", std=2.0, relative=True)
     subject = get(tiny)
+    damaged = replace(CONFIG, lesion=(lesion.to_dict(),))
     modules = [
-        Classifier(subject, ("no face", "face"), lesion, replace(CONFIG, training_only=only))
+        Classifier(subject, ("no face", "face"), lesion, replace(damaged, training_only=only))
         for only in (True, False)
     ]
     for module in modules:
         module.calibration = calibrated(subject, lesion, parts["train"], 0)
     rows = torch.arange(4)
-    batch = {"image": parts["train"].pictures.images[rows], "index": rows, "target": parts["train"].targets[rows]}
+    batch = {
+        "image": parts["train"].pictures.images[rows],
+        "index": rows,
+        "target": parts["train"].targets[rows],
+    }
     assert [set(module.states()) for module in modules] == [{"healthy"}, {"healthy", "damaged"}]
     healthy = modules[0].represent(batch["image"], None, rows, 0)
     for module in modules:
@@ -109,8 +142,8 @@ def test_relative_noise_is_relative_to_intact_pictures_whatever_is_trained_on(
         (lambda: ClassifyConfig(epochs=0), "epochs is 0"),
         (lambda: ClassifyConfig(batch_size=0), "batch_size is 0"),
         (lambda: ClassifyConfig(learning_rate=0), "learning_rate is 0"),
-        (lambda: ClassifyData(people=0), "data.people is 0"),
-        (lambda: ClassifyData(stimuli=()), "data.stimuli is empty"),
+        (lambda: ClassifyData(people=0), "people is 0"),
+        (lambda: ClassifyData(stimuli=()), "stimuli is .*: it must name at least one"),
         (lambda: ClassifyData(tests=("mask ears",)), "ears"),
     ],
 )
@@ -141,7 +174,9 @@ def test_a_run_killed_at_any_time_ends_with_the_same_weights(tmp_path: Path, tin
     process.wait()
     if not (killed / "weights.safetensors").is_file():
         assert main(words(killed, tiny, "--trained", trained, "--run.resume", "true")) == 0
-    whole, resumed = ((folder / "weights.safetensors").read_bytes() for folder in (tmp_path / "whole", killed))
+    whole, resumed = (
+        (folder / "weights.safetensors").read_bytes() for folder in (tmp_path / "whole", killed)
+    )
     assert whole == resumed
     assert len(pandas.read_csv(killed / "log.csv")) == 5
 

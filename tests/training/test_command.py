@@ -79,12 +79,48 @@ def test_identification_learns_who_it_is(tmp_path: Path, tiny: str) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_of_the_notebook_can_be_read(config: Path) -> None:
-    from facelesion.cli import read_arguments
+    from facelesion.arguments import read_arguments
     from facelesion.training.classify import ClassifyConfig, read_lesion
 
     values = ClassifyConfig(**read_arguments(ClassifyConfig, [str(config)], "train", config=True))
     assert (read_lesion(values.lesion) is None) == (config.stem == "healthy")
-    assert values.learning_rate == 1e-3 and values.run.patience == 10
+    # The notebook's own: ten, and two where it trained the second set of layers.
+    assert values.learning_rate == 1e-3 and values.run.patience == (
+        2 if config.stem == "ablation_set2" else 10
+    )
+
+
+# Approach 4 of the notebook: each approach keeps its own layers.
+ALL_THREE = {
+    "ablate": ["conv3_2", "conv4_3", "conv5_3"],
+    "noise": ["conv3_2", "conv4_2", "conv5_3"],
+    "dropout": ["conv4_3", "conv5_1", "conv5_2", "conv5_3"],
+}
+
+
+@pytest.mark.parametrize("name", ["combined", "as_it_was", "right"])
+def test_all_three_approaches_together_keep_their_own_layers(name: str) -> None:
+    import yaml
+
+    content = yaml.safe_load((ROOT / "configs" / "notebook" / f"{name}.yaml").read_text())
+    parts = content["lesion"] if name == "combined" else content["approaches"]["all three"]
+    sites: dict[str, list[str]] = {}
+    for part in parts:
+        sites.setdefault(part["kind"].lower(), []).append(part["site"])
+    assert sites == ALL_THREE
+    if name != "combined":
+        for kind in ("noise", "dropout"):
+            assert [part["site"] for part in content["approaches"][kind]] == ALL_THREE[kind]
+
+
+@pytest.mark.parametrize("name", ["default", "lfw"])
+def test_studies_combine_the_same_layers(name: str) -> None:
+    import yaml
+
+    content = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    if "approaches" not in content:
+        pytest.skip("this study names no approaches")
+    assert {part["damage"]: part["sites"] for part in content["approaches"]["combined"]} == ALL_THREE
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import torch
 
 from facelesion.models import get
 from facelesion.train import main
-from facelesion.training import recovery as room
+from facelesion.training import stages
+from facelesion.training.classify import ClassifyConfig
+from facelesion.training.files import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "configs" / "train" / "recovery.yaml")
@@ -44,6 +46,25 @@ class TestARun:
         assert set(table["pictures"]) == {8} and set(table["chance"]) == {1 / 8}
         assert table["accuracy"].between(0, 1).all()
         assert (done / "recovery.png").stat().st_size > 5_000
+
+    def test_every_number_names_its_origin_and_intervals_are_over_people(self, done: Path) -> None:
+        table = read_table(done / "recovery.csv")
+        origin = ["lesion", "lesion_hash", "weights", "seed", "data", "people", "people_seen"]
+        assert not table[origin].isna().any().any() and set(table["people"]) == {8}
+        assert set(table[table["state"] == "damage in place"]["lesion"]) != {"none"}
+        assert set(table[table["state"] != "damage in place"]["lesion"]) == {"none"}
+        assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
+        # The weights are those of each epoch: of the healthy network before retraining, of others after.
+        healthy = get(str(done / "0-healthy" / "weights.safetensors")).weights
+        before = table[(table["injury"] == 1) & (table["epoch"] == 0)]["weights"]
+        assert set(before) == {healthy}
+        assert healthy not in set(table[(table["injury"] == 1) & (table["epoch"] > 0)]["weights"])
+
+    def test_nobody_who_is_tested_retrained_the_network(self, done: Path) -> None:
+        tested = set(get(str(done / "0-healthy" / "weights.safetensors")).about["classes"])
+        for stage in ("1-injured", "2-injured", "1-sham", "2-sham"):
+            taught = set(get(str(done / stage / "weights.safetensors")).about["people"])
+            assert len(taught) == 8 and not taught & tested
 
     def test_the_readout_is_learned_first_and_the_network_stays_as_it_was(
         self, done: Path, tiny: str
@@ -97,16 +118,16 @@ class TestARun:
         self, done: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = tmp_path / "run"
-        classify = room.classify
+        learn = stages.learn
 
-        def stopped(config: room.ClassifyConfig) -> Path:
+        def stopped(config: ClassifyConfig, *more: object) -> Path:
             if config.run.folder.endswith("2-injured"):
                 raise KeyboardInterrupt
-            return classify(config)
+            return learn(config, *more)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(room, "classify", stopped)
+        monkeypatch.setattr(stages, "learn", stopped)
         assert run(folder, tiny) == 130
-        monkeypatch.setattr(room, "classify", classify)
+        monkeypatch.setattr(stages, "learn", learn)
         # As if the first injury had been stopped too, between its last checkpoint and its weights.
         (folder / "1-injured" / "weights.safetensors").unlink()
         assert run(folder, tiny) == 0
@@ -129,7 +150,11 @@ class TestARun:
         (["--injuries", "[[]]"], "injuries is empty"),
         (["--injuries", "[[{kind: Abalate, site: conv4_3}]]"], "Abalate"),
         (["--injuries", "[[{kind: Ablate, site: conv9_9, fraction: 0.1}]]"], "conv9_9"),
-        (["--network", "mobilefacenet"], "."),
+        (["--network", "mobilefacenet"], "mobilefacenet"),
+        (["--practice_people", "1"], "practice_people is 1"),
+        (["--practice_people", "-5"], "practice_people is -5"),
+        (["--practice_people", "5", "--trained", "head"], "practice_people is 5, but trained is head"),
+        (["--practice_people", "5", "--task", "detection"], "practice_people is 5, but task is detection"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_trained(
@@ -139,3 +164,13 @@ def test_a_mistake_is_one_line_and_nothing_is_trained(
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not list((tmp_path / "run").rglob("weights.safetensors"))
+
+
+@pytest.mark.slow
+def test_retraining_by_the_tested_people_themselves_says_so(tiny: str, tmp_path: Path) -> None:
+    more = ["--practice_people", "0", "--network", "untrained", "--injuries"]
+    injury = "[[{kind: Ablate, site: conv4_3, fraction: 0.3}]]"
+    assert run(tmp_path / "run", tiny, *more, injury, "--epochs", "1", "--readout_epochs", "1") == 0
+    table = pandas.read_csv(tmp_path / "run" / "recovery.csv")
+    seen = table.groupby(["injury", "epoch"])["people_seen"].unique()
+    assert seen[0, 0].tolist() == seen[1, 0].tolist() == [0] and seen[1, 1].tolist() == [8]

@@ -165,6 +165,6 @@ def _pair(layer: _Layer, source: Path) -> tuple[Any, Any]:
 
 
 def _array(dataset: Any, source: Path) -> np.ndarray[Any, np.dtype[Any]]:
-    if dataset.external:
+    if dataset.external or dataset.is_virtual:
         raise FacelesionError(f"{source}: {dataset.name} lies in another file: get a whole file")
     return np.asarray(dataset)

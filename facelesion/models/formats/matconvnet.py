@@ -56,11 +56,13 @@ def _pair(layer: Any, name: str, source: Path) -> tuple[np.ndarray[Any, Any], np
     both = getattr(layer, "weights", None)
     if both is None:  # files older than 2015
         both = (getattr(layer, "filters", None), getattr(layer, "biases", None))
-    if len(both) != 2 or any(part is None for part in both):
+    several = isinstance(both, tuple) or (isinstance(both, np.ndarray) and both.ndim > 0)
+    pair = list(both) if several else [both]
+    if len(pair) != 2 or any(part is None for part in pair):
         raise FacelesionError(
             f"{source}: {name} is not one kernel and one bias: take MatConvNet's vgg_face.mat"
         )
-    kernel, bias = (np.asarray(part) for part in both)
+    kernel, bias = (np.asarray(part) for part in pair)
     return kernel, np.atleast_1d(bias)
 
 
@@ -69,7 +71,12 @@ def _colours(normalisation: Any, source: Path) -> str:
     mean = getattr(normalisation, "averageImage", None)
     if mean is None:
         return "RGB"
-    mean = np.asarray(mean, dtype=np.float64)
+    mean = np.asarray(mean)
+    if mean.dtype.kind not in "fiu" or not np.isfinite(mean).all():
+        raise FacelesionError(
+            f"{source}: its mean picture holds {mean.dtype}, or what is no number: take MatConvNet's vgg_face.mat"
+        )
+    mean = mean.astype(np.float64)
     if mean.shape[-1:] != (3,):
         return "RGB"
     mean = mean.reshape(-1, 3).mean(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from facelesion.errors import FacelesionError
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, channels_first
+from facelesion.models.store import checked, load_plain, unwrapped
 from facelesion.models.vgg import VGGFace
 
 # Module paths in torchvision's VGG16.
@@ -42,21 +43,19 @@ _NAMINGS: tuple[tuple[str, str, bool, Callable[[str], str]], ...] = (
 
 def read_pytorch(source: Path, layout: Layout, top: bool) -> Found:
     """Read a state dict; `weights_only` refuses everything but numbers and containers of them."""
-    try:
-        tensors = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FacelesionError(f"{source}: not a plain state dict ({reason}): get it again") from None
-    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
-        tensors = tensors["state_dict"]
-    if not isinstance(tensors, dict):
+    content = load_plain(source)
+    for key_of_checkpoint in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key_of_checkpoint), dict):
+            content = content[key_of_checkpoint]
+    if not isinstance(content, dict):
         raise FacelesionError(f"{source}: holds no state dict: save the network's state_dict()")
-    tensors = {str(key): value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    found = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    tensors, prefix = unwrapped(found)
     naming = next((naming for naming in _NAMINGS if f"{naming[3]('conv1_1')}.weight" in tensors), None)
     if naming is None:
         raise FacelesionError(
-            f"{source}: none of the known names (conv1_1.weight, conv_1_1.weight, features.0.weight) is in it: "
-            "take one of VGG-Face's PyTorch files"
+            f"{source}: none of the known names (conv1_1.weight, conv_1_1.weight, features.0.weight) is in it"
+            f"{f', but {reprlib.repr(next(iter(found)))}' if found else ''}: take one of VGG-Face's PyTorch files"
         )
     format_, colours, named, key = naming
     if key("fc6") == "fc6" and getattr(tensors.get("fc6.weight"), "ndim", 0) == 4:
@@ -67,8 +66,11 @@ def read_pytorch(source: Path, layout: Layout, top: bool) -> Found:
     for name, shape in layout.shapes(top).items():
         kernel, bias = (tensors.pop(f"{key(name)}.{part}", None) for part in ("weight", "bias"))
         if kernel is not None and bias is not None:
+            checked({f"{name}'s kernel": kernel, f"{name}'s bias": bias}, str(source))
             layers[name] = channels_first(name, _array(kernel), _array(bias), shape, source)
-    return Found(layers, format_, colours, named, None if last is None else len(last))
+    if prefix:
+        format_ += f", without the prefix {prefix!r}"
+    return Found(layers, format_, colours, named, None if last is None or not last.ndim else len(last))
 
 
 def _array(values: torch.Tensor):  # type: ignore[no-untyped-def]  # numpy's own type depends on the tensor's

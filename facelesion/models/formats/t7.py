@@ -2,7 +2,8 @@
 
 Written from the published description of the format: each value is a 32-bit type tag and its content; tables and
 objects of Torch classes carry an index and are written out once; tensors are sizes, strides and an offset into a
-storage, which is a 64-bit length and raw numbers. Everything is little-endian, with longs of 64 bits.
+storage, which is a length and raw numbers. Everything is little-endian. Lengths are longs of 64 bits, or of
+32 where the file was written on such a machine; it does not say which, but only one of them makes sense.
 
 Functions are compiled Lua: their bytes are stepped over and never looked at. Every length is compared with what is
 left of the file before anything is made of it, nesting and the number of values are bounded, and storages are views of
@@ -12,6 +13,7 @@ the file, so that a small file cannot ask for large memory.
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from dataclasses import dataclass, field
 from math import prod
@@ -67,11 +69,34 @@ def read_t7(source: Path) -> Value:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
         raise FacelesionError(f"{source}: not a file that can be read ({error}): get it again") from None
-    return _Reader(memoryview(content), source).value(0)
+    view = memoryview(content)
+    _refuse_other_modes(bytes(view[:16]), source)
+    try:
+        return _Reader(view, source, 8).value(0)
+    except FacelesionError as error:
+        try:
+            return _Reader(view, source, 4).whole()
+        except FacelesionError:
+            raise error from None
+
+
+def _refuse_other_modes(head: bytes, source: Path) -> None:
+    """Torch7 also writes text, and the other order of bytes: getting such a file again would not help."""
+    if re.match(rb"\s*\d+\s*\n", head):
+        raise FacelesionError(
+            f"{source}: a Torch7 file saved as text: get it again as a binary one (torch.save(name, net, 'binary'))"
+        )
+    little, big = (int.from_bytes(head[:4], order) for order in ("little", "big"))
+    if little > _RECURSIVE_FUNCTION >= big:
+        raise FacelesionError(
+            f"{source}: a Torch7 file of a big-endian machine: load it there and save it as little-endian"
+        )
 
 
 class _Reader:
-    def __init__(self, content: memoryview, source: Path) -> None:
+    def __init__(self, content: memoryview, source: Path, long: int) -> None:
+        self.long = long  # bytes
+        self.sure = False
         self.content = content
         self.source = source
         self.position = 0
@@ -94,7 +119,18 @@ class _Reader:
         return int(struct.unpack("<i", self.take(4))[0])
 
     def longs(self, count: int) -> tuple[int, ...]:
-        return struct.unpack(f"<{count}q", self.take(8 * count))
+        return struct.unpack(f"<{count}{'q' if self.long == 8 else 'i'}", self.take(self.long * count))
+
+    def numbers(self, kind: str) -> np.dtype[Any]:
+        """How numbers of a tensor's or storage's kind are written."""
+        return np.dtype(f"<i{self.long}" if kind.endswith("Long") else _KINDS[kind])
+
+    def whole(self) -> Value:
+        """The value, if it is all that the file holds and its tensors make sense: else the length was a wrong guess."""
+        value = self.value(0)
+        if self.position != len(self.content) or not self.sure:
+            raise self.wrong("nothing that shows longs of 32 bits")
+        return value
 
     def text(self) -> str:
         return bytes(self.take(self.integer())).decode("latin-1")
@@ -160,10 +196,10 @@ class _Reader:
         family, _, rest = kind.partition(".")
         if family == "torch" and rest.endswith("Tensor") and rest[:-6] in _KINDS:
             self.known[index] = None
-            value: Value = self.tensor(np.dtype(_KINDS[rest[:-6]]), depth)
+            value: Value = self.tensor(self.numbers(rest[:-6]), depth)
         elif family == "torch" and rest.endswith("Storage") and rest[:-7] in _KINDS:
             (count,) = self.longs(1)
-            number = np.dtype(_KINDS[rest[:-7]])
+            number = self.numbers(rest[:-7])
             if count < 0:
                 raise self.wrong(f"a storage of {count} numbers")
             value = np.frombuffer(self.take(count * number.itemsize), number)
@@ -183,6 +219,11 @@ class _Reader:
             raise self.wrong(f"a tensor of {axes} axes")
         sizes, strides = self.longs(axes), self.longs(axes)
         (offset,) = self.longs(1)
+        if self.long == 4 and any(sizes):
+            # Half of a long of 64 bits is zero, which no size, stride or offset of a tensor is.
+            if 0 in (*sizes, *strides, offset):
+                raise self.wrong("longs that are not of 32 bits")
+            self.sure = True
         storage = self.value(depth + 1)
         if storage is None or axes == 0 or 0 in sizes:
             return np.empty(0, number)

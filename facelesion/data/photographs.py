@@ -1,0 +1,49 @@
+"""Photographs of people as sources of pictures find them: prepared once, then read from where they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from facelesion.data.imagesets import FaceSet
+from facelesion.data.materials import LeftOut
+from facelesion.ranges import PathText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """How photographs become aligned faces with landmarks.
+
+    Attributes:
+        prepared: the folder where aligned crops and landmarks are kept, as `facelesion prepare` writes it. What is
+            finished there is read as it is: no model file is needed, and no photograph is looked at. In the user's
+            cache folder when left out.
+        landmarks: what finds the landmarks.
+        landmarker: the model file of what finds them, such as MediaPipe's `face_landmarker.task`.
+    """
+
+    prepared: PathText | None = None
+    landmarks: Literal["mediapipe", "dlib", "mtcnn"] = "mediapipe"
+    landmarker: PathText | None = None
+    places: ClassVar[tuple[str, ...]] = ("prepared", "landmarker")
+
+    def faces(self, root: str | Path, size: int) -> tuple[FaceSet, tuple[LeftOut, ...]]:
+        """The faces of the photographs at `root`, and the photographs that were left out.
+
+        Raises:
+            FacelesionError: nothing can be prepared: see `facelesion.faces.preparation.prepare`.
+        """
+        from facelesion.faces.preparation import (
+            is_prepared,
+            left_out_of,
+            load_prepared,
+            prepare,
+            prepared_place,
+        )
+
+        folder = Path(root if is_prepared(root) else self.prepared or prepared_place(root, size, self.landmarks))
+        if not is_prepared(root) and not (self.prepared and is_prepared(folder)):
+            prepare(root, folder, landmarks=self.landmarks, model=self.landmarker, size=size)
+        left = tuple(LeftOut(name, reason) for name, reason in left_out_of(folder))
+        return load_prepared(folder), left

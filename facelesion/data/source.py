@@ -1,0 +1,76 @@
+"""What every source of a study's pictures is. One more is one class in one file, and one line in `sources.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from facelesion.data.imagesets import FaceSet
+from facelesion.data.materials import Materials, split_by_label
+from facelesion.ranges import PathText, Range
+from facelesion.settings import check
+
+People = Range(2, 100_000, bytes_each=4 * 3 * 112 * 112)  # four pictures of each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Which pictures a study shows; what all sources share.
+
+    Attributes:
+        training_people: people whose pictures train the readouts.
+        training_pictures: pictures of each at the most.
+        enrolled_people: people to be identified.
+        enrolment_pictures: pictures of each that the network remembers.
+        probe_pictures: pictures of each that it is asked about.
+        objects: a folder of categories with photographs, or its archive; the built-in objects when left out.
+        object_pictures: test pictures of each category of objects.
+        object_training_pictures: training pictures of each category.
+        other_pictures: further test pictures without a face (textures, scrambled faces).
+    """
+
+    training_people: Annotated[int, People] = 150
+    training_pictures: Annotated[int, Range(2, 1000)] = 4
+    enrolled_people: Annotated[int, People] = 40
+    enrolment_pictures: Annotated[int, Range(1, 1000)] = 3
+    probe_pictures: Annotated[int, Range(1, 1000)] = 2
+    objects: PathText | None = None
+    object_pictures: Annotated[int, Range(1, 1000)] = 4
+    object_training_pictures: Annotated[int, Range(1, 1000)] = 40
+    other_pictures: Annotated[int, Range(0, 10_000)] = 24
+
+    name: ClassVar[str]
+    # Settings that say where things lie and not what they are: another place with the same pictures is the same study.
+    places: ClassVar[tuple[str, ...]] = ("objects",)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @abstractmethod
+    def gather(self, seed: int, size: int) -> Materials:
+        """All pictures by role, best at `size` pixels; the same arguments give the same pictures.
+
+        Raises:
+            FacelesionError: a folder or file is missing, or there are too few people or pictures for what is asked.
+        """
+
+    def without_faces(self, seed: int, size: int, training: FaceSet, tested: FaceSet) -> dict[str, Any]:
+        """Pictures without a face, apart in training and test; scrambled faces come from the same split's people."""
+        from facelesion.data.objects import builtin_objects, nonfaces, object_folder
+
+        if self.objects is None:
+            training_objects = builtin_objects(self.object_training_pictures, seed=seed * 10 + 1, size=size)
+            objects = builtin_objects(self.object_pictures, seed=seed * 10 + 2, size=size)
+        else:
+            per_category = self.object_training_pictures + self.object_pictures
+            photographs = object_folder(self.objects, size=size, per_category=per_category)
+            training_objects, objects = split_by_label(photographs, self.object_pictures, seed)
+        others = self.other_pictures
+        return {
+            "training_objects": training_objects,
+            "objects": objects,
+            "training_others": nonfaces(max(4 * others, 80), seed=seed * 10 + 1, size=size, faces=training),
+            "others": nonfaces(others, seed=seed * 10 + 2, size=size, faces=tested) if others else None,
+        }
+

@@ -1,0 +1,434 @@
+"""What happens while a context lasts: forwards are counted, and each module's output is damaged as the plan says.
+
+At a module's first call the plan is fitted to its output (units drawn, doses and masks made into tensors) and kept;
+after that a call is a few tensor operations, however many lesions share the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import functional, philox, rows
+from .attention import Heads
+from .calibration import Calibration
+from .changes import Changes
+from .compiled import Slot
+from .errors import IgnoredByCompile, LesionDidNotAct, LesionError, RowsDoNotDivide
+from .inside import Handle, Pruned, plain, stands_for_many
+from .kinds import Lesion
+from .locate import Site, pick, unit_axis, unwrap
+from .plan import Step, make_plan
+from .steps import Fitted
+from .units import Entry, chosen_units
+from .values import whole_number
+from .watch import Call, Forward, Watch, refuse_compiled
+
+
+@dataclass
+class Batch:
+    """The images of one forward.
+
+    Attributes:
+        first: how many images the context had seen before.
+        rows: how many rows came in, if that is known.
+        images: how many images that is.
+        unpruned: by module path, a pruned layer's output, and what it was without pruning.
+    """
+
+    first: int
+    rows: rows.Rows | None
+    images: int | None = None
+    numbers: Tensor | None = None
+    unpruned: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+class Damage:
+    """One `lesioned` context at work, and how far its image numbers have come."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lesions: Sequence[Lesion | None],
+        seed: int,
+        calibration: Calibration | None,
+        ids: Sequence[int] | Tensor | None,
+        changes: Changes | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise LesionError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
+        if calibration is not None and not isinstance(calibration, Calibration):
+            raise LesionError(
+                f"calibration must be what calibrate(model, images, lesion) gives, not a {type(calibration).__name__}"
+            )
+        if changes is not None and not isinstance(changes, Changes):
+            raise LesionError(f"changes must be a Changes(), not a {type(changes).__name__}")
+        self.given, self.model = model, unwrap(model)
+        self.blocks, self.seed, self.calibration = len(lesions), whole_number(seed, "seed"), calibration
+        self.ids = None if ids is None else _numbers(ids)
+        self.changes = changes
+        self.plan = make_plan(self.model, lesions, calibration)
+        self.paths = self.plan.paths
+        # Per module, the sites whose change is measured.
+        self.measured: dict[str, list[Site]] = {}
+        if changes is not None:
+            changes.expect([[str(site) for site in sites] for sites in self.plan.sites])
+            for site in dict.fromkeys(site for sites in self.plan.sites for site in sites):
+                self.measured.setdefault(site.path, []).append(site)
+        self.seen = 0
+        self.ran: set[tuple[str, int]] = set()
+        self.missed = ""
+        self.pruning: dict[tuple[str, float, int], Tensor] = {}
+        self.watch = Watch(
+            model,
+            self.paths,
+            self.visit,
+            self.begin,
+            self.end,
+            inside=self.enter_modules,
+            also=self.witnesses,
+        )
+
+    # The frame: forwards and their images.
+
+    def begin(self, args: tuple[Any, ...] | None, kwargs: dict[str, Any]) -> Batch:
+        left = None if self.ids is None else self.blocks * (len(self.ids) - self.seen)
+        came = None if args is None else rows.came_in(self.model, args, kwargs, left)
+        batch = Batch(self.seen, came)
+        if came is not None and came.count % self.blocks == 0:
+            batch.images = came.count // self.blocks
+        return batch
+
+    def end(self, forward: Forward, error: BaseException | None) -> None:
+        ran = {(path, call) for path, count in forward.calls.items() for call in range(count)}
+        self.ran |= ran
+        if error is None:
+            for path, call in sorted(self.plan.expected - ran):
+                self.missed = self.missed or f"{path}[{call}]" if call else path
+        # Whoever runs out of memory tries the same images again.
+        if not isinstance(error, getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)):
+            self.seen += forward.data.images or 0
+
+    def check_acted(self) -> None:
+        if not self.ran:
+            raise LesionDidNotAct(
+                f"no forward of {type(self.model).__name__} was seen, so the lesion did not act: call the model inside "
+                "the context; a compiled copy ignores hooks (see slots)"
+            )
+        never = sorted(self.plan.expected - self.ran)
+        missed = self.missed or (
+            f"{never[0][0]}[{never[0][1]}]" if never and never[0][1] else never[0][0] if never else ""
+        )
+        if missed:
+            raise LesionDidNotAct(
+                f"{missed!r} did not run in a forward of {type(self.model).__name__}, so its lesion did not act: "
+                "the path is not in use, or its module is bypassed or compiled"
+            )
+
+    def numbers(self, batch: Batch, site: Site, count: int | None = None) -> Tensor:
+        """The image numbers of a forward; `count` are the rows at a site, where none are known to have come in."""
+        if batch.rows is None and count is not None:
+            if batch.images not in (None, count / self.blocks):
+                raise RowsDoNotDivide(
+                    f"{site}: {count} rows, where another site has {batch.images * self.blocks}"
+                )
+            if count % self.blocks == 0:
+                batch.images = count // self.blocks
+        if not batch.images:
+            known = batch.rows.count if batch.rows else count
+            raise RowsDoNotDivide(
+                f"{site}: {known} rows cannot be shared out among {self.blocks} lesions: "
+                "give each lesion the same number of rows"
+            )
+        if batch.numbers is None:
+            end = batch.first + batch.images
+            batch.numbers = (
+                torch.arange(batch.first, end) if self.ids is None else self.ids[batch.first : end]
+            )
+            if self.ids is not None and len(batch.numbers) < batch.images:
+                raise RowsDoNotDivide(
+                    f"ids holds {len(self.ids)} image numbers, and the forwards of this context need more: give "
+                    "one per image, counting each image once however many lesions it gets"
+                )
+        return batch.numbers
+
+    # Which axis counts images.
+
+    @cached_property
+    def mixed(self) -> bool | None:
+        said = {rows.time_first(module) for module in self.model.modules()} - {None}
+        return (True in said) if said else None
+
+    @cached_property
+    def witnesses(self) -> list[str]:
+        """Layers that show by their output whether the network was rightly thought to take its batch first."""
+        steps = [step for steps in (*self.plan.heads.values(), *self.plan.outputs.values()) for step in steps]
+        if (self.blocks == 1 and not any(step.draws for step in steps)) or not self.mixed:
+            return []
+        found = []
+        for path in rows.witnesses(self.model):
+            try:
+                refuse_compiled(self.given, [path])
+            except (IgnoredByCompile, LesionError):
+                continue
+            found.append(path)
+        return found
+
+    def axis(
+        self, batch: Batch, path: str, module: nn.Module, shape: Sequence[int], units: int | None, site: Site
+    ) -> int:
+        """The axis of a tensor that counts images."""
+        said = rows.said_axis(module, rows.time_first_at(self.model, path), site, len(shape))
+        if said is not None:
+            self.witness(batch, site, shape[said])
+        count = None if batch.rows is None else batch.rows.count
+        return rows.batch_axis(shape, units, site, count, said, self.mixed)
+
+    def witness(self, batch: Batch, site: Site, count: int) -> None:
+        """A layer that knows its rows has this many: a network that takes its batch second is found out."""
+        came = batch.rows
+        if came is None or count == came.count or count != came.other:
+            return
+        if batch.numbers is not None:
+            raise LesionError(
+                f"{site} counts {count} rows, not {came.count}: the network takes its batch second, "
+                "and the first site did not show it; lesion a part of it that takes its batch first"
+            )
+        batch.rows = rows.Rows(count)
+        batch.images = count // self.blocks if count % self.blocks == 0 else None
+
+    # The damage.
+
+    def visit(self, call: Call) -> Any:
+        path, batch, output = call.path, call.forward.data, call.output
+        if call.forward.unmatched:
+            batch = self.unmatched(path)
+        if path in self.witnesses and not call.forward.unmatched:
+            self.testify(batch, call)
+        if path not in self.plan.outputs and path not in self.measured:
+            return output
+        whole = output
+        for step in self.plan.outputs.get(path, []):
+            if step.site.call in (None, call.number):
+                y, rebuild = pick(output, step.site.output, step.site)
+                units = unit_axis(call.module, y, step.site)
+                output = rebuild(self.damaged([step], call, batch, y, units))
+        if self.changes is not None and not call.forward.recomputed:
+            self.measure(call, batch, whole, output)
+        return output
+
+    def testify(self, batch: Batch, call: Call) -> None:
+        site = Site(call.path)
+        y, _ = pick(call.output, (), site)
+        if y.ndim == 3:
+            self.witness(batch, site, y.shape[1])
+
+    def unmatched(self, path: str) -> Batch:
+        """For a call in a backward pass of which nobody knows which forward it repeats."""
+        steps = [*self.plan.heads.get(path, []), *self.plan.outputs.get(path, [])]
+        if self.blocks > 1 or any(step.draws or step.site.call is not None for step in steps):
+            raise LesionError(
+                f"{path!r} runs again in the backward pass, in a way of checkpointing that is not PyTorch's own, so "
+                "that its random numbers and rows are not known: use torch.utils.checkpoint, or a lesion without any"
+            )
+        return Batch(0, None)
+
+    def damaged(
+        self, steps: list[Step], call: Call, batch: Batch, y: Tensor, units: int, axis: int | None = None
+    ) -> Tensor:
+        given = y
+        for step in steps:
+            if step.site.call not in (None, call.number):
+                continue
+            numbers = torch.empty(0, dtype=torch.int64)
+            if step.draws and stands_for_many(y):
+                raise LesionError(
+                    f"{step.site}: under torch.vmap an image does not know its number, so every image would get the "
+                    "same numbers: give the images as a batch, or take a lesion that draws none"
+                )
+            along = axis
+            if along is None and (step.draws or self.blocks > 1):
+                along = self.axis(batch, call.path, call.module, y.shape, units, step.site)
+            elif along is None:
+                along = 1 if units == 0 and rows.time_first_at(self.model, call.path) else 0
+            if units == along:
+                raise LesionError(
+                    f"{step.site}: axis {units} counts images and cannot hold the units as well"
+                )
+            if step.draws or self.blocks > 1 or self.ids is not None:
+                numbers = self.numbers(batch, step.site, y.shape[along])
+            z = y.movedim((along, units), (0, 1)).unflatten(0, (self.blocks, -1))
+            key = (call.number, z.shape[2:], y.device, y.dtype, torch.is_inference_mode_enabled())
+            if key not in step.fitted:
+                step.fitted[key] = Fitted(
+                    step.entries, z, call.number, self.blocks, self.seed, self.calibration
+                )
+            new = step.fitted[key].damage(z, numbers)
+            y = y if new is z else new.flatten(0, 1).movedim((0, 1), (along, units))
+        return _laid_out_as(given, y)
+
+    def measure(self, call: Call, batch: Batch, whole: Any, output: Any) -> None:
+        if call.path in batch.unpruned:
+            pruned, unpruned = batch.unpruned.pop(call.path)
+            if pruned is not whole and call.path in self.plan.outputs:
+                raise LesionError(
+                    f"{call.path!r}: its change cannot be measured, as another hook changes its output between pruning "
+                    "and the rest of this lesion: enter the context first"
+                )
+            output, whole = (output if pruned is whole else pruned), unpruned
+        assert self.changes is not None
+        for site in self.measured.get(call.path, []):
+            if not site.heads and site.call in (None, call.number):
+                before, after = (pick(each, site.output, site)[0] for each in (whole, output))
+                self.add_change(call, batch, site, before, after, unit_axis(call.module, before, site))
+
+    def add_change(
+        self,
+        call: Call,
+        batch: Batch,
+        site: Site,
+        before: Tensor,
+        after: Tensor,
+        units: int,
+        axis: int | None = None,
+    ) -> None:
+        assert self.changes is not None
+        if stands_for_many(before) or stands_for_many(after):
+            raise LesionError(
+                f"{site}: changes= cannot be measured under torch.vmap: give the images as a batch"
+            )
+        if axis is None:
+            axis = 0
+            if self.blocks > 1:
+                axis = self.axis(batch, call.path, call.module, before.shape, units, site)
+        if self.blocks > 1:
+            self.numbers(batch, site, before.shape[axis])
+        self.changes.add(str(site), plain(before), plain(after), axis)
+
+    # Inside modules: weights and heads (see `inside`).
+
+    def enter_modules(self) -> list[Handle]:
+        kinds: dict[str, type[Pruned] | type[Heads]] = {path: Pruned for path in self.plan.pruned}
+        kinds |= {path: Heads for path in self.plan.heads}
+        return [
+            Handle(kind, self.model.get_submodule(path), _Within(self, path)) for path, kind in kinds.items()
+        ]
+
+    def masks(self, path: str, block: int, weight: Tensor) -> tuple[Tensor, ...]:
+        """True for the weights that are left, for each pruning of a lesion."""
+        found = []
+        for part in self.plan.pruned[path].get(block, ()):
+            key = (path, part.fraction, part.seed)
+            if key not in self.pruning or self.pruning[key].device != weight.device:
+                order = philox.ranks(weight.numel(), "prune", part.seed, path).view(weight.shape)
+                kept = functional.prune(torch.ones(weight.shape), order, part.fraction) > 0
+                self.pruning[key] = kept.to(weight.device)
+            found.append(self.pruning[key])
+        return tuple(found)
+
+    # For slots (see `compiled`).
+
+    def assignments(self, there: Mapping[str, Slot]) -> Iterator[tuple[int, Entry, Tensor, tuple[int, int]]]:
+        """The plan for slots: place in the order, lesion, units, and the key of its random numbers."""
+        if self.plan.pruned or self.plan.heads:
+            raise LesionError("slots hold no pruning and no attention heads: lesion the model uncompiled")
+        for path, steps in self.plan.outputs.items():
+            count = there[path].units if path in there else 0
+            for step in steps:
+                for entry in step.entries:
+                    units = chosen_units(entry.part, entry.site, count) if count else torch.arange(0)
+                    yield step.place, entry, units, entry.key(self.seed, 0)
+
+    def first(self) -> int:
+        """Where image numbers begin; slots count on from there."""
+        if self.ids is None or not len(self.ids):
+            return 0
+        if not torch.equal(self.ids, torch.arange(len(self.ids)) + self.ids[0]):
+            raise LesionError("with slots, ids must be numbers that follow each other")
+        return int(self.ids[0])
+
+
+class _Within:
+    """One context's part in one module (`inside.Plan`)."""
+
+    def __init__(self, damage: Damage, path: str) -> None:
+        self.damage, self.path, self.blocks = damage, path, damage.blocks
+        self.module = damage.model.get_submodule(path)
+
+    def batch(self) -> tuple[Forward, Batch]:
+        forward = self.damage.watch.coming(self.path)
+        return forward, self.damage.unmatched(self.path) if forward.unmatched else forward.data
+
+    def heads(self, heads: Tensor) -> Tensor:
+        forward, batch = self.batch()
+        call = Call(self.path, forward.calls.get(self.path, 0), self.module, (), {}, None, forward)
+        steps = self.damage.plan.heads[self.path]
+        self.damage.witness(batch, steps[0].site, heads.shape[0])
+        count = heads.shape[0]
+        if (
+            batch.rows is not None
+            and batch.rows.count != count
+            and (self.blocks > 1 or any(s.draws for s in steps))
+        ):
+            raise LesionError(
+                f"{steps[0].site}: {count} rows, where {batch.rows.count} came in: take another site"
+            )
+        damaged = self.damage.damaged(steps, call, batch, heads, 2, axis=0)
+        if self.damage.changes is not None and not forward.recomputed:
+            for site in self.damage.measured[self.path]:
+                if site.heads and site.call in (None, call.number):
+                    self.damage.add_change(call, batch, site, heads, damaged, 2, axis=0)
+        return damaged
+
+    def masks(self, block: int, weight: Tensor) -> tuple[Tensor, ...]:
+        return self.damage.masks(self.path, block, weight)
+
+    def axis(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        _, batch = self.batch()
+        given = next(
+            (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.ndim), None
+        )
+        site = Site(self.path)
+        if given is None:
+            raise LesionError(f"{site}: no tensor goes in, so a list of lesions cannot prune it")
+        shape = (*given.shape, 1) if isinstance(self.module, nn.Embedding) else tuple(given.shape)
+        units = 1 if "Conv" in type(self.module).__name__ else len(shape) - 1
+        axis = self.damage.axis(batch, self.path, self.module, shape, units, site)
+        self.damage.numbers(batch, site, shape[axis])
+        return axis
+
+    def unpruned(self, make: Any, output: Any) -> None:
+        forward, batch = self.batch()
+        if self.damage.changes is not None and not forward.recomputed:
+            batch.unpruned[self.path] = (output, make())
+
+
+def _laid_out_as(given: Tensor, y: Tensor) -> Tensor:
+    """In the given layout: without it a later `view` would fail, or every later convolution be slower."""
+    if y is given or y.stride() == given.stride():
+        return y
+    if given.is_contiguous():
+        return y.contiguous()
+    for axes, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if given.ndim == axes and given.is_contiguous(memory_format=layout):
+            return y.contiguous(memory_format=layout)
+    return y
+
+
+def _numbers(ids: Any) -> Tensor:
+    try:
+        values = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids))
+        if values.numel() and (
+            values.is_floating_point() or values.is_complex() or values.dtype == torch.bool
+        ):
+            raise TypeError
+        return values.to(torch.int64).flatten().cpu()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise LesionError(
+            "ids must be image numbers, whole numbers of at most 63 bits, one for each image"
+        ) from error

@@ -1,0 +1,208 @@
+"""A whole lesion study: participants × lesions × stimuli × tasks, into two tables and a report.
+
+    from facelesion import Ablate
+    from facelesion.study import Study, run_study
+
+    doses = [Ablate("conv5_*", fraction=share) for share in (0.1, 0.2, 0.4)]
+    run_study(Study(name="mine", lesions={"ablation": doses}, tasks=["detection", "identification"]))
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import facelesion
+from facelesion.data.materials import Materials
+from facelesion.files import write_bytes
+from facelesion.models import Subject
+from facelesion.study.cost import describe, estimate
+from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
+from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say
+from facelesion.study.table import confusion_of, gather_rows, gather_trials
+from facelesion.tasks import TASKS
+
+if TYPE_CHECKING:
+    from facelesion.report import Confusion
+
+__all__ = [
+    "Participant", "Planned", "Study", "dry_run", "read_study", "run_study",
+]  # fmt: skip
+
+
+def run_study(
+    study: Study,
+    *,
+    participants: Mapping[str, Subject] | None = None,
+    pictures: Materials | None = None,
+    command: str = "",
+) -> Path:
+    """Run a study; the path of its report.
+
+    What it leaves in `<output>/<name>`: see `facelesion.report.run_folder`, and `docs/table.md` for its two tables.
+
+    Args:
+        study: the design.
+        participants: networks of one's own, by the names that the study's participants have.
+        pictures: pictures of one's own by role, instead of the study's source.
+        command: what to type to get the run again; kept in the manifest.
+
+    Raises:
+        FacelesionError: a site, model, file or stimulus does not exist, or the folder holds another study.
+        LesionError: a lesion does not fit a network.
+    """
+    from facelesion import report
+
+    clock = _Clock()
+    device = device_called(study.device)
+    say(f"Gathering networks and pictures ({study.pictures.name if pictures is None else 'given'})")
+    gathered = gather(study, participants, pictures)
+    folder = Path(study.output) / study.name
+    if claim(folder, gathered.key, study.overwrite):
+        say(f"{folder} holds this very study already: only the report is written again")
+        return report.write_report(folder)
+    clock.mark("pictures and networks")
+    parts = folder / "parts"
+    say(
+        f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
+        f"{len(study.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
+        f"{len(study.tasks)} tasks on {device}"
+    )
+    run_cells(gathered, parts, device)
+    clock.mark("sweep")
+    paths = list(parts_of(gathered, parts))
+    gather_trials(paths, folder / "trials.parquet")
+    table = gather_rows(paths)
+    report.write_table(folder, table)
+    report.write_config(folder, study.to_dict())
+    _write_pictures(folder, gathered)
+    report.write_confusions(folder, _confusions(folder, study))
+    bench = gathered.bench(study.people[0].name, device)
+    _write_examples(folder, gathered)
+    from facelesion.study.maps import grad_cam_maps
+
+    maps = grad_cam_maps(bench, study.planned(bench.name))
+    if maps is not None:
+        report.write_gradcam(folder, maps)
+    clock.mark("Grad-CAM and tables")
+    report.write_manifest(
+        folder,
+        report.Manifest(
+            study=study.name,
+            command=command or " ".join(["facelesion", *sys.argv[1:]]),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            seconds=clock.seconds,
+            versions=versions(),
+            hashes={
+                **{f"weights of {name}": subject.weights for name, subject in gathered.subjects.items()},
+                "pictures": gathered.pool.digest,
+                "study": gathered.key,
+            },
+            seeds={"pictures and lesions": study.seed},
+            left_out=[report.LeftOut(left.name, left.reason) for left in gathered.materials.left_out],
+            device=str(device),
+            question=study.question,
+            tasks={name: TASKS[name].question for name in study.tasks},
+            remarks=gathered.materials.remarks,
+        ),
+    )
+    say("Writing the report")
+    page = report.write_report(folder)
+    for path in sorted(parts.glob("*")):
+        path.unlink()
+    parts.rmdir()
+    return page
+
+
+def dry_run(
+    study: Study,
+    *,
+    participants: Mapping[str, Subject] | None = None,
+    pictures: Materials | None = None,
+) -> str:
+    """The design as a table, the number of cells, their cost in multiply-adds, and the time expected here.
+
+    Arguments and errors as for `run_study`; nothing is written.
+    """
+    gathered = gather(study, participants, pictures)
+    return describe(gathered, estimate(gathered, device_called(study.device)))
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides its settings."""
+    packages = ("torch", "torchvision", "numpy", "scipy", "pandas", "mediapipe", "captum")
+    return {
+        "facelesion": facelesion.__version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def _write_pictures(folder: Path, gathered: Gathered) -> None:
+    """Who and what had which role: `pictures.csv`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["role", "picture", "label"])
+    for role, pictures in gathered.materials.sets().items():
+        writer.writerows((role, *each) for each in zip(pictures.names, pictures.labels, strict=True))
+    write_bytes(folder / "pictures.csv", text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _write_examples(folder: Path, gathered: Gathered) -> None:
+    """The first face under every stimulus."""
+    import torch
+
+    from facelesion import report
+
+    device = torch.device("cpu")
+    shown = [next(gathered.pool.under(stimulus, 1, device)) for stimulus in gathered.study.stimuli]
+    images = (torch.cat(shown) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    report.write_stimuli(folder, [str(each) for each in gathered.study.stimuli], images)
+
+
+def _confusions(folder: Path, study: Study) -> list[Confusion]:
+    """What the first participant answered to what was shown: intact, and under the heaviest lesions."""
+    import pandas as pd
+
+    from facelesion.report import Confusion
+    from facelesion.study.maps import condition_name, heaviest
+
+    name = study.people[0].name
+    planned = study.planned(name)
+    chosen = [planned[number] for number in heaviest(planned)]
+    trials = pd.read_parquet(
+        folder / "trials.parquet",
+        columns=["lesion", "dose", "draw", "task", "target", "answer"],
+        filters=[("participant", "==", name), ("stimulus", "==", INTACT), ("draw", "==", 0)],
+    )
+    found = []
+    for task in study.tasks:
+        for each in chosen:
+            here = trials[
+                (trials["task"] == task) & (trials["lesion"] == each.series) & (trials["dose"] == each.dose)
+            ]
+            counts = confusion_of(here)
+            if counts is not None and len(counts[0]) <= 64:
+                found.append(Confusion(task, condition_name(each), counts[1].numpy(), counts[0]))
+    return found
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def mark(self, stage: str) -> None:
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self._last, 1)
+        self._last = now

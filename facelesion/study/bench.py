@@ -1,0 +1,198 @@
+"""A participant on the bench: the pictures it is shown, its calibration, and the tasks with their frozen readouts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.materials import Materials
+from facelesion.faces.stimuli import Stimulus
+from facelesion.lesions import Calibration, calibrate
+from facelesion.models import Subject
+from facelesion.study.design import Planned, Study
+from facelesion.sweep import sweep
+from facelesion.tasks import TASKS, Healthy, Task
+
+# Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """All pictures that are shown under damage, each once: what every task takes its rows from.
+
+    Pictures without a face borrow the landmarks of one, so that a mask is no sign of a face.
+
+    Attributes:
+        images: uint8 (N, 3, H, W).
+        landmarks: (N, points, 2).
+        ids: int64 (N,), the pictures' numbers.
+        partners: (N,) positions of a face of somebody else, for stimuli that are made of two.
+        rows: where each role's pictures lie.
+        digest: of all pictures, with their roles.
+    """
+
+    images: torch.Tensor
+    landmarks: torch.Tensor
+    ids: torch.Tensor
+    partners: torch.Tensor
+    rows: dict[str, slice]
+    digest: str
+
+    @classmethod
+    def of(cls, tasks: Sequence[type[Task]], materials: Materials, seed: int) -> Pool:
+        """The pictures that these tasks show."""
+        shown: dict[str, ImageSet] = {}
+        for task in tasks:
+            for role, pictures in task.shows(materials, seed).items():
+                shown.setdefault(role, pictures)
+        lender = materials.probes.landmarks
+        landmarks, rows, end = [], {}, 0
+        for role, pictures in shown.items():
+            own = pictures.landmarks if isinstance(pictures, FaceSet) else None
+            landmarks.append(lender[torch.arange(len(pictures)) % len(lender)] if own is None else own)
+            rows[role] = slice(end, end + len(pictures))
+            end += len(pictures)
+        labels = [label for pictures in shown.values() for label in pictures.labels]
+        faces = [isinstance(pictures, FaceSet) for pictures in shown.values() for _ in range(len(pictures))]
+        sha = hashlib.sha256("".join(f"{role}{each.digest}" for role, each in shown.items()).encode())
+        return cls(
+            torch.cat([pictures.images for pictures in shown.values()]),
+            torch.cat(landmarks),
+            torch.cat([pictures.ids for pictures in shown.values()]),
+            _partners(labels, faces),
+            rows,
+            sha.hexdigest()[:12],
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
+        """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches."""
+
+        def pictures(rows: torch.Tensor) -> torch.Tensor:
+            return self.images[rows].to(device).float() / 255
+
+        for rows in torch.arange(len(self)).split(batch_size):
+            partners = self.partners[rows]
+            yield stimulus(
+                pictures(rows),
+                self.landmarks[rows].to(device),
+                ids=self.ids[rows].to(device),
+                others=(pictures(partners), self.landmarks[partners].to(device)),
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """One participant, ready to be damaged and asked.
+
+    Attributes:
+        name: of the participant.
+        subject: the network.
+        device: where it runs.
+        pool: the pictures.
+        tasks: with readouts fitted on the healthy network, frozen.
+        calibration: of all sites that lesions are relative to, over faces and objects alike.
+        batch_size: images per forward pass.
+    """
+
+    name: str
+    subject: Subject
+    device: torch.device
+    pool: Pool
+    tasks: tuple[Task, ...]
+    calibration: Calibration
+    batch_size: int
+
+    @classmethod
+    def build(
+        cls, name: str, subject: Subject, study: Study, materials: Materials, pool: Pool, device: torch.device
+    ) -> Bench:
+        """Calibrate a healthy network, and fit the readouts of all tasks on it."""
+        subject.module.to(device).eval()
+        healthy = Healthy(
+            materials,
+            subject.identity,
+            _Representations(subject, device),
+            lambda role: torch.arange(len(pool))[pool.rows[role]],
+            study.seed,
+        )
+        tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
+        lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
+        sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
+        batches = (
+            subject.preprocess(images.to(device)) for images in reference(materials).split(_BATCH)
+        )
+        calibration = calibrate(subject.module, batches, sites) if sites else Calibration({}, {}, 0)
+        return cls(name, subject, device, pool, tasks, calibration, study.batch_size)
+
+    def represent(
+        self, stimulus: Stimulus, planned: Sequence[Planned], progress: bool
+    ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+        """Every lesion's representation (N, D) of the pool under a stimulus, and what it did to its sites.
+
+        Both by the lesion's position in `planned`.
+        """
+        changes: dict[str, dict[str, float]] = {}
+        found = sweep(
+            self.subject.module,
+            {str(number): each.lesion for number, each in enumerate(planned)},
+            (self.subject.preprocess(p) for p in self.pool.under(stimulus, self.batch_size, self.device)),
+            calibration=self.calibration,
+            ids=self.pool.ids,
+            progress=progress,
+            changes=changes,
+        )
+        return found, changes
+
+
+class _Representations:
+    """The healthy network's representation of sets of pictures, each measured once."""
+
+    def __init__(self, subject: Subject, device: torch.device) -> None:
+        self.subject, self.device = subject, device
+        self.known: dict[str, torch.Tensor] = {}
+
+    def __call__(self, pictures: ImageSet) -> torch.Tensor:
+        digest = pictures.digest
+        if digest not in self.known:
+            with torch.no_grad():
+                parts = [
+                    self.subject.module(self.subject.preprocess(images.to(self.device))).float().cpu()
+                    for images in pictures.images.split(_BATCH)
+                ]
+            self.known[digest] = torch.cat(parts)
+        return self.known[digest]
+
+
+def reference(materials: Materials) -> torch.Tensor:
+    """The pictures that units are calibrated on: faces and objects alike many, none of them tested.
+
+    A unit's deviation over faces alone would make the same dose of relative noise larger for faces than for objects
+    wherever units answer less to faces.
+    """
+    faces, objects = materials.training.images, materials.training_objects.images
+    count = min(len(faces), len(objects))
+
+    def some(images: torch.Tensor) -> torch.Tensor:
+        return images[torch.linspace(0, len(images) - 1, count).round().long()]
+
+    return torch.cat([some(faces), some(objects)])
+
+
+def _partners(labels: Sequence[str], faces: Sequence[bool]) -> torch.Tensor:
+    """For every picture the next face of another person, in the order of rows; itself where there is none."""
+    places = [row for row, face in enumerate(faces) if face]
+    found = []
+    for row, label in enumerate(labels):
+        begin = next((i for i, place in enumerate(places) if place > row), 0)
+        turn = places[begin:] + places[:begin]
+        found.append(next((place for place in turn if labels[place] != label), row))
+    return torch.tensor(found)

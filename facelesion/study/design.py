@@ -1,0 +1,305 @@
+"""A study's design as a value: participants × lesions × stimuli × tasks. The YAML file is this value, written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from facelesion.data.from_facespace import FaceSpacePictures
+from facelesion.data.source import Source
+from facelesion.data.sources import SOURCES
+from facelesion.errors import FacelesionError
+from facelesion.faces.stimuli import Stimulus
+from facelesion.files import nearest
+from facelesion.lesions import Lesion, LesionError
+from facelesion.lesions.series import Series
+from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
+from facelesion.settings import SettingError, build, check, overlaid
+from facelesion.tasks import TASKS
+from facelesion.yaml_files import Node, read_yaml
+
+INTACT, NONE = "intact", "none"
+
+
+@dataclass(frozen=True)
+class Participant:
+    """A network that takes part, by the name it has in the tables.
+
+    Attributes:
+        network: a name from `facelesion.models`, or a file of weights.
+        name: in the tables; the network's own name when left out.
+        seed: of an untrained network's weights.
+    """
+
+    network: PathText
+    name: Annotated[str, Text(lines=True)] = ""
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.name:
+            known = Path(self.network).stem if self.network.endswith(".safetensors") else self.network
+            object.__setattr__(self, "name", known if not self.seed else f"{known} {self.seed}")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One lesion of a study, and where it stands in the design.
+
+    Attributes:
+        series: name of the series; `none` for the intact network.
+        step: number of the dose within the series, from 1; 0 for the intact network.
+        dose: how much.
+        draw: number of the draw.
+        lesion: None for the intact network.
+    """
+
+    series: str
+    step: int
+    dose: float
+    draw: int
+    lesion: Lesion | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a study depends on.
+
+    Attributes:
+        name: of the run's folder.
+        question: what the study asks, in plain sentences; printed at the head of the report.
+        participants: the networks that are damaged: names from `facelesion.models`, files of weights, or settings
+            `{network: untrained, seed: 3, name: newborn}`.
+        pictures: which pictures are shown, by the `source` they come from and its settings.
+        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of
+            a series act together and step together. `site` may be given by participant.
+        stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
+        tasks: what is asked.
+        draws: how often each lesion is drawn anew (other units, other noise).
+        seed: of pictures and lesions.
+        output: the folder of run folders.
+        overwrite: replace another study of the same name.
+        device: `cpu`, `cuda`, or `auto`.
+        batch_size: images per forward pass; it changes no number.
+        processes: how many work at once; it changes no number.
+
+    Raises:
+        SettingError: a setting that cannot be, by its key.
+
+    Example:
+        >>> from facelesion import Ablate
+        >>> doses = [Ablate("conv5_3", fraction=share) for share in (0.1, 0.2)]
+        >>> study = Study(name="small", lesions={"ablation": doses}, tasks=["detection"], draws=2)
+        >>> [str(planned.lesion) for planned in study.planned("builtin")][:2]
+        ['None', 'ablate 10% of conv5_3 (seed 0)']
+    """
+
+    name: Name = "study"
+    question: Prose = ""
+    participants: Annotated[Sequence[str | Participant], Size(1, 1000)] = ("builtin",)
+    pictures: Source = field(default_factory=FaceSpacePictures)
+    lesions: Annotated[Mapping[Label, Any], Size(0, 1000)] = field(default_factory=dict)
+    stimuli: Annotated[Sequence[Any], Size(1, 1000)] = (INTACT,)
+    tasks: Annotated[Sequence[str], Size(1, 100, twice=False)] = (
+        "detection", "identification", "verification", "objects",
+    )  # fmt: skip
+    draws: Annotated[int, Range(1, 10_000)] = 5
+    seed: Seed = 0
+    output: PathText = "runs"
+    overwrite: bool = False
+    device: Device = "auto"
+    batch_size: Annotated[int, Range(1, 4096)] = 64
+    processes: Annotated[int, Range(1, 256)] = 1
+
+    OLD_KEYS: ClassVar[Mapping[str, str]] = {
+        "approaches": "write `lesions: {NAME: [{kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}]}`",
+        "model": "write `participants: [NAME]`",
+        "data": "write `pictures: {source: facespace, ...}`",
+    }
+
+    def __post_init__(self) -> None:
+        check(self)
+        people = self.people
+        object.__setattr__(self, "participants", people)
+        _once("participants", [each.name for each in people])
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        for number, name in enumerate(self.tasks):
+            if name not in TASKS:
+                raise SettingError(f"tasks.{number}", f"is {name!r}, which is no task: {nearest(name, TASKS)}")
+        object.__setattr__(self, "stimuli", tuple(self._stimuli()))
+        names = [str(stimulus) for stimulus in self.stimuli]
+        if names[0] != INTACT:
+            raise SettingError("stimuli", "must begin with `intact`: everything is compared with it")
+        _once("stimuli", names)
+        object.__setattr__(self, "lesions", {str(name): _plain(name, parts) for name, parts in self.lesions.items()})
+        for name in self.lesions:
+            if name == NONE:
+                raise SettingError(f"lesions.{name}", "is what the intact network is called: take another name")
+            for participant in people:
+                self.series(name, participant.name)
+
+    @property
+    def people(self) -> tuple[Participant, ...]:
+        """The participants as values, however they were given."""
+        return tuple(each if isinstance(each, Participant) else Participant(each) for each in self.participants)
+
+    def _stimuli(self) -> list[Stimulus]:
+        found = []
+        for number, given in enumerate(self.stimuli):
+            try:
+                stimulus = given if isinstance(given, Stimulus) else Stimulus.from_dict(given)
+            except FacelesionError as error:
+                raise SettingError(f"stimuli.{number}", f"cannot be read: {error}") from None
+            found.append(stimulus)
+        return found
+
+    def series(self, name: str, participant: str) -> Series:
+        """One of the series, with the sites that it has in a participant."""
+        parts = []
+        for number, written in enumerate(self.lesions[name]):
+            key = f"lesions.{name}.{number}"
+            part = _at(written, participant, f"{key}.site")
+            if "seed" in part:
+                raise SettingError(
+                    f"{key}.seed", "does nothing: leave it out, for a study draws its lesions by `seed` and `draws`"
+                )
+            _series([part], key)
+            parts.append(part)
+        return _series(parts, f"lesions.{name}")
+
+    def planned(self, participant: str) -> list[Planned]:
+        """All lesions of one participant, the intact network first."""
+        found = [Planned(NONE, 0, 0.0, 0, None)]
+        for name in self.lesions:
+            series = self.series(name, participant)
+            for step, dose in enumerate(series.doses):
+                for draw in range(self.draws if series.draws else 1):
+                    lesion = series.lesion(step, self.seed * 10_000 + draw)
+                    found.append(Planned(name, step + 1, dose, draw, lesion))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The study as plain values, as a YAML file has them."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return values | {
+            "participants": [_short(each) for each in self.participants],
+            "pictures": {"source": self.pictures.name, **dataclasses.asdict(self.pictures)},
+            "lesions": {name: list(parts) for name, parts in self.lesions.items()},
+            "stimuli": [_short_stimulus(each) for each in self.stimuli],
+            "tasks": list(self.tasks),
+        }
+
+
+def read_study(path: str | Path, overrides: Mapping[str, str] | None = None) -> Study:
+    """Read a study from its YAML file, with words of the command line over it.
+
+    Args:
+        path: the file.
+        overrides: by key such as `pictures.root`, the word given for it.
+
+    Raises:
+        SettingError: a key that there is not, or a value that cannot be; with file, line and key.
+    """
+    return study_of(overlaid(read_yaml(path), overrides or {}))
+
+
+def study_of(tree: Node) -> Study:
+    """A study from what was read."""
+    entries = tree.value
+    if isinstance(entries, dict) and isinstance(pictures := entries.get("pictures"), Node):
+        tree = dataclasses.replace(tree, value={**entries, "pictures": _source_of(tree, pictures)})
+    return build(Study, tree)
+
+
+def _source_of(tree: Node, pictures: Node) -> Any:
+    """The source of pictures that a mapping with the key `source` means."""
+    if not isinstance(pictures.value, dict):
+        raise SettingError(
+            "pictures", "must be settings, such as {source: facespace}", tree.where("pictures")
+        )
+    named = pictures.value.get("source")
+    name = named.value if isinstance(named, Node) else "facespace"
+    if name not in SOURCES:
+        raise SettingError(
+            "pictures.source", f"is {name!r}, which is no source: {nearest(str(name), SOURCES)}",
+            tree.where("pictures.source"),
+        )  # fmt: skip
+    rest = {key: value for key, value in pictures.value.items() if key != "source"}
+    return build(SOURCES[str(name)], dataclasses.replace(pictures, value=rest), key="pictures")
+
+
+def _plain(name: str, parts: Any) -> tuple[dict[str, Any], ...]:
+    """A series as plain parts: from what a file has, from lesions, or from a `Series`."""
+    if isinstance(parts, Series):
+        return tuple(parts.to_list())
+    if isinstance(parts, Lesion) or (
+        isinstance(parts, Sequence) and parts and all(isinstance(part, Lesion) for part in parts)
+    ):
+        try:
+            return tuple(_drawn_by_study(part) for part in Series.of(parts).to_list())
+        except LesionError as error:
+            raise SettingError(f"lesions.{name}", f"cannot be a series: {error}") from None
+    if isinstance(parts, Mapping):
+        parts = [parts]
+    if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
+        raise SettingError(
+            f"lesions.{name}",
+            "must be a list of lesions, such as [{kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}]",
+        )
+    for number, part in enumerate(parts):
+        if not isinstance(part, Mapping):
+            raise SettingError(
+                f"lesions.{name}.{number}",
+                "must be a lesion, such as {kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]}",
+            )
+        if "damage" in part or "sites" in part or "doses" in part:
+            raise SettingError(
+                f"lesions.{name}.{number}",
+                "has keys of an earlier version: write {kind: Ablate, site: conv5_*, fraction: [0.1, 0.2]} for damage, "
+                "sites and doses (noise: std with relative: true, dropout: p, prune: fraction)",
+            )
+    return tuple(dict(part) for part in parts)
+
+
+def _drawn_by_study(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "seed"}
+
+
+def _series(parts: Sequence[Mapping[str, Any]], key: str) -> Series:
+    try:
+        return Series.from_list(parts)
+    except LesionError as error:
+        raise SettingError(key, f"cannot be read: {error}") from None
+
+
+def _at(part: Mapping[str, Any], participant: str, key: str) -> dict[str, Any]:
+    """A part with the site that it has in a participant."""
+    site = part.get("site")
+    if not isinstance(site, Mapping):
+        return dict(part)
+    if participant not in site:
+        raise SettingError(key, f"says no site for participant {participant!r}: it has {', '.join(map(str, site))}")
+    return {**part, "site": site[participant]}
+
+
+def _once(key: str, names: Sequence[str]) -> None:
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise SettingError(key, f"names {twice[0]!r} twice")
+
+
+def _short(participant: Participant | str) -> Any:
+    if isinstance(participant, str) or participant == Participant(participant.network):
+        return participant if isinstance(participant, str) else participant.network
+    return dataclasses.asdict(participant)
+
+
+def _short_stimulus(stimulus: Stimulus) -> Any:
+    name = str(stimulus)
+    try:
+        return name if Stimulus.from_dict(name) == stimulus else stimulus.to_dict()
+    except FacelesionError:
+        return stimulus.to_dict()

@@ -1,0 +1,143 @@
+"""A study's two tables: every trial, and every condition's measures, computed from the trials.
+
+`docs/table.md` describes them column by column. Both are written part by part, one part a cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from facelesion.errors import FacelesionError
+from facelesion.files import write_whole
+from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION
+from facelesion.study.design import Planned
+from facelesion.tasks import Answers, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+def trials_of(
+    participant: str, planned: Planned, stimulus: str, task: Task, answers: Answers
+) -> pa.Table:
+    """One condition's trials, as rows of `trials.parquet`."""
+    import pyarrow as pa
+
+    count = len(task.trials)
+    alternatives = list(task.alternatives)
+
+    def constant(value: str) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value]))
+
+    def strings(values: Sequence[str]) -> Any:
+        return pa.array(list(values), pa.string()).dictionary_encode()
+
+    named = {name: strings(getattr(task.trials, name)) for name in ("section", "item", "person", "other", "target")}
+    answer = pa.DictionaryArray.from_arrays(
+        pa.array(answers.answer.numpy().astype(np.int32)), pa.array(alternatives, pa.string())
+    )
+    columns = {
+        "participant": constant(participant),
+        "lesion": constant(planned.series),
+        "dose": pa.array(np.full(count, planned.dose, np.float64)),
+        "draw": pa.array(np.full(count, planned.draw, np.int32)),
+        "stimulus": constant(stimulus),
+        "task": constant(task.name),
+        "trial": pa.array(np.arange(count, dtype=np.int32)),
+        **named,
+        "answer": answer,
+        "value": pa.array(answers.value.float().numpy()),
+        "right": pa.array(answers.right.numpy()),
+        "forced_choice": pa.array(answers.forced_choice.float().numpy()),
+    }
+    return pa.table({name: columns[name] for name in TRIAL_COLUMNS})
+
+
+def rows_of(task: Task, answers: Answers, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One condition's rows of `table.parquet`; `about` is what they have in common."""
+    values = task.measure(answers)
+    for number, measure in enumerate(task.measures):
+        if measure.name not in values:
+            raise FacelesionError(f"task {task.name} names the measure {measure.name!r} and does not give it")
+        row = {
+            "task": task.name,
+            "metric": measure.name,
+            "words": measure.words,
+            "main": number == 0,
+            "value": float(values[measure.name]),
+            "n": len(task.trials),
+            "chance": measure.chance,
+            "ceiling": measure.ceiling,
+            "better": measure.better,
+            "share": measure.share,
+        }
+        yield {name: {**about, **row}[name] for name in TABLE_COLUMNS}
+
+
+def change_columns(changes: Mapping[str, float]) -> dict[str, Any]:
+    """The columns that say what a lesion did to its sites' activations."""
+    plain = {site: round(float(value), 6) for site, value in changes.items()}
+    mean = float(np.mean(list(changes.values()))) if changes else 0.0
+    return {"change": mean, "changes": json.dumps(plain)}
+
+
+def write_part(path: Path, trials: Sequence[pa.Table], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one cell's part of both tables; the part is there once its rows are, which are written last."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    whole = pa.concat_tables(trials).unify_dictionaries()
+    write_whole(
+        path.with_suffix(".trials"),
+        lambda file: parquet.write_table(whole, file, compression="zstd", row_group_size=len(whole)),
+    )
+    frame = pd.DataFrame(list(rows))
+    write_whole(path.with_suffix(".rows"), lambda file: frame.to_parquet(file, index=False))
+
+
+def is_done(path: Path) -> bool:
+    """Whether a cell's part is there."""
+    return path.with_suffix(".rows").is_file() and path.with_suffix(".trials").is_file()
+
+
+def gather_rows(paths: Iterable[Path]) -> pd.DataFrame:
+    """The table of measures from all parts, in their order."""
+    import pandas as pd
+
+    return pd.concat([pd.read_parquet(path.with_suffix(".rows")) for path in paths], ignore_index=True)
+
+
+def gather_trials(paths: Sequence[Path], target: Path) -> None:
+    """Put all parts of the trials into one file, one part at a time, so that memory holds one alone."""
+    import pyarrow.parquet as parquet
+
+    def write(file: Any) -> None:
+        writer: Any = None
+        for path in paths:
+            part = parquet.read_table(path.with_suffix(".trials"))
+            if writer is None:
+                schema = part.schema.with_metadata({"facelesion": json.dumps({"version": VERSION})})
+                writer = parquet.ParquetWriter(file, schema, compression="zstd")
+            writer.write_table(part.cast(writer.schema), row_group_size=len(part))
+        writer.close()
+
+    write_whole(target, write)
+
+
+def confusion_of(trials: pd.DataFrame) -> tuple[tuple[str, ...], torch.Tensor] | None:
+    """Names and counts (K, K) of one condition's trials; None where all have one target."""
+    names = tuple(sorted(set(trials["target"]) | set(trials["answer"])))
+    if trials["target"].nunique() < 2:
+        return None
+    place = {name: number for number, name in enumerate(names)}
+    shown = torch.tensor([place[name] for name in trials["target"]])
+    answered = torch.tensor([place[name] for name in trials["answer"]])
+    counts = torch.bincount(shown * len(names) + answered, minlength=len(names) ** 2)
+    return names, counts.reshape(len(names), len(names))
