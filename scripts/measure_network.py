@@ -10,37 +10,37 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 
 import torch
-from facelesion.materials import DataConfig, gather
 
+from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.seen import refuse_seen
 from facelesion.errors import FacelesionError
 from facelesion.models import Subject, get
-from facelesion.tasks import Identification, Objects
+from facelesion.tasks import Healthy, Identification, Objects
 from facelesion.training.distil import represent
 
 
 def measured(subject: Subject, seed: int) -> dict[str, float]:
     """Shares of right answers of one network."""
-    data = DataConfig(enrolled_people=100, enrolment_pictures=3, probe_pictures=2, object_pictures=30)
-    materials = gather(data, seed, subject.size)
-    shown = partial(represent, subject)
-    probes, objects = materials.probes, materials.objects
-    refuse_seen(subject.name, subject.about, probes.labels)
-    people = Identification.fit(
-        shown(materials.enrolment.images),
-        materials.enrolment.labels,
-        subject.identity,
-        torch.arange(len(probes)),
-        probes.labels,
+    source = FaceSpacePictures(enrolled_people=100, enrolment_pictures=3, probe_pictures=2, object_pictures=30)
+    materials = source.gather(seed, subject.size)
+    refuse_seen(subject.name, subject.about, materials.probes.labels)
+    shown = {"probes": materials.probes, "objects": materials.objects}
+
+    def rows(role: str) -> torch.Tensor:
+        start = 0 if role == "probes" else len(materials.probes)
+        return torch.arange(start, start + len(shown[role]))
+
+    healthy = Healthy(
+        materials, subject.identity, lambda pictures: represent(subject, pictures.images), rows, seed
     )
-    known = materials.training_objects
-    kinds = Objects.fit(shown(known.images), known.labels, torch.arange(len(objects)), objects.labels)
-    identified = {score.metric: score.value for score in people.score(shown(probes.images))}
-    told = {score.metric: score.value for score in kinds.score(shown(objects.images))}
-    return {"identification of 100 people": identified["accuracy"], "16 kinds of objects": told["accuracy"]}
+    representation = torch.cat([represent(subject, pictures.images) for pictures in shown.values()])
+    found = {}
+    for what, task in (("identification of 100 people", Identification), ("16 kinds of objects", Objects)):
+        fitted = task.fit(healthy)
+        found[what] = fitted.measure(fitted.answer(representation))["accuracy"]
+    return found
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The pictures of a study, by role: who trains readouts, who is enrolled, who is tested; nobody trains and is tested."""
+"""The pictures of a study, by role: who trains readouts, who is enrolled, who is tested; nobody does both."""
 
 from __future__ import annotations
 

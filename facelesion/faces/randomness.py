@@ -22,8 +22,8 @@ def uniform(seed: int, stream: str, ids: Tensor, count: int) -> Tensor:
         True
     """
     keys = _keys(seed, stream, ids)
-    # On a processor, pieces that stay in its cache take a fraction of the time; the numbers are the same.
-    step = count if ids.device.type != "cpu" else max(1, 2**17 // max(1, len(ids)))
+    # On a processor, pieces that one thread does at once, without waiting for another; the numbers are the same.
+    step = count if ids.device.type != "cpu" else max(1, (2**15 - 1) // max(1, len(ids)))
     numbers = torch.empty(len(ids), count, device=ids.device)
     for start in range(0, count, step):
         piece = numbers[:, start : start + step]

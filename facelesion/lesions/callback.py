@@ -105,8 +105,8 @@ class LesionCallback(Callback):
         if lesion is not None:
             model: nn.Module = pl_module if self.on is None else pl_module.get_submodule(self.on)
             # One seed for each epoch and process: image numbers begin again there, the noise must not. Nor where an
-            # epoch is gone on with from a later batch.
-            seed = self.seed * 1_000_003 + epoch + batch * 1_000_000_007
+            # epoch is gone on with from a later batch; the sanity check counts as a batch that is never reached.
+            seed = self.seed * 1_000_003 + epoch + batch % 2**20 * 1_000_000_007
             seed = seed * trainer.world_size + trainer.global_rank
             self._damage.enter_context(lesioned(model, lesion, seed=seed, calibration=self.calibration))
         self._begun = epoch

@@ -49,6 +49,7 @@ def lesioned(
         LesionDidNotAct: on leaving, if a chosen site did not run in every forward, or nothing ran at all.
 
     Example:
+        >>> import torch
         >>> from facelesion.lesions import Ablate
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
         >>> images = torch.rand(5, 3, 8, 8)

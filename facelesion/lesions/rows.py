@@ -72,6 +72,7 @@ def came_in(
         wanted: a count that holds if any argument has so many rows (a piece of a network is given many things).
 
     Example:
+        >>> import torch
         >>> came_in(nn.Conv2d(3, 4, 3), (torch.zeros(5, 3, 8, 8),), {})
         Rows(count=5, other=None)
         >>> came_in(nn.TransformerEncoderLayer(8, 2), (torch.zeros(7, 5, 8),), {})

@@ -366,6 +366,8 @@ def _manifest(path: Path) -> Manifest:
         entry = mapping(item, f"left_out[{place}]")
         words = (text(entry.get(key), f"left_out[{place}].{key}") for key in ("name", "reason"))
         left_out.append(LeftOut(*words))
+    if "remarks" in stored:
+        stored["remarks"] = tuple(sequence(stored["remarks"], "remarks"))
     known = {item.name for item in fields(Manifest)}
     return Manifest(
         **{name: value for name, value in stored.items() if name in known}, left_out=tuple(left_out)

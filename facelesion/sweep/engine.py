@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from facelesion.lesions import Calibration, Changes, Lesion, Prune, lesioned, relative_change
+from facelesion.lesions import Calibration, Changes, Lesion, LesionError, Prune, lesioned, relative_change
 from facelesion.lesions.locate import find, incoming
 from facelesion.sweep import arguments, memory
 from facelesion.sweep.arguments import Batches
@@ -24,6 +24,7 @@ from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, 
 from facelesion.sweep.preparing import laid_out, prepared
 from facelesion.sweep.tracing import Trace
 from facelesion.sweep.trial import Readout, Trial, check_rows, tried
+from facelesion.sweep.untouched import untouched
 from facelesion.sweep.whole import Whole
 
 # What was run together: lesions that are one and the same, their outputs, and what they changed.
@@ -216,17 +217,23 @@ def chunks(
             job = _Job(trace, lesions, plan.rows, here, seed, calibration, ready.trial.readout, changes, done)
             # A copy: an in-place first step must not write into the caller's images.
             start = trace.repeated(trace.start(laid_out(batch.to(device, non_blocking=True), trace)), 1)
-            for found in quietly(job.walk(plan.walk, start, 0), device, options.autocast):
+            for found in quietly(job.walk(plan.walk, start, 0), device, options.autocast, ready.left):
                 yield [Part(names, rows, outputs, squares) for names, outputs, squares in found]
                 bar.update(sum(len(names) for names, *_ in found) * len(rows))
     if numbers is not None and begin != len(numbers):
         raise SweepError(f"ids names {len(numbers)} images; there are {begin}")
 
 
-def quietly(items: Iterator[Item], device: torch.device, dtype: torch.dtype | None) -> Iterator[Item]:
-    """The items, made without gradients and in this precision; whoever takes them is left in peace by both."""
+def quietly(
+    items: Iterator[Item], device: torch.device, dtype: torch.dtype | None, left: nn.Module | None = None
+) -> Iterator[Item]:
+    """The items, made without gradients and in this precision; whoever takes them is left in peace by both.
+
+    `left` is a network that is to be left as it was.
+    """
     while True:
-        with torch.no_grad(), precision(device, dtype):
+        kept = contextlib.nullcontext() if left is None else untouched(left)
+        with torch.no_grad(), precision(device, dtype), kept:
             try:
                 item = next(items)
             except StopIteration:
@@ -254,6 +261,11 @@ class Ready:
     trial: Trial
     trace: Trace | Whole
     plan: Plan
+
+    @property
+    def left(self) -> nn.Module | None:
+        """The network, where its forwards would leave counts on it."""
+        return self.trace.model if self.trial.counting else None
 
     @staticmethod
     def of(
@@ -362,7 +374,7 @@ class _Job:
             chunk = stop.leaves[begin : begin + size]
             if self.done.issuperset(name for leaf in chunk for name in leaf.names):
                 continue
-            for leaves, (outputs, squares) in memory.in_chunks(chunk, size, run):
+            for leaves, (outputs, squares) in memory.in_chunks(chunk, size, run, alone=LesionError):
                 check_rows(outputs, images * len(leaves))
                 parts = outputs.split(images)
                 yield [
@@ -401,7 +413,8 @@ class _Job:
             ),
             self.trace.arithmetic,
         ):
-            result = piece(*arguments)
+            # As a module is called; a recorded one would print its code on every error.
+            result = nn.Module.__call__(piece, *arguments)
         squares: list[Squares] = [{} for _ in lesions] if changes is None else list(changes.squares)
         return self.trace.named(result, end), squares
 

@@ -30,6 +30,7 @@ class Step:
         bytes: of the result, for one image.
         growth: how the result grows with the batch.
         shape: of the result for a batch of two; None where it is no tensor.
+        dtype: of the result; None where it is no tensor.
         storage: which memory the result lives in; in-place steps and views share their source's.
     """
 
@@ -39,6 +40,7 @@ class Step:
     growth: Any
     shape: torch.Size | None
     storage: tuple[int, ...]
+    dtype: torch.dtype | None = None
 
 
 class CannotTrace(Exception):
@@ -167,8 +169,10 @@ def dry_run(trace: Trace, example: torch.Tensor) -> tuple[list[Step], tuple[int,
             if step.op != "call_function"
             else getattr(step.target, "__name__", str(step.target))
         )
-        shape = small.shape if isinstance(small, torch.Tensor) else None
-        facts.append(Step(path, operations // counts[1], size, _growth(small, large, counts), shape, storage))
+        shape, kind = (small.shape, small.dtype) if isinstance(small, torch.Tensor) else (None, None)
+        facts.append(
+            Step(path, operations // counts[1], size, _growth(small, large, counts), shape, storage, kind)
+        )
     return facts, runs[0][trace.input_name][2]
 
 

@@ -89,9 +89,18 @@ def out_of_memory(problem: BaseException) -> bool:
 
 
 def in_chunks(
-    items: Sequence[Item], size: int, run: Callable[[Sequence[Item]], Result]
+    items: Sequence[Item],
+    size: int,
+    run: Callable[[Sequence[Item]], Result],
+    alone: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Iterator[tuple[Sequence[Item], Result]]:
     """Runs all items, `size` at a time; where memory runs out, half as many at a time from there on.
+
+    Args:
+        items: what is to be run.
+        size: how many at a time, at first.
+        run: what runs some of them.
+        alone: errors of several that one by one may not have: from there on they are run one by one.
 
     Raises:
         SweepError: not even one item fits.
@@ -104,21 +113,22 @@ def in_chunks(
     while begin < len(items):
         chunk = items[begin : begin + size]
         try:
-            result = run(chunk)
+            result, smaller = run(chunk), 0
         except Exception as problem:
-            if not out_of_memory(problem):
+            scarce = out_of_memory(problem)
+            if not scarce and (len(chunk) == 1 or not isinstance(problem, alone)):
                 raise
             if len(chunk) == 1:
                 raise SweepError(
                     "memory ran out with one lesion at a time: use a smaller batch_size, or free some memory"
                 ) from problem
-            result = None
-        if result is None:
+            smaller = max(1, len(chunk) // 2) if scarce else 1
+        if smaller:
             # Outside the handler, so that the failed attempt's tensors are let go first.
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            size = max(1, len(chunk) // 2)
+            size = smaller
             continue
         yield chunk, result
         begin += len(chunk)

@@ -93,7 +93,7 @@ def _sound(trace: Trace, trial: Trial, cuts: Cuts) -> bool:
     """Whether the steps give the network's answer; places where a cut changes it are not cut at."""
     trace.uncuttable = frozenset()
     while True:
-        places = sorted({place for place in cuts(trace) if 0 <= place < trace.length})
+        places = sorted({place for place in cuts(trace) if place < trace.length and trace.can_cut(place)})
         if _answered(trace, trial, places):
             return True
         if not _answered(trace, trial, []):

@@ -226,7 +226,7 @@ class Trace:
         In-place steps write into the state that is handed in: hand in a copy (`repeated`) to keep it.
         """
         with self.arithmetic:
-            return self.named(self.piece(begin, end)(*self.arguments(state, begin)), end)
+            return self.named(self.piece(begin, end).forward(*self.arguments(state, begin)), end)
 
     def arguments(self, state: Mapping[str, Any], position: int) -> list[Any]:
         """The state in the order in which the piece that begins at `position` takes it."""

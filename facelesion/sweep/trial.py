@@ -36,11 +36,13 @@ class Trial:
         images: two images that differ (or the whole first batch), as they were given, on the network's device.
         answer: the readout's tensor; the network's own output where no readout was asked for and it is no tensor.
         readout: from the network's output to that answer.
+        counting: whether each forward leaves a count on the network.
     """
 
     images: Tensor
     answer: Any
     readout: Readout
+    counting: bool = False
 
 
 def tried(
@@ -60,6 +62,7 @@ def tried(
             a batch.
     """
     check_mode(model)
+    _finished(model, first.to(device), rows)
     with untouched(model):
         return _tried(model, first, readout, device, rows)
 
@@ -78,7 +81,9 @@ def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.devi
         if memory.out_of_memory(refused):
             raise
         problem = refused
-    _check_state(model, state)
+    changed = _changed(model, state)
+    if changed:
+        _check_counts(model, changed, pair, answer, readout)
     if _generators(device) != generators:
         _check_draws(model, pair, answer, readout)
     if problem is None and not rows:
@@ -90,7 +95,7 @@ def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.devi
         why = "an image is answered otherwise in other company"
         why = f"it takes no image alone ({_line(problem)})" if problem else why
         raise SweepError(f"{MIXED}: {why}; {MENDED}") from problem
-    return Trial(pair, answer, readout)
+    return Trial(pair, answer, readout, bool(changed))
 
 
 def _each_alone(answer: Any, found: Sequence[Any]) -> bool:
@@ -106,6 +111,19 @@ MIXED = "the network (or the readout) mixes the rows of a batch"
 MENDED = "use options=Options(trace=False), which runs it whole on your own batches"
 
 
+def _finished(model: nn.Module, first: Tensor, rows: bool) -> None:
+    """Runs a network once whose layers have no weights yet, as its first forward would."""
+    if any(is_lazy(each) for module in model.modules() for each in _own_tensors(module)):
+        _first_answer(
+            model, first, two_images(first) if rows else first, lambda output: output, first.device, rows
+        )
+
+
+def _own_tensors(module: nn.Module) -> list[Tensor]:
+    found = [*module._parameters.values(), *module._buffers.values()]
+    return [tensor for tensor in found if isinstance(tensor, Tensor)]
+
+
 def check_mode(model: nn.Module) -> None:
     """Refuses a network whose answers for one image hang on the others or on chance, where its mode shows it."""
     for path, module in model.named_modules():
@@ -116,10 +134,8 @@ def check_mode(model: nn.Module) -> None:
         )
         if module.training and (batch or drops):
             raise SweepError(f"{where} is in training mode, so no two runs agree: call model.eval() first")
-        for tensor in [*module._parameters.values(), *module._buffers.values()]:
-            if is_lazy(tensor):
-                raise SweepError(f"{where} has no weights yet: run the network once on an image first")
-            if isinstance(tensor, Tensor) and tensor.is_meta:
+        for tensor in _own_tensors(module):
+            if tensor.is_meta and not is_lazy(tensor):
                 raise SweepError(f"{where} has weights without numbers (device meta): load them first")
 
 
@@ -325,23 +341,49 @@ def _numbers(value: Any) -> float | tuple[float, ...] | None:
     return None
 
 
-def _check_state(model: nn.Module, before: Mapping[str, Any]) -> None:
-    for name, value in _state(model).items():
-        known = before.get(name)
-        if isinstance(value, tuple) and isinstance(known, tuple):
-            # A list that grows is a record of what ran, and nothing is counted by it.
-            same = len(value) != len(known) or agree(torch.tensor(known), torch.tensor(value))
-        elif isinstance(value, float) and isinstance(known, float):
-            same = agree(torch.tensor(known), torch.tensor(value))
-        elif isinstance(value, Tensor):
-            same = isinstance(known, Tensor) and agree(known, value)
+def _changed(model: nn.Module, before: Mapping[str, Any]) -> list[str]:
+    """What a network changed of itself since `_state` was asked."""
+    return [name for name, value in _state(model).items() if not _as_before(before.get(name), value)]
+
+
+def _as_before(known: Any, value: Any) -> bool:
+    if isinstance(value, tuple) and isinstance(known, tuple):
+        # A list that grows is a record of what ran, and nothing is counted by it.
+        return len(value) != len(known) or agree(torch.tensor(known), torch.tensor(value))
+    if isinstance(value, float) and isinstance(known, float):
+        return agree(torch.tensor(known), torch.tensor(value))
+    if isinstance(value, Tensor):
+        return isinstance(known, Tensor) and agree(known, value)
+    return bool(known == value)
+
+
+# Counts at which a network might begin to do otherwise.
+_COUNTS = (0, 1, 2, 3, 4, 7, 9, 10, 99, 100, 1000, 1024, 10**6)
+
+
+def _check_counts(
+    model: nn.Module, names: Sequence[str], images: Tensor, answer: Any, readout: Readout
+) -> None:
+    """Refuses a network that changes itself, unless it only counts and its answer takes no notice of the count."""
+    for name in names:
+        path, _, own = name.rpartition(".")
+        module = model.get_submodule(path)
+        known = module._buffers.get(own, vars(module).get(own))
+        number = isinstance(known, int) or (isinstance(known, Tensor) and known.numel() == 1)
+        for count in _COUNTS if number and own not in module._parameters else ():
+            if isinstance(known, Tensor):
+                module._buffers[own] = torch.full_like(known, count)
+            else:
+                vars(module)[own] = bool(count) if isinstance(known, bool) else count
+            if not agree(answer, answer_of(model, images, readout)):
+                break
         else:
-            same = known == value
-        if not same:
-            raise SweepError(
-                f"a forward changes the network's own {name.lstrip('.')!r}, so that an answer hangs on what ran "
-                "before: call model.eval(), or keep such counts outside of the network"
-            )
+            if number and own not in module._parameters:
+                continue
+        raise SweepError(
+            f"a forward changes the network's own {name.lstrip('.')!r}, so that an answer hangs on what ran "
+            "before: call model.eval(), or keep such counts outside of the network"
+        )
 
 
 def _line(problem: BaseException) -> str:

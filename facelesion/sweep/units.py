@@ -22,7 +22,7 @@ from facelesion.sweep import arguments, engine, memory
 from facelesion.sweep.arguments import Batches, Units, name_of
 from facelesion.sweep.channels import Channels, Stretch, stretch
 from facelesion.sweep.errors import SweepError
-from facelesion.sweep.facts import State
+from facelesion.sweep.facts import ROWS, State
 from facelesion.sweep.kernels import contributions
 from facelesion.sweep.options import BATCH_SIZE, Options
 from facelesion.sweep.preparing import laid_out, prepared
@@ -172,6 +172,7 @@ def stream_units(
 
     trace = prepared(model, {site.path for site in places}, options, trial, cuts)
     jobs = jobs_of(trace)
+    left = model if trial.counting else None
     begin = 0
     with engine.bar_of(progress, sum(len(job.units) for job in jobs)) as bar:
         for given in itertools.chain([first], iterator):
@@ -179,7 +180,7 @@ def stream_units(
             begin = rows.stop
             batch = laid_out(given.to(device, non_blocking=True), trace)
             for job, chunk, outputs in engine.quietly(
-                _batch(trace, jobs, batch, wanted), device, options.autocast
+                _batch(trace, jobs, batch, wanted), device, options.autocast, left
             ):
                 yield UnitPart(job.site.path or name_of(job.site), tuple(chunk), rows, outputs)
                 bar.update(len(chunk) * len(rows))
@@ -249,16 +250,19 @@ def _job(trace: Trace | Whole, site: Site, wanted: _Wanted) -> _Job:
     own = (
         isinstance(trace, Trace) and trace.calls_of(site.path) == 1 and trace.steps[step].target == site.path
     )
-    if shape is None or not own:
+    kind = trace.facts[step].dtype
+    if shape is None or not own or kind is None or not kind.is_floating_point:
         # The site is part of a step, or runs more than once: its shape is not in the record.
         shape = trace.output_shape(site.path)
         own = False
     if shape is None:
         raise SweepError(
-            f"{name_of(site)} does not run, or does not answer with one tensor; use sweep with one Ablate per unit"
+            f"{name_of(site)} does not run, or does not answer with one tensor of floating point numbers; use sweep "
+            "with one Ablate per unit"
         )
     axis = unit_axis(module, torch.empty(shape, device="meta"), site)
-    if own and isinstance(trace, Trace):
+    # What has no row per image is no lesion's own in a longer batch.
+    if own and isinstance(trace, Trace) and trace.facts[step].growth == ROWS:
         way = stretch(trace, step, axis, ahead=wanted.ahead)
     count, device = shape[axis], engine.device_of(trace.model)
     fill = torch.zeros(count)
@@ -369,8 +373,9 @@ def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found
 
 def _even(change: torch.Tensor, channels: Channels) -> bool:
     """Whether no unit is so much larger than all others (or no number at all) that a difference would be inexact."""
-    if not change.is_floating_point():
-        return True
+    if change.element_size() < 4:
+        # Half precision has no digits to lose.
+        return False
     largest = (
         change.abs().movedim(channels.axis, 0).flatten(1).amax(1).unflatten(0, (-1, channels.block)).amax(1)
     )

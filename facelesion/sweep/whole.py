@@ -11,6 +11,7 @@ from torch import nn
 
 from facelesion.sweep.costs import Costs
 from facelesion.sweep.facts import OTHER, ROWS, State, Step, repeated
+from facelesion.sweep.untouched import untouched
 
 
 class Whole:
@@ -33,7 +34,7 @@ class Whole:
         return 1
 
     def output_shape(self, path: str) -> torch.Size | None:
-        """The shape of what the module at `path` answers, seen in a forward of the example; None if not one tensor."""
+        """The shape of what the module at `path` answers in a forward of the example; None if not one tensor."""
         return seen_shape(self.model, path, self.example)
 
     def cut_before(self, position: int) -> int:
@@ -76,11 +77,12 @@ def seen_shape(model: nn.Module, path: str, example: torch.Tensor) -> torch.Size
     shapes: list[torch.Size | None] = []
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
-        shapes.append(output.shape if isinstance(output, torch.Tensor) else None)
+        whole = isinstance(output, torch.Tensor) and output.is_floating_point()
+        shapes.append(output.shape if whole else None)
 
     handle = model.get_submodule(path).register_forward_hook(note)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), untouched(model):
             model(example.clone())
     finally:
         handle.remove()

@@ -483,7 +483,9 @@ NAN, INF = float("nan"), float("inf")
 SETTINGS = {
     "mask": {"region": "eyes", "fill": "noise", "shape": "box", "scale": [1.2, 1.5], "seed": 3},
     "blur": {"region": "eyes", "sigma": 8.0, "shape": "box", "scale": [1.2, 1.5]},
-    "isolate": {"region": "eyes", "sigma": 3.5, "shape": "upright", "scale": [1.5, 1.5]},
+    "isolate": {
+        "region": "eyes", "sigma": 3.5, "shape": "upright", "scale": [1.5, 1.5], "fill": "blur", "seed": 0,
+    },
     "control": {"region": "eyes", "fill": "mean", "shape": "box", "scale": [1.2, 1.5], "seed": 3},
     "phase scramble": {"seed": 3},
     "tile scramble": {"tiles": 8, "seed": 3},

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from facelesion.errors import FacelesionError
-from facelesion.report import Manifest, figures, run_folder, style, write_report
+from facelesion.report import Manifest, figures, run_folder, style, tables, write_report
 from facelesion.report.checks import kind_of
 
 OTHERS = {
@@ -334,7 +334,7 @@ def test_answers_are_read_back_and_used(small):
     assert "No claim is made" not in page and "Every dose on one scale" in page
 
 
-@pytest.mark.parametrize("column", run_folder.TRIAL_COLUMNS)
+@pytest.mark.parametrize("column", tuple(tables.TRIALS))
 @pytest.mark.parametrize("what", CELLS)
 def test_trials_of_another_kind_are_named(small, column, what):
     rows = trial_rows()

@@ -113,7 +113,7 @@ GIVEN = {
     "a readout that is none": ({"readout": "logits"}, "readout"),
     "a readout that gives a number": ({"readout": lambda output: float(output.sum())}, "readout"),
     "a readout that gives an array": ({"readout": lambda output: output.numpy()}, "readout"),
-    "a readout that fails": ({"readout": lambda output: output["logits"]}, "readout"),
+    "a readout that fails": ({"readout": lambda output: {}["logits"]}, "readout"),
 }
 
 

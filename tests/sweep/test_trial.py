@@ -304,6 +304,39 @@ def test_a_network_that_changes_itself_is_refused_and_left_as_it_was(kind):
     assert (int(network.calls), network.number, network.numbers) == (0, 0, [0])
 
 
+class Numbering(nn.Module):
+    """Counts its forwards, and takes no notice of the count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.number = nn.Linear(6, 5), nn.Linear(5, 3), 0
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x):
+        self.seen += len(x)
+        self.number += 1
+        return self.second(torch.relu(self.first(x)))
+
+
+def test_a_count_that_no_answer_hangs_on_is_no_harm_and_is_left_as_it_was(naive, close):
+    network, images = Numbering().eval(), torch.rand(4, 6)
+    lesions = {"none": None, "a": Ablate("first", units=[0]), "b": Noise("second", std=0.2)}
+    outputs = sweep(network, lesions, images)
+    units = unit_sweep(network, "first", images)["first"]
+    assert (int(network.seen), network.number) == (0, 0)
+    for name, lesion in lesions.items():
+        close(outputs[name], naive(network, lesion, images))
+    close(units[0], outputs["a"])
+
+
+def test_a_network_without_weights_yet_is_given_them_by_a_first_forward(naive, close):
+    network, images = nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3)).eval(), torch.rand(4, 6)
+    lesions = {"none": None, "a": Ablate("0", units=[0])}
+    outputs = sweep(network, lesions, images)
+    for name, lesion in lesions.items():
+        close(outputs[name], naive(network, lesion, images))
+
+
 class Noting(nn.Module):
     """Keeps what it last saw, and makes a table when it first runs."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from facelesion.lesions import Ablate, calibrate
+from facelesion.lesions import Ablate, LesionError, calibrate, lesioned
 from facelesion.sweep import Options, SweepError, stream_units, unit_sweep
 
 SITES = {
@@ -171,6 +171,45 @@ def test_a_unit_that_outweighs_all_others_is_removed_without_a_trace(size, naive
     found = unit_sweep(network, "0", images, units=[2])["0"][0]
     wanted = naive(network, Ablate("0", units=[2]), images)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6 * float(wanted.abs().max()))
+
+
+class Places(nn.Module):
+    """Learned places, looked up once for all images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.places, self.second = nn.Linear(5, 6), nn.Embedding(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.first(x) + self.places(torch.arange(x.shape[1]))
+        return self.second(torch.relu(x).mean(1))
+
+
+def test_units_of_what_is_computed_once_for_all_images(naive, close):
+    network, images = Places().eval(), torch.rand(5, 4, 5)
+    for site in ("first", "places"):
+        found = unit_sweep(network, site, images, units=[0, 3])[site]
+        for unit, output in zip((0, 3), found, strict=True):
+            with torch.no_grad(), lesioned(network, Ablate(site, units=[unit])):
+                close(output, network(images))
+
+
+def test_what_several_lesions_cannot_have_together_they_have_one_by_one():
+    from facelesion.sweep.memory import in_chunks
+
+    ran = []
+
+    def run(items):
+        ran.append(list(items))
+        if len(items) > 1:
+            raise LesionError("its rows cannot be shared out")
+        return sum(items)
+
+    assert list(in_chunks([1, 2, 3], 3, run, alone=LesionError)) == [([1], 1), ([2], 2), ([3], 3)]
+    assert ran == [[1, 2, 3], [1], [2], [3]]
+    with pytest.raises(LesionError):
+        list(in_chunks([1, 2, 3], 3, run))
 
 
 def test_a_network_without_a_head_ends_in_the_units_themselves(images, naive, close):

@@ -1,0 +1,155 @@
+"""A study's file: the library's own dialect, and one line for what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facelesion import Ablate, Noise
+from facelesion.errors import FacelesionError
+from facelesion.lesions import Lesion
+from facelesion.study import Study, read_study
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = """\
+name: mine
+participants: [builtin, {network: untrained, seed: 3, name: newborn}]
+pictures: {source: facespace, variability: 0.8}
+lesions:
+  ablation:
+    - {kind: Ablate, site: "conv5_*", fraction: [0.1, 0.2]}
+  both:
+    - {kind: Scale, site: conv4_3, by: [0.8, 0.6]}
+    - {kind: Noise, site: conv3_2, std: [0.5, 1], relative: true}
+stimuli: [intact, {kind: mask, region: eyes, fill: mean}]
+tasks: [detection, memory]
+draws: 2
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.stem)
+def test_every_config_is_a_study(config):
+    study = read_study(config)
+    assert len(study.planned(study.people[0].name)) > 1
+
+
+def test_what_is_written_is_what_is_planned(tmp_path):
+    study = read_study(written(tmp_path, GOOD))
+    assert [each.name for each in study.people] == ["builtin", "newborn"]
+    planned = study.planned("builtin")
+    assert [(p.series, p.step, p.dose, p.draw) for p in planned] == [
+        ("none", 0, 0.0, 0),
+        ("ablation", 1, 0.1, 0), ("ablation", 1, 0.1, 1), ("ablation", 2, 0.2, 0), ("ablation", 2, 0.2, 1),
+        ("both", 1, 0.8, 0), ("both", 1, 0.8, 1), ("both", 2, 0.6, 0), ("both", 2, 0.6, 1),
+    ]  # fmt: skip
+    assert "scale" in str(planned[5].lesion) and "noise" in str(planned[5].lesion)
+    assert len({p.lesion.hash for p in planned[1:]}) == 8
+    assert str(study.stimuli[1]) == "mask eyes (fill=mean)"
+
+
+def test_a_study_is_written_and_read_back(tmp_path):
+    import yaml
+
+    study = read_study(written(tmp_path, GOOD))
+    again = read_study(written(tmp_path, yaml.safe_dump(study.to_dict(), sort_keys=False)))
+    assert again.to_dict() == study.to_dict()
+    assert [str(p.lesion) for p in again.planned("newborn")] == [str(p.lesion) for p in study.planned("newborn")]
+
+
+def test_lesions_from_python_are_the_same_as_from_a_file():
+    steps = [Ablate("conv5_3", fraction=f) + Noise("conv3_2", std=s) for f, s in ((0.1, 1.0), (0.2, 2.0))]
+    parts = [
+        {"kind": "Ablate", "site": "conv5_3", "fraction": [0.1, 0.2]},
+        {"kind": "Noise", "site": "conv3_2", "std": [1.0, 2.0]},
+    ]
+    one, other = (Study(lesions={"x": each}).planned("builtin") for each in (steps, parts))
+    assert [p.lesion for p in one] == [p.lesion for p in other]
+
+
+EVERY_KIND = [
+    {"kind": "Ablate", "site": "conv5_3", "fraction": [0.1, 0.2], "to": "mean"},
+    {"kind": "Ablate", "site": "conv5_3", "fraction": [0.1, 0.2], "to": "resample"},
+    {"kind": "Ablate", "site": "conv5_3", "units": [3, 4], "where": ["11", "00"]},
+    {"kind": "Keep", "site": "conv5_3", "fraction": [0.5, 0.2]},
+    {"kind": "Noise", "site": "conv5_3", "std": [0.1, 0.2], "multiplicative": True},
+    {"kind": "Noise", "site": "conv5_3", "std": 0.5, "fraction": [0.1, 0.2], "relative": True},
+    {"kind": "Dropout", "site": "conv5_3", "p": [0.1, 0.2], "per": "channel"},
+    {"kind": "Clamp", "site": "conv5_3", "value": [0.1, 0.2], "units": [1]},
+    {"kind": "Clamp", "site": "conv5_3", "max": [2.0, 1.0]},
+    {"kind": "Shift", "site": "conv5_3", "by": [-1, 1], "relative": True},
+    {"kind": "Scale", "site": "conv5_3", "by": [0.5, 2]},
+    {"kind": "Prune", "site": "conv5_3", "fraction": [0.1, 0.2]},
+]
+
+
+@pytest.mark.parametrize("part", EVERY_KIND, ids=lambda part: f"{part['kind']} {len(part)}")
+def test_every_kind_of_damage_can_be_in_a_study_with_all_its_settings(part):
+    planned = Study(lesions={"x": [part]}, draws=1).planned("builtin")[1:]
+    listed = [key for key, value in part.items() if isinstance(value, list) and key not in ("units", "where")]
+    assert len(planned) == (len(part[listed[0]]) if listed else 1)
+    for step, each in enumerate(planned):
+        plain = {key: value[step] if key in listed else value for key, value in part.items()}
+        assert each.lesion == Lesion.from_dict(plain)
+
+
+def test_what_does_not_draw_is_there_once():
+    study = Study(lesions={"gain": [{"kind": "Scale", "site": "conv5_3", "by": [0.5, 0.2]}]}, draws=7)
+    assert len(study.planned("builtin")) == 3
+
+
+def test_a_site_may_be_given_by_participant():
+    part = {"kind": "Ablate", "site": {"builtin": "conv5_3", "other": "layer4"}, "fraction": [0.1]}
+    study = Study(participants=["builtin", {"network": "untrained", "name": "other"}], lesions={"x": [part]})
+    assert study.series("x", "builtin").sites == ("conv5_3",)
+    assert study.series("x", "other").sites == ("layer4",)
+
+
+WRONG = [
+    ("seed: 0", "seed: -1", "line 13: seed is -1"),
+    ("draws: 2", "draws: many", "line 12: draws is 'many': it must be a whole number"),
+    ("draws: 2", "drews: 2", "line 12: drews is no setting: did you mean draws?"),
+    ("kind: Ablate", "kind: Ablat", "line 6: lesions.ablation.0 cannot be read.*did you mean 'Ablate'"),
+    ("fraction: [0.1, 0.2]", "fractoin: [0.1, 0.2]", "line 6: lesions.ablation.0.*fractoin"),
+    ("fraction: [0.1, 0.2]", "fraction: [0.1, 2]", "line 6: lesions.ablation.0.*0 to 1"),
+    ("fraction: [0.1, 0.2]", "fraction: []", "line 6: lesions.ablation.0.*empty list"),
+    ("fraction: [0.1, 0.2]", "fraction: [0.1, 0.1]", "line 6: lesions.ablation.0.*twice"),
+    ("fraction: [0.1, 0.2]", "fraction: [0, 0.2]", "line 6: lesions.ablation.0.*changes nothing"),
+    ("fraction: [0.1, 0.2]", "fraction: [0.1], seed: 3", "line 6: lesions.ablation.0.seed does nothing"),
+    ("fraction: [0.1, 0.2]", "fraction: [0.1], to: [mean, zero]", "line 6: lesions.ablation.0.*to is a list"),
+    ("std: [0.5, 1]", "std: [0.5, 1], fraction: [0.1, 0.2]", "lesions.both.1.*both lists"),
+    ("std: [0.5, 1]", "std: [0.5, 1, 2]", "line 7: lesions.both.*equally many doses"),
+    ("source: facespace", "source: facspace", "line 3: pictures.source is 'facspace'.*did you mean 'facespace'"),
+    ("variability: 0.8", "variabilty: 0.8", "line 3: pictures.variabilty is no setting: did you mean variability"),
+    ("variability: 0.8", "variability: -1", "line 3: pictures.variability is -1"),
+    ("variability: 0.8", "root: here", "line 3: pictures.root is no setting"),
+    ("variability: 0.8", "new_people: 1000000000", "line 3: pictures.new_people is 1000000000"),
+    ("[detection, memory]", "[detection, memry]", "line 11: tasks.1 is 'memry'.*did you mean 'memory'"),
+    ("[detection, memory]", "[detection, detection]", "line 11: tasks.*twice"),
+    ("[intact, ", "[mask nose, ", "line 10: stimuli must begin with `intact`"),
+    ("region: eyes", "region: eyse", "line 10: stimuli.1 cannot be read"),
+    ("name: newborn", "name: builtin", "participants names 'builtin' twice"),
+    ("draws: 2", "approaches: {}", "line 12: approaches is no setting any more: write `lesions"),
+    ("draws: 2", "model: builtin", "line 12: model is no setting any more: write `participants"),
+    ("draws: 2", "data: {}", "line 12: data is no setting any more: write `pictures"),
+    ('{kind: Ablate, site: "conv5_*", fraction: [0.1, 0.2]}',
+     "{damage: ablate, sites: [conv5_3], doses: [0.1]}", "line 6: lesions.ablation.0.*earlier version"),
+    ("draws: 2", "batch_size: 0", "line 12: batch_size is 0"),
+    ("draws: 2", "processes: 0", "line 12: processes is 0"),
+    ("name: mine", "name: ../elsewhere", "line 1: name is '../elsewhere'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), WRONG, ids=[new for _, new, _ in WRONG])
+def test_what_cannot_be_is_told_in_one_line_with_its_place(tmp_path, old, new, said):
+    text = GOOD + "seed: 0\n"
+    assert old in text
+    with pytest.raises(FacelesionError, match=said) as told:
+        read_study(written(tmp_path, text.replace(old, new, 1)))
+    assert "\n" not in str(told.value)
