@@ -233,7 +233,9 @@ class SiteLesion(Lesion):
 
     def _reseeded(self, seed: int) -> SiteLesion:
         has = any(f.name == "seed" for f in dataclasses.fields(self))
-        return dataclasses.replace(self, seed=seed) if has and (self.draws_units or self.draws_values) else self  # type: ignore[call-arg]
+        if not has or not (self.draws_units or self.draws_values):
+            return self
+        return dataclasses.replace(self, seed=seed)  # type: ignore[call-arg]
 
     def __post_init__(self) -> None:
         self._set(site=site_text(self.site, type(self).__name__))
@@ -451,7 +453,13 @@ class Noise(UnitLesion):
         return self.relative
 
     def meaning(self, field: str) -> str:
-        unit = "the unit's own standard deviation" if self.relative else "the activation" if self.multiplicative else ""
+        unit = (
+            "the unit's own standard deviation"
+            if self.relative
+            else "the activation"
+            if self.multiplicative
+            else ""
+        )
         return super().meaning(field) + (f", in units of {unit}" if unit and field == "std" else "")
 
     def __post_init__(self) -> None:

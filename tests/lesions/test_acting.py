@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import pickle
+import types
 
 import pytest
 import torch
@@ -158,19 +161,49 @@ class TestPrunedWeightsThatAreMade:
         healthy = model(x)
         assert torch.equal(model(x), healthy)
 
-    def test_a_forward_replaced_by_a_function_is_refused(self):
-        model = nn.Sequential(nn.Linear(6, 5))
-        own = model[0].forward
-        model[0].forward = lambda x: own(x) + 1
-        with pytest.raises(LesionError, match="replaced"), lesioned(model, Prune("0", fraction=0.5)):
+    @pytest.mark.parametrize("several", [True, False])
+    def test_a_forward_that_was_replaced_on_the_instance_reads_the_pruned_weight(self, several):
+        def louder(self, x):
+            return 2 * F.linear(x, self.weight, self.bias)
+
+        x = torch.randn(3, 6)
+        for replace in (
+            lambda layer, own: types.MethodType(louder, layer),
+            lambda layer, own: lambda x: 2 * own(x),
+            lambda layer, own: functools.partial(louder, layer),
+        ):
+            model = nn.Sequential(nn.Linear(6, 5))
+            expected = 2 * F.linear(x, pruned_by_hand(model[0].weight, 0.5, "0"), model[0].bias)
+            model[0].forward = replaced = replace(model[0], model[0].forward)
+            healthy = model(x)
+            with lesioned(model, [None, Prune("0", fraction=0.5)] if several else Prune("0", fraction=0.5)):
+                damaged = model(x.repeat(2, 1) if several else x)[-3:]
+            torch.testing.assert_close(damaged, expected)
+            assert torch.equal(model(x), healthy) and model[0].forward == replaced
+            assert "weight" not in model[0].__dict__ and isinstance(model[0].weight, nn.Parameter)
+
+    def test_a_replaced_forward_that_reads_another_weight_is_refused(self):
+        model, other = nn.Sequential(nn.Linear(6, 5)), nn.Linear(6, 5)
+        model[0].forward = lambda x: other(x)
+        with pytest.raises(LesionError, match="does not read"), lesioned(model, Prune("0", fraction=0.5)):
             model(torch.randn(2, 6))
         with lesioned(model, Ablate("0")):  # its output can be damaged all the same
             assert not model(torch.randn(2, 6)).any()
+        model = nn.Sequential(OwnProperty(6, 5))
+        own = model[0].forward
+        model[0].forward = lambda x: own(x)
+        with pytest.raises(LesionError, match="made anew"), lesioned(model, Prune("0", fraction=0.5)):
+            model(torch.randn(2, 6))
 
-    def test_a_layer_without_weights_yet_is_refused(self):
-        with pytest.raises(LesionError, match="run the network once"):
-            with lesioned(nn.Sequential(nn.LazyLinear(4)), Prune("0", fraction=0.5)):
-                pass
+    def test_a_layer_whose_weights_come_with_the_first_batch(self):
+        model, x = nn.Sequential(nn.LazyLinear(4)), torch.randn(2, 6)
+        with lesioned(model, [None, Prune("0", fraction=0.5)]):
+            first = model(x.repeat(2, 1))
+        expected = F.linear(x, pruned_by_hand(model[0].weight, 0.5, "0"), model[0].bias)
+        torch.testing.assert_close(first, torch.cat([model(x), expected]))
+        with pytest.raises(LesionError, match="half a weight"):
+            with lesioned(nn.Sequential(model := nn.LazyLinear(4)), Prune("0", fraction=0.001)):
+                model(x)
 
     def test_attention_with_a_made_projection_has_heads(self):
         model = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True)).eval()
@@ -387,6 +420,47 @@ class TestWhatIsHandedOn:
                 model(x)
             model(x).sum().backward()
         assert model[0].weight.grad is not None
+
+
+class TestRecords:
+    """Outputs that are dataclasses."""
+
+    @pytest.mark.parametrize("frozen", [True, False])
+    def test_they_are_damaged_by_field_in_a_copy(self, frozen):
+        @dataclasses.dataclass(frozen=frozen)
+        class Output:
+            name: str
+            logits: torch.Tensor
+            hidden: list[torch.Tensor]
+            size: int = dataclasses.field(init=False, default=3)
+
+        class Says(nn.Module):
+            def forward(self, x):
+                return Output("x", x, [x + 1])
+
+        class Whole(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.says = Says()
+
+            def forward(self, x):
+                y = self.says(x)
+                return torch.cat([y.logits, y.hidden[0]], 1)
+
+        model, x = Whole(), torch.rand(2, 3) + 1
+        for site, columns in (
+            ("says", range(3)),
+            ("says->logits", range(3)),
+            ("says->hidden.0", range(3, 6)),
+        ):
+            with lesioned(model, Ablate(site)):
+                silent = (model(x) == 0).all(0)
+            assert silent.nonzero().flatten().tolist() == list(columns)
+        with (
+            pytest.raises(LesionError, match="name, logits, hidden, size"),
+            lesioned(model, Ablate("says->other")),
+        ):
+            model(x)
 
 
 class TestVmap:
