@@ -209,7 +209,8 @@ def answers_of(trials: pd.DataFrame, chance: Mapping[str, float] | None = None) 
 
     Args:
         trials: rows with lesion, dose, draw, task, trial, person, other, target, answer, value and right, and perhaps
-            `beaten`, of one participant and one stimulus.
+            `forced_choice` (the share of the other answers that the target beats) and `section`, of one participant and
+            one stimulus.
         chance: what a guesser scores in each task, for the number of alternatives; else it is counted.
 
     Raises:
@@ -260,16 +261,24 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     if chance is not None:
         many = 1 / chance if math.isfinite(chance) and 0 < chance <= 0.5 else 0.0
         alternatives = round(many) if abs(many - round(many)) < 1e-6 else 0
+    values, kept = table("value", float), "forced_choice" in part
+    if kept:
+        # A study's value speaks for each trial's own target: turned round, it is the evidence for one answer.
+        whole = "section" not in part or set(part["section"]) == {""}
+        yes = next((a for a in YES if a in set(target)), "") if whole and len(set(target)) == 2 else ""
+        values = np.where(target == yes, values, -values) if yes else values
+    else:
+        yes = _yes(words["answer"], value, sorted(set(target)))
     return Answers(
         task,
         tuple((str(lesion), float(dose), int(draw)) for lesion, dose, draw in cells),
-        table("value", float),
+        values,
         table("right", bool),
         target,
         people,
-        _yes(words["answer"], value, sorted(set(target))),
+        yes,
         alternatives,
-        table("beaten", float) if "beaten" in part else None,
+        table("forced_choice", float) if kept else None,
     )
 
 

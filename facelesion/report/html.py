@@ -302,7 +302,7 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
         damages.append(
             {
                 "name": name,
-                "meaning": summary.dose_meaning(name, run.config),
+                "meaning": _meaning(name, run),
                 "doses": ", ".join(f"{dose:g}" for dose in sorted(set(part["dose"]))),
                 "sites": ", ".join(
                     dict.fromkeys(site for sites in part["sites"] for site in sites.split(","))
@@ -356,6 +356,14 @@ def _picture(
 ) -> Picture:
     source, width = embed(figure, kind)
     return Picture(file_name(name), title, shows, cannot, source, width, wide)
+
+
+def _meaning(approach: str, run: Run) -> str:
+    """What a dose means: as the table says it, else as the settings or the name do."""
+    if "meaning" in run.table:
+        said = run.table.loc[run.table["approach"] == approach, "meaning"]
+        return str(said.iloc[0])
+    return summary.dose_meaning(approach, run.config)
 
 
 def _template() -> Any:

@@ -105,7 +105,7 @@ def test_two_people_to_choose_from_are_no_yes_and_no():
     assert found.scores()[INTACT].values[0] == pytest.approx(
         [(value > 0)[:20].mean(), (value > 0)[20:].mean()]
     )
-    kept = answers_of(trials.assign(beaten=(value > 0) * 1.0), {"who": math.nan})["who"]
+    kept = answers_of(trials.assign(forced_choice=(value > 0) * 1.0), {"who": math.nan})["who"]
     assert kept.comparable and kept.alternatives == 0
     assert not answers_of(trials, {"who": math.nan})["who"].comparable
     with pytest.raises(FacelesionError, match="common scale"):

@@ -35,6 +35,10 @@ def swept(stranger: Stranger, lesions: dict[str, Lesion | None], batch_size: int
     )  # fmt: skip
 
 
+def _healthy(stranger: Stranger, wanted: dict[str, Lesion | None], size: int) -> Tensor:
+    return swept(stranger, wanted, size)["none"]
+
+
 @pytest.mark.parametrize("name", ZOO)
 @torch.no_grad()
 def test_every_lesion_of_a_sweep_is_the_oracles(name: str) -> None:
@@ -73,7 +77,9 @@ def test_every_lesion_of_a_sweep_is_the_oracles(name: str) -> None:
                     refused,
                 )
             if not held.problems and refused is None:
-                held.to("all together", lambda: swept(stranger, wanted, size)["none"], partial(right.__getitem__, "none"), None)  # fmt: skip
+                held.to(
+                "all together", partial(_healthy, stranger, wanted, size), partial(right.__getitem__, "none"), None
+            )
             continue
         for label in wanted:
             held.to(

@@ -314,5 +314,6 @@ class StillTraining(nn.Module):
 def GroupNorms() -> nn.Module:
     """Group and instance norms: units hang together within an image."""
     return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.GroupNorm(3, 6), nn.ELU(), nn.Conv2d(6, 4, 3), nn.InstanceNorm2d(4, affine=True), nn.Flatten(),
+        nn.Conv2d(3, 6, 3), nn.GroupNorm(3, 6), nn.ELU(), nn.Conv2d(6, 4, 3),
+        nn.InstanceNorm2d(4, affine=True), nn.Flatten(),
     )  # fmt: skip

@@ -446,7 +446,8 @@ class Bag(nn.Module):
 def Upscaler() -> nn.Module:
     """Pixel shuffle turns groups of channels into places, and back."""
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.PixelShuffle(2), nn.Conv2d(2, 4, 3, padding=1), nn.PReLU(4), nn.PixelUnshuffle(2),
+        nn.Conv2d(3, 8, 3, padding=1), nn.PixelShuffle(2), nn.Conv2d(2, 4, 3, padding=1), nn.PReLU(4),
+        nn.PixelUnshuffle(2),
         nn.Conv2d(16, 2, 1),
     )  # fmt: skip
 

@@ -391,7 +391,8 @@ class InPlaceResidual(nn.Module):
 def InPlaceAfterEverything() -> nn.Module:
     """In-place ReLUs behind everything that may be damaged, as torchvision has them."""
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Hardswish(inplace=True), nn.Dropout(0.5, inplace=True), nn.Flatten(),
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Hardswish(inplace=True), nn.Dropout(0.5, inplace=True),
+        nn.Flatten(),
         nn.Linear(64, 5), nn.ReLU(inplace=True), nn.Linear(5, 3),
     )  # fmt: skip
 

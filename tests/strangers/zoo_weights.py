@@ -39,7 +39,8 @@ def SpectralNorms() -> nn.Module:
         warnings.simplefilter("ignore")
         old = nn.utils.spectral_norm(nn.Conv2d(3, 5, 3))
     return nn.Sequential(
-        old, nn.LeakyReLU(0.2), nn.AdaptiveMaxPool2d(2), parametrizations.spectral_norm(nn.Conv2d(5, 4, 2)), nn.Flatten(),
+        old, nn.LeakyReLU(0.2), nn.AdaptiveMaxPool2d(2), parametrizations.spectral_norm(nn.Conv2d(5, 4, 2)),
+        nn.Flatten(),
         parametrizations.orthogonal(nn.Linear(4, 4)),
     )  # fmt: skip
 
