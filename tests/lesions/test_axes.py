@@ -327,6 +327,14 @@ class TestTheBatchsAxis:
             with lesioned(model, [None, Ablate("inside.layers.0.linear1")]):
                 model(torch.randn(5, 4, 8))
 
+    def test_copies_in_threads_are_refused(self):
+        parallel = nn.DataParallel(nn.Sequential(nn.Linear(8, 4)))
+        with lesioned(parallel, Noise("0", std=1.0)):  # no device but this one
+            parallel(torch.randn(2, 8))
+        parallel.device_ids = [0, 1]
+        with pytest.raises(LesionError, match="DistributedDataParallel"), lesioned(parallel, Ablate("0")):
+            pass
+
 
 class FirstNorm(nn.LayerNorm):
     """ConvNeXt's: channels first outside, last inside."""

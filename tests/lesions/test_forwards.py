@@ -273,6 +273,30 @@ class TestActivationCheckpointing:
         assert found[0] == pytest.approx(found[1])
         torch.testing.assert_close(answers[0], answers[1])
 
+    @pytest.mark.parametrize("later", [False, True])
+    def test_parts_that_are_checkpointed_by_their_own_hooks_or_store_elsewhere(self, later):
+        from torch.distributed._composable import checkpoint as by_hooks
+
+        lesion = Noise("first.1", std=0.5) + Prune("second.0", fraction=0.5) + Dropout("second.1", p=0.3)
+        plain, hooked, stored = Checkpointed("none"), Checkpointed("none"), Checkpointed("none")
+        for each in (hooked, stored):
+            each.load_state_dict(plain.state_dict())
+        by_hooks(hooked.first)
+        by_hooks(hooked.second)
+
+        def both(x):
+            with torch.autograd.graph.save_on_cpu():
+                return stored.second(stored.first(x))
+
+        stored.forward = lambda x: stored.last(checkpoint(both, x, use_reentrant=False))
+        images = torch.randn(4, 4)
+        expected = gradients(plain, images, lesion, forwards=2)
+        for model in (hooked, stored):
+            for one, other in zip(
+                expected, gradients(model, images, lesion, later=later, forwards=2), strict=True
+            ):
+                torch.testing.assert_close(other, one)
+
     def test_another_way_of_recomputing_is_refused_where_numbers_are_drawn(self):
         class Own(torch.autograd.Function):
             @staticmethod
