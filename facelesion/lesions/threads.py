@@ -17,7 +17,9 @@ import torch
 Piece = TypeVar("Piece")
 Done = TypeVar("Done")
 
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process, for a forked one has none of its parent's threads
+_pools: dict[
+    tuple[int, int], ThreadPoolExecutor
+] = {}  # by process, for a forked one has none of its parent's threads
 _making = threading.Lock()
 
 
