@@ -188,9 +188,7 @@ def drawn(count: int, fraction: float, seed: int, purpose: str, name: str) -> li
 class ByHand:
     """A hook that damages one place. `rows` has a lesion's number and an image number for each row of the batch."""
 
-    def __init__(
-        self, stranger: Stranger, place: Place, part: Any, turn: int, images: Sequence[int], seed: int
-    ) -> None:
+    def __init__(self, stranger: Stranger, place: Place, part: Any, turn: int, batch: Sequence[int]) -> None:
         self.stranger, self.place, self.part, self.turn = stranger, place, part, turn
         self.batch = self.images = list(batch)
         self.calls = 0
@@ -265,10 +263,6 @@ class Resampled(ByHand):
         other = usual(self.stranger.name, self.place).values[donor, call].select(self.place.units, unit)
         rows = self.place.rows or 0
         return other.select(rows - (rows > self.place.units), 0)
-
-
-def place_of(stranger: Stranger, part: Any, path: str) -> Place:
-    return next((each for each in stranger.places if each.site == part.site), Place(part.site))
 
 
 def answers(stranger: Stranger, lesion: Lesion | None, images: Tensor | None = None) -> Tensor:

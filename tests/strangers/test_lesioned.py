@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 
 import pytest
 import torch
 from checks import Held
-from oracle import CALIBRATED, answers, calibration, cases, once, usual
+from oracle import CALIBRATED, answers, calibration, cases, expected, once, usual
 from torch import Tensor
 from zoo import Place, Stranger, whole_zoo
 
@@ -18,15 +18,6 @@ ZOO = whole_zoo()
 NAMES = pytest.mark.parametrize("name", ZOO)
 # Who mixes images answers about the batch as it is: only that batch can be compared.
 ALONE = pytest.mark.parametrize("name", [name for name, each in ZOO.items() if each.alone])
-
-
-@cache
-def expected(name: str, number: int | None) -> Tensor:
-    """The oracle's answer to one case (None: to no lesion), made once."""
-    stranger = ZOO[name]
-    lesion = None if number is None else list(cases(stranger).values())[number]
-    with torch.no_grad():
-        return answers(stranger, lesion)
 
 
 def usually(stranger: Stranger, place: Place, kind: str) -> Calibration | None:
@@ -48,8 +39,8 @@ def under(
     return torch.cat(parts)
 
 
-def joined(name: str, numbers: Sequence[int | None]) -> Tensor:
-    return torch.cat([expected(name, number) for number in numbers])
+def joined(name: str, lesions: Sequence[Lesion | None]) -> Tensor:
+    return torch.cat([expected(name, lesion) for lesion in lesions])
 
 
 @NAMES
@@ -57,11 +48,11 @@ def joined(name: str, numbers: Sequence[int | None]) -> Tensor:
 def test_one_lesion_is_the_oracles(name: str) -> None:
     stranger = ZOO[name]
     held, every = Held(stranger), list(range(len(stranger.images)))
-    for number, ((place, kind), lesion) in enumerate(cases(stranger).items()):
+    for (place, kind), lesion in cases(stranger).items():
         held.to(
             f"{kind} at {place.site}",
             partial(under, stranger, lesion, usually(stranger, place, kind), [every]),
-            partial(expected, name, number),
+            partial(expected, name, lesion),
             stranger.why_refused("alone", kind, place),
         )
     held.none_wrong()
@@ -73,20 +64,20 @@ def test_one_lesion_does_not_depend_on_the_batch(name: str) -> None:
     stranger = ZOO[name]
     held, last = Held(stranger), len(stranger.images) - 1
     turned = [last, *range(last)]
-    for number, ((place, kind), lesion) in enumerate(cases(stranger).items()):
+    for (place, kind), lesion in cases(stranger).items():
         if kind == "resample":
             continue
         refused, known = stranger.why_refused("alone", kind, place), usually(stranger, place, kind)
         held.to(
             f"{kind} at {place.site}, in two batches",
             partial(under, stranger, lesion, known, [[0], [*range(1, last + 1)]]),
-            partial(expected, name, number),
+            partial(expected, name, lesion),
             refused,
         )
         held.to(
             f"{kind} at {place.site}, in another order",
             partial(under, stranger, lesion, known, [turned], turned),
-            lambda number=number: expected(name, number)[turned],
+            lambda lesion=lesion: expected(name, lesion)[turned],
             refused,
         )
     held.none_wrong()
@@ -98,26 +89,26 @@ def test_lesions_share_a_batch_with_a_healthy_row(name: str) -> None:
     stranger = ZOO[name]
     held, every = Held(stranger), list(range(len(stranger.images)))
     for place in dict.fromkeys(place for place, _ in cases(stranger)):
-        together: dict[int | None, Lesion | None] = {None: None}
+        together: list[Lesion | None] = [None]
         known = calibration(stranger, place)
-        for number, ((where, kind), lesion) in enumerate(cases(stranger).items()):
+        for (where, kind), lesion in cases(stranger).items():
             if where != place:
                 continue
             refused = stranger.why_refused("together", kind, place) or stranger.why_refused(
                 "alone", kind, place
             )
             if refused is None:
-                together[number] = lesion
+                together.append(lesion)
             held.to(
                 f"None and {kind} at {place.site}",
                 partial(under, stranger, [None, lesion], known, [every]),
-                partial(joined, name, [None, number]),
+                partial(joined, name, [None, lesion]),
                 refused,
             )
         held.to(
             f"{len(together)} lesions at {place.site}",
-            partial(under, stranger, list(together.values()), known, [every]),
-            partial(joined, name, list(together)),
+            partial(under, stranger, together, known, [every]),
+            partial(joined, name, together),
             None,
         )
     held.none_wrong()

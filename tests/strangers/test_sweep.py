@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import pytest
 import torch
 from checks import Held
-from oracle import RESAMPLE, answers, calibration, cases, once
+from oracle import RESAMPLE, calibration, cases, expected, once
 from torch import Tensor
 from zoo import Stranger, whole_zoo
 
@@ -28,15 +29,15 @@ def usually(stranger: Stranger) -> Calibration:
     return Calibration(means, deviations, len(stranger.images))
 
 
-def swept(stranger: Stranger, lesions: dict[str, Lesion | None], batch_size: int) -> dict[str, Tensor]:
+def swept(stranger: Stranger, lesions: Mapping[str, Lesion | None], batch_size: int) -> dict[str, Tensor]:
     return sweep(
         stranger.build(), lesions, stranger.images, calibration=usually(stranger), readout=stranger.answer,
         options=Options(batch_size=batch_size),
     )  # fmt: skip
 
 
-def _healthy(stranger: Stranger, wanted: dict[str, Lesion | None], size: int) -> Tensor:
-    return swept(stranger, wanted, size)["none"]
+def one(stranger: Stranger, lesion: Lesion | None, batch_size: int = 16) -> Tensor:
+    return swept(stranger, {"it": lesion}, batch_size)["it"]
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -44,50 +45,38 @@ def _healthy(stranger: Stranger, wanted: dict[str, Lesion | None], size: int) ->
 def test_every_lesion_of_a_sweep_is_the_oracles(name: str) -> None:
     stranger = ZOO[name]
     held = Held(stranger, max(1e-4, stranger.tolerance))
-    lesions: dict[str, Lesion | None] = {"none": None}
+    answered: dict[str, Lesion | None] = {"none": None}
     for (place, kind), lesion in cases(stranger).items():
-        refused = stranger.why_refused("sweep", kind, place)
+        refused = stranger.why_refused("sweep", kind, place) or stranger.why_refused("alone", kind, place)
         if refused is None:
-            refused = stranger.why_refused("alone", kind, place)
-        label = f"{kind} at {place.site}"
-        if refused is None:
-            lesions[label] = lesion
-        else:
+            answered[f"{kind} at {place.site}"] = lesion
+        elif "sweep" not in stranger.refused or kind == "ablate":
+            # One of each is enough where the network itself is what cannot be swept.
             held.to(
-                label,
-                lambda lesion=lesion: swept(stranger, {"it": lesion}, 16)["it"],
-                partial(answers, stranger, lesion),
+                f"{kind} at {place.site}",
+                partial(one, stranger, lesion),
+                partial(expected, name, lesion),
                 refused,
             )
-    right = {label: answers(stranger, lesion) for label, lesion in lesions.items()}
-    several = {size: stranger.alone and size < len(stranger.images) for size in (16, 2)}
-    for size in (16, 2) if stranger.alone else (16,):
-        # Another image of the batch is another image in smaller batches.
-        wanted = {label: each for label, each in lesions.items() if not (several[size] and RESAMPLE in label)}
-        refused = stranger.refused.get("sweep")
+    if "sweep" in stranger.refused:
+        held.to(
+            "none", partial(one, stranger, None), partial(expected, name, None), stranger.refused["sweep"]
+        )
+        return held.none_wrong()
+    for size in (16, 2):
+        # For resampling, another image of the batch is another one in smaller batches.
+        wanted = {what: each for what, each in answered.items() if size == 16 or RESAMPLE not in what}
         try:
             found = swept(stranger, wanted, size)
         except Exception:
             # One by one, to tell which it was.
-            for label, lesion in wanted.items():
-                held.to(
-                    f"{label}, {size} at a time",
-                    lambda lesion=lesion, size=size: swept(stranger, {"it": lesion}, size)["it"],
-                    partial(right.__getitem__, label),
-                    refused,
-                )
-            if not held.problems and refused is None:
-                held.to(
-                "all together", partial(_healthy, stranger, wanted, size), partial(right.__getitem__, "none"), None
-            )
-            continue
-        for label in wanted:
-            held.to(
-                f"{label}, {size} at a time",
-                partial(found.__getitem__, label),
-                partial(right.__getitem__, label),
-                refused,
-            )
+            for what, lesion in wanted.items():
+                right = partial(expected, name, lesion)
+                held.to(f"{what}, {size} at a time", partial(one, stranger, lesion, size), right, None)
+            raise AssertionError("\n".join(["together they fail", *held.problems])) from None
+        for what, lesion in wanted.items():
+            right = partial(expected, name, lesion)
+            held.to(f"{what}, {size} at a time", partial(found.__getitem__, what), right, None)
     held.none_wrong()
 
 
@@ -95,20 +84,18 @@ def test_every_lesion_of_a_sweep_is_the_oracles(name: str) -> None:
 @torch.no_grad()
 def test_a_sweep_leaves_the_network_as_it_was(name: str) -> None:
     stranger = ZOO[name]
+    place = stranger.places[0]
+    if stranger.why_refused("sweep", "ablate", place) or stranger.why_refused("alone", "ablate", place):
+        return
     model, other = stranger.build(), stranger.build()
     once(stranger, model, stranger.images)
     once(stranger, other, stranger.images)
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    place = stranger.places[0]
-    if (
-        stranger.why_refused("sweep", "ablate", place) is None
-        and stranger.why_refused("alone", "ablate", place) is None
-    ):
-        sweep(
-            model,
-            {"none": None, "it": cases(stranger)[place, "ablate"]},
-            stranger.images,
-            readout=stranger.answer,
-        )
-        assert all(torch.equal(value, model.state_dict()[key]) for key, value in state.items())
-        assert torch.equal(once(stranger, model, stranger.images), once(stranger, other, stranger.images))
+    sweep(
+        model,
+        {"none": None, "it": cases(stranger)[place, "ablate"]},
+        stranger.images,
+        readout=stranger.answer,
+    )
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in state.items())
+    assert torch.equal(once(stranger, model, stranger.images), once(stranger, other, stranger.images))

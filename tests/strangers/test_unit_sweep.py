@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 from checks import Held
-from oracle import answers, calibration
+from oracle import calibration, expected
 from torch import Tensor
 from zoo import Place, Stranger, whole_zoo
 
@@ -27,7 +27,7 @@ def without_each(stranger: Stranger, place: Place, to: str) -> Tensor:
 
 def by_hand(stranger: Stranger, place: Place, to: str) -> Tensor:
     units = range(3 if to == "zero" else 2)
-    return torch.stack([answers(stranger, Ablate(place.site, units=[unit], to=to)) for unit in units])
+    return torch.stack([expected(stranger.name, Ablate(place.site, units=[unit], to=to)) for unit in units])
 
 
 @pytest.mark.parametrize("name", ZOO)
