@@ -122,6 +122,12 @@ def alone(participants: dict[str, Subject]) -> dict[str, Subject]:
     return {"mine": participants["mine"]}
 
 
+def alone_in(study: Study) -> Study:
+    return dataclasses.replace(
+        study, participants=["mine"], lesions={"x": LESIONS["ablation"]}, stimuli=["intact"], tasks=["detection"]
+    )
+
+
 def same_tables(one: Study, other: Study) -> None:
     for name in ("trials", "table"):
         pd.testing.assert_frame_equal(read(one, name), read(other, name), check_exact=True)
@@ -372,7 +378,7 @@ def test_a_finished_study_is_not_run_again_nor_replaced_unasked(
 @pytest.mark.slow
 def test_another_study_is_replaced_when_that_is_asked_for(study, participants, pictures):
     own = {"participants": alone(participants), "pictures": pictures}
-    small = dataclasses.replace(study, participants=["mine"], stimuli=["intact"], tasks=["detection"])
+    small = alone_in(study)
     run_study(small, **own)
     run_study(dataclasses.replace(small, draws=1, overwrite=True), **own)
     assert read(small, "table").draw.max() == 0
@@ -384,7 +390,7 @@ def test_a_run_whose_parts_were_not_tidied_away_is_finished_all_the_same(
 ):
     """Killed while it deleted its parts: everything is written, so nothing is computed again."""
     own = {"participants": alone(participants), "pictures": pictures}
-    small = dataclasses.replace(study, participants=["mine"], stimuli=["intact"], tasks=["detection"])
+    small = alone_in(study)
     unlink = Path.unlink
 
     def dies_at_the_key(path: Path, *args: object, **kwargs: object) -> None:
