@@ -74,12 +74,19 @@ class Pool:
         return len(self.ids)
 
     def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
-        """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches."""
+        """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches.
+
+        A picture left over joins the batch before it: one alone is convolved by another algorithm, which rounds
+        otherwise, and a study's numbers must not hang on how its pictures are cut into batches.
+        """
 
         def pictures(rows: torch.Tensor) -> torch.Tensor:
             return self.images[rows].to(device).float() / 255
 
-        for rows in torch.arange(len(self)).split(batch_size):
+        batches = list(torch.arange(len(self)).split(batch_size))
+        if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        for rows in batches:
             partners = self.partners[rows]
             yield stimulus(
                 pictures(rows),
@@ -141,10 +148,11 @@ class Bench:
         Both by the lesion's position in `planned`.
         """
         changes: dict[str, dict[str, float]] = {}
+        size = max(self.batch_size, 2)  # never one alone: see `Pool.under`
         found = sweep(
             self.subject.module,
             {str(number): each.lesion for number, each in enumerate(planned)},
-            (self.subject.preprocess(p) for p in self.pool.under(stimulus, self.batch_size, self.device)),
+            (self.subject.preprocess(p) for p in self.pool.under(stimulus, size, self.device)),
             calibration=self.calibration,
             ids=self.pool.ids,
             progress=progress,

@@ -22,7 +22,7 @@ import facelesion
 from facelesion.data.materials import Materials
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
-from facelesion.files import digest_of, write_bytes
+from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import lesion_sites
 from facelesion.models import Subject, get
 from facelesion.study.bench import Bench, Pool
@@ -111,7 +111,10 @@ def gather(
         FacelesionError: a site, network, file or role does not exist.
         LesionError: a lesion does not fit a network.
     """
-    own = dict(participants or {})
+    own, named = dict(participants or {}), [each.name for each in study.people]
+    for name in own:
+        if name not in named:
+            raise FacelesionError(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
     subjects = {
         each.name: own.get(each.name) or get(each.network, each.seed) for each in study.people
     }
@@ -185,14 +188,12 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
         FacelesionError: the folder holds something else.
     """
     note, manifest = folder / "parts" / "key", folder / "manifest.json"
-    there = None
-    if note.exists():
-        there = note.read_text().strip()
-    elif manifest.exists():
-        there = _hash_in(manifest)
-        if there == key:
-            return True
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    there = _hash_in(manifest)
+    if there == key:  # the manifest is written once all tables are, whatever parts were not tidied away
+        return True
+    if note.is_file():
+        there = note.read_text(errors="replace").strip()
+    if there is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FacelesionError(f"{folder} exists and is no run of a study: choose another --name")
     if there not in (None, key):
         if not overwrite:
@@ -203,6 +204,18 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
         shutil.rmtree(folder)
     write_bytes(note, f"{key}\n".encode())
     return False
+
+
+def tidy(parts: Path, key: str) -> None:
+    """Delete the parts of a study that is finished, if they are its own; the note that says so goes last."""
+    note = parts / "key"
+    if not note.is_file() or note.read_text().strip() != key:
+        return
+    for path in parts.iterdir():
+        if path != note:
+            path.unlink()
+    note.unlink()
+    parts.rmdir()
 
 
 def device_called(name: str) -> torch.device:
