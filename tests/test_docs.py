@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,63 @@ def test_the_readme_s_library_example_runs():
     exec(code, names)
     assert names["damaged"].shape == (8, 1000)
     assert not names["damaged"].equal(names["model"](names["images"]))
+
+
+@pytest.fixture
+def lists():
+    """The lists that pages add to, put back as they were."""
+    from facelesion.data.sources import SOURCES
+    from facelesion.faces import stimuli
+    from facelesion.lesions.kinds import KINDS
+    from facelesion.tasks import TASKS
+
+    held = [(each, dict(each)) for each in (SOURCES, stimuli._KINDS, KINDS, TASKS)]
+    yield
+    for each, before in held:
+        each.clear()
+        each.update(before)
+
+
+@pytest.mark.parametrize("name", ["studies", "table", "extending"])
+def test_the_python_of_a_page_runs_from_top_to_bottom(name, lists):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"), re.S)
+    assert blocks
+    page = types.ModuleType(f"page_{name}")  # dataclasses look their module up
+    sys.modules[page.__name__] = page
+    try:
+        for block in blocks:
+            exec(compile(block, f"docs/{name}.md", "exec"), page.__dict__)
+    finally:
+        del sys.modules[page.__name__]
+
+
+def test_the_page_on_the_tables_names_every_column_with_its_meaning():
+    from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION
+
+    page = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.*) \|$", page, re.M)
+    assert told == [*TRIAL_COLUMNS.items(), *TABLE_COLUMNS.items()]
+    assert f"version {VERSION} of both" in page
+
+
+def test_every_study_that_a_page_shows_can_be_read():
+    from facelesion.study.design import study_of
+    from facelesion.yaml_files import parse_yaml
+
+    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "studies.md").read_text(encoding="utf-8"), re.S)
+    assert shown
+    for text in shown:
+        assert len(study_of(parse_yaml(text, "docs/studies.md")).lesions) == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_writes_studies_as_they_were_once(page):
+    if page.name == "CHANGELOG.md":
+        return
+    text = page.read_text(encoding="utf-8")
+    assert "StudyConfig" not in text and "materials.py`: " not in text
+    for line in re.findall(r"^.*facelesion study .*$", text, re.M):
+        assert not re.search(r"--(data|model|approaches)\b", line), line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
