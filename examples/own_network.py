@@ -3,8 +3,8 @@
     python examples/own_network.py
 
 It ends with the path of the report, `runs/own-network/report.html`. The network here has random weights; load yours
-where it says so. What it needs to take part is a `Subject`: a module from pictures to a representation (N, D), how pictures
-are prepared for it, and what reads identity from the representation.
+where it says so. What it needs to take part is a `Subject`: a module from pictures to a representation (N, D), how
+pictures are prepared for it, and what reads identity from the representation.
 """
 
 from __future__ import annotations
