@@ -43,6 +43,7 @@ def _pool(count: int) -> ThreadPoolExecutor:
             started = threading.Barrier(count)
 
             def settle(_: int) -> None:
+                torch.get_num_threads()  # a thread's first question sets its number; only then can it be another
                 torch.set_num_threads(1)
                 started.wait()  # so that each of the threads gets one of these
 

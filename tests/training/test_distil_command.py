@@ -46,7 +46,7 @@ def test_the_built_in_networks_command_runs_from_photographs_to_figures(
         "--teacher", str(shared / "data" / "mobilefacenet.pt"),
         "--data.root", str(little_lfw), "--data.prepared", str(tmp_path / "prepared"),
         "--data.landmarker", str(shared / "data" / "face_landmarker.task"),
-        "--data.held_out_people", "4", "--data.facespace_people", "3", "--data.builtin_objects", "1",
+        "--data.held_out_people", "4", "--data.facespace_people", "3", "--data.builtin_objects", "2",
         "--data.nonfaces", "10", "--width", "0.0625", "--schedule.epochs", "2", "--schedule.views_per_epoch", "32",
         "--schedule.batch_size", "16", "--schedule.sizes", "[[0, 64], [1, 112]]",
         "--run.folder", str(run), "--run.progress", "false", "--run.accelerator", "cpu",
