@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from facelesion.errors import FacelesionError
+from facelesion.threads import wait_asleep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
+    wait_asleep()
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from facelesion.cli import config_path, guarded, read_arguments
 from facelesion.errors import FacelesionError
+from facelesion.threads import wait_asleep
 
 USAGE = """\
 python -m facelesion.train --config FILE.yaml [--key value ...]
@@ -95,4 +96,5 @@ def _with_config(words: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    wait_asleep()
     sys.exit(main())
