@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ class Bench:
             lambda role: torch.arange(len(pool))[pool.rows[role]],
             study.seed,
         )
-        tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
+        with threads(1):
+            tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
         lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
@@ -166,18 +168,33 @@ class _Representations:
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
         self.subject, self.device = subject, device
+        self.threads = torch.get_num_threads()
         self.known: dict[str, torch.Tensor] = {}
 
     def __call__(self, pictures: ImageSet) -> torch.Tensor:
         digest = pictures.digest
         if digest not in self.known:
-            with torch.no_grad():
+            with torch.no_grad(), threads(self.threads):
                 parts = [
                     self.subject.module(self.subject.preprocess(images.to(self.device))).float().cpu()
                     for images in pictures.images.split(_BATCH)
                 ]
             self.known[digest] = torch.cat(parts)
         return self.known[digest]
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch on so many threads within.
+
+    Convolutions give the same bits on any number of them; the small products of readouts do not, and are done on one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reference(materials: Materials) -> torch.Tensor:

@@ -25,7 +25,7 @@ from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import lesion_sites
 from facelesion.models import Subject, get
-from facelesion.study.bench import Bench, Pool
+from facelesion.study.bench import Bench, Pool, threads
 from facelesion.study.design import Planned, Study
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
 from facelesion.tasks import TASKS
@@ -166,7 +166,8 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
         for task in bench.tasks:
-            answers = task.answer(representation)
+            with threads(1):
+                answers = task.answer(representation)
             trials.append(trials_of(bench.name, each, str(stimulus), task, answers))
             rows += rows_of(task, answers, about)
     write_part(cell.path(parts), trials, rows)
