@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import LesionError
-from .inside import Inside, twin
+from .inside import Inside, Plan, twin
 
 
 def opened(
@@ -47,9 +47,14 @@ def contexts(attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 class Heads(Inside):
     """An attention's forward with its heads damaged."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def damaged(self, plans: list[Plan], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         attention = self.module
         assert isinstance(attention, nn.MultiheadAttention)
+        if self.foreign:
+            raise LesionError(
+                f"the forward of this {type(attention).__name__} was replaced by a function, which does not show its "
+                "heads: take the whole module as the site"
+            )
         heads, rest = opened(attention, self.run, args, kwargs)
         axes = 2 if _first(args, kwargs).ndim == 2 else 3
         if type(attention) is not nn.MultiheadAttention and not self.checked:
@@ -63,7 +68,7 @@ class Heads(Inside):
                     "cannot be damaged: take the whole module as the site"
                 )
             self.checked = True
-        for plan in self.plans:
+        for plan in plans:
             heads = plan.heads(heads)
         return (mixed(attention, heads, axes), *rest)
 

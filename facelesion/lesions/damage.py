@@ -23,7 +23,7 @@ from .errors import IgnoredByCompile, LesionDidNotAct, LesionError, RowsDoNotDiv
 from .inside import Handle, Pruned, plain, stands_for_many
 from .kinds import Lesion
 from .locate import Site, pick, unit_axis, unwrap
-from .plan import Step, make_plan
+from .plan import Step, enough_weights, make_plan
 from .steps import Fitted
 from .units import Entry, chosen_units
 from .values import whole_number
@@ -38,7 +38,9 @@ class Batch:
         first: how many images the context had seen before.
         rows: how many rows came in, if that is known.
         images: how many images that is.
+        numbers: the images' numbers.
         unpruned: by module path, a pruned layer's output, and what it was without pruning.
+        given: what the network was called with, while the forward runs.
     """
 
     first: int
@@ -46,6 +48,7 @@ class Batch:
     images: int | None = None
     numbers: Tensor | None = None
     unpruned: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
 
 class Damage:
@@ -83,6 +86,7 @@ class Damage:
         self.seen = 0
         self.ran: set[tuple[str, int]] = set()
         self.missed = ""
+        self.followed: dict[tuple[Any, ...], int | None] = {}
         self.pruning: dict[tuple[str, float, int], Tensor] = {}
         self.watch = Watch(
             model,
@@ -99,7 +103,7 @@ class Damage:
     def begin(self, args: tuple[Any, ...] | None, kwargs: dict[str, Any]) -> Batch:
         left = None if self.ids is None else self.blocks * (len(self.ids) - self.seen)
         came = None if args is None else rows.came_in(self.model, args, kwargs, left)
-        batch = Batch(self.seen, came)
+        batch = Batch(self.seen, came, given=None if args is None else (args, kwargs))
         if came is not None and came.count % self.blocks == 0:
             batch.images = came.count // self.blocks
         return batch
@@ -107,6 +111,7 @@ class Damage:
     def end(self, forward: Forward, error: BaseException | None) -> None:
         ran = {(path, call) for path, count in forward.calls.items() for call in range(count)}
         self.ran |= ran
+        forward.data.given = None
         if error is None:
             for path, call in sorted(self.plan.expected - ran):
                 self.missed = self.missed or f"{path}[{call}]" if call else path
@@ -179,28 +184,60 @@ class Damage:
             found.append(path)
         return found
 
-    def axis(
-        self, batch: Batch, path: str, module: nn.Module, shape: Sequence[int], units: int | None, site: Site
-    ) -> int:
+    def axis(self, call: Call, batch: Batch, shape: Sequence[int], units: int | None, site: Site) -> int:
         """The axis of a tensor that counts images."""
-        said = rows.said_axis(module, rows.time_first_at(self.model, path), site, len(shape))
-        if said is not None:
-            self.witness(batch, site, shape[said])
-        count = None if batch.rows is None else batch.rows.count
-        return rows.batch_axis(shape, units, site, count, said, self.mixed)
-
-    def witness(self, batch: Batch, site: Site, count: int) -> None:
-        """A layer that knows its rows has this many: a network that takes its batch second is found out."""
-        came = batch.rows
-        if came is None or count == came.count or count != came.other:
-            return
-        if batch.numbers is not None:
+        if isinstance(call.module, nn.Embedding) and len(shape) == 2 and not rows.embeds_images(batch.given):
             raise LesionError(
-                f"{site} counts {count} rows, not {came.count}: the network takes its batch second, "
-                "and the first site did not show it; lesion a part of it that takes its batch first"
+                f"{site}: what it embeds has one axis, and that need not count images (positions, words): no "
+                "lesion that draws numbers and no list of lesions can act here"
             )
-        batch.rows = rows.Rows(count)
-        batch.images = count // self.blocks if count % self.blocks == 0 else None
+        said = rows.said_axis(call.module, rows.time_first_at(self.model, call.path), site, len(shape))
+        if said is not None:
+            self.witness(call, batch, site, shape, said)
+        count = None if batch.rows is None else batch.rows.count
+        try:
+            return rows.batch_axis(shape, units, site, count, said, self.mixed)
+        except rows.EitherAxis:
+            found = self.follows(call, batch, site)
+            if found is None:
+                raise
+            return found
+
+    def follows(self, call: Call, batch: Batch, site: Site) -> int | None:
+        """Which axis of an output grows with the batch, by a healthy run with one row less; None: not to be found."""
+        place = (call.path, call.number, site.output)
+        if place not in self.followed and batch.given is not None and batch.rows is not None:
+            if self.model.training or not self.watch.is_alone() or torch._C._functorch.maybe_current_level():
+                return None
+            shapes: list[Sequence[int]] = []
+
+            def look(path: str, output: Any) -> None:
+                if path == call.path:
+                    shapes.append(pick(output, site.output, site)[0].shape)
+
+            args, kwargs = rows.one_less(batch.given, batch.rows.count)
+            try:
+                with self.watch.looks(look), torch.no_grad(), torch.random.fork_rng():
+                    self.model(*args, **kwargs)
+            except (RuntimeError, ValueError, TypeError, IndexError):
+                return None  # it does not take another number of images
+            if call.number >= len(shapes):
+                return None
+            grown = [axis for axis in (0, 1) if shapes[call.number][axis] == batch.rows.count - 1]
+            self.followed[place] = grown[0] if len(grown) == 1 else None
+        return self.followed.get(place)
+
+    def witness(self, call: Call, batch: Batch, site: Site, shape: Sequence[int], said: int) -> None:
+        """A layer that puts time first shows whether the network was rightly thought to take its batch first."""
+        came = batch.rows
+        if came is None or came.other is None or shape[said] != came.other:
+            return
+        if came.other == came.count and self.follows(call, batch, site) == said:
+            return
+        raise LesionError(
+            f"{site} takes time first and counts {shape[said]} rows; whether {type(self.model).__name__} takes its "
+            f"images first ({came.count} of them) is not to be seen: lesion the part that begins with this layer"
+        )
 
     # The damage.
 
@@ -226,7 +263,7 @@ class Damage:
         site = Site(call.path)
         y, _ = pick(call.output, (), site)
         if y.ndim == 3:
-            self.witness(batch, site, y.shape[1])
+            self.witness(call, batch, site, y.shape, int(bool(rows.time_first(call.module))))
 
     def unmatched(self, path: str) -> Batch:
         """For a call in a backward pass of which nobody knows which forward it repeats."""
@@ -253,9 +290,11 @@ class Damage:
                 )
             along = axis
             if along is None and (step.draws or self.blocks > 1):
-                along = self.axis(batch, call.path, call.module, y.shape, units, step.site)
+                along = self.axis(call, batch, y.shape, units, step.site)
             elif along is None:
-                along = 1 if units == 0 and rows.time_first_at(self.model, call.path) else 0
+                # Any axis will do, but that of the units; to take images for units is a slip.
+                images = batch.rows is None or y.shape[0] == batch.rows.count
+                along = 1 if units == 0 and not images else 0
             if units == along:
                 raise LesionError(
                     f"{step.site}: axis {units} counts images and cannot hold the units as well"
@@ -305,7 +344,7 @@ class Damage:
         if axis is None:
             axis = 0
             if self.blocks > 1:
-                axis = self.axis(batch, call.path, call.module, before.shape, units, site)
+                axis = self.axis(call, batch, before.shape, units, site)
         if self.blocks > 1:
             self.numbers(batch, site, before.shape[axis])
         self.changes.add(str(site), plain(before), plain(after), axis)
@@ -324,6 +363,7 @@ class Damage:
         found = []
         for part in self.plan.pruned[path].get(block, ()):
             key = (path, part.fraction, part.seed)
+            enough_weights(part, Site(path), weight.numel())
             if key not in self.pruning or self.pruning[key].device != weight.device:
                 order = philox.ranks(weight.numel(), "prune", part.seed, path).view(weight.shape)
                 kept = functional.prune(torch.ones(weight.shape), order, part.fraction) > 0
@@ -364,11 +404,13 @@ class _Within:
         forward = self.damage.watch.coming(self.path)
         return forward, self.damage.unmatched(self.path) if forward.unmatched else forward.data
 
+    def acts(self) -> bool:
+        return self.damage.watch.looking is None
+
     def heads(self, heads: Tensor) -> Tensor:
         forward, batch = self.batch()
         call = Call(self.path, forward.calls.get(self.path, 0), self.module, (), {}, None, forward)
         steps = self.damage.plan.heads[self.path]
-        self.damage.witness(batch, steps[0].site, heads.shape[0])
         count = heads.shape[0]
         if (
             batch.rows is not None
@@ -398,7 +440,9 @@ class _Within:
             raise LesionError(f"{site}: no tensor goes in, so a list of lesions cannot prune it")
         shape = (*given.shape, 1) if isinstance(self.module, nn.Embedding) else tuple(given.shape)
         units = 1 if "Conv" in type(self.module).__name__ else len(shape) - 1
-        axis = self.damage.axis(batch, self.path, self.module, shape, units, site)
+        forward = self.damage.watch.coming(self.path)
+        call = Call(self.path, forward.calls.get(self.path, 0), self.module, args, kwargs, None, forward)
+        axis = self.damage.axis(call, batch, shape, units, site)
         self.damage.numbers(batch, site, shape[axis])
         return axis
 

@@ -10,6 +10,7 @@ import itertools
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class Plan(Protocol):
 
     blocks: int
 
+    def acts(self) -> bool: ...
     def heads(self, heads: Tensor) -> Tensor: ...
     def masks(self, block: int, weight: Tensor) -> tuple[Tensor, ...]: ...
     def axis(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int: ...
@@ -65,12 +67,10 @@ class Inside:
     def __init__(self, module: nn.Module) -> None:
         self.module, self.plans, self.checked = module, list[Plan](), False
         self.own = module.__dict__.get("forward")
-        bound = isinstance(self.own, types.MethodType) and self.own.__self__ is module
-        if self.own is not None and not bound:
-            raise LesionError(
-                f"the forward of this {type(module).__name__} was replaced by another function, which no lesion "
-                "reaches into: damage its output instead, or take the replacement off"
-            )
+        # A function that was put in the forward's place reads the module itself, never a twin.
+        self.foreign = self.own is not None and not (
+            isinstance(self.own, types.MethodType) and self.own.__self__ is module
+        )
 
     def run(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """The module's own forward, for a twin."""
@@ -78,6 +78,13 @@ class Inside:
         return own(module, *args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plans = [plan for plan in self.plans if plan.acts()]
+        if plans:
+            return self.damaged(plans, args, kwargs)
+        own: Any = self.own or types.MethodType(type(self.module).forward, self.module)
+        return own(*args, **kwargs)
+
+    def damaged(self, plans: list[Plan], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise NotImplementedError
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -115,15 +122,15 @@ class Handle:
 class Pruned(Inside):
     """A layer's forward with some of its weights at zero, for all rows or for the rows of each lesion."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def damaged(self, plans: list[Plan], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Read once: some weights are made anew whenever they are read.
         weight = self.module.weight
         if not isinstance(weight, Tensor) or not weight.is_floating_point():
             raise LesionError(f"{type(self.module).__name__}: only floating point weights can be pruned")
-        output = self._computed(self.plans, weight, args, kwargs)
+        output = self._computed(plans, weight, args, kwargs)
         self._check(output, weight, args, kwargs)
-        for plan in self.plans:
-            others = [each for each in self.plans if each is not plan]
+        for plan in plans:
+            others = [each for each in plans if each is not plan]
             plan.unpruned(partial(self._computed, others, weight, args, kwargs, aside=True), output)
         return output
 
@@ -165,6 +172,10 @@ class Pruned(Inside):
         return self._run_with(weight, args, kwargs, aside)
 
     def _run_with(self, weight: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], aside: bool) -> Any:
+        if self.foreign:
+            with _swapped(self.module, weight), torch.set_grad_enabled(torch.is_grad_enabled() and not aside):
+                assert self.own is not None
+                return self.own(*args, **kwargs)
         second = twin(self.module, {"weight": weight})
         if aside:
             second.__dict__["_buffers"] = {
@@ -182,7 +193,7 @@ class Pruned(Inside):
 
     def _check(self, output: Any, weight: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuses a module whose forward reads another weight than the one that was exchanged."""
-        forward = type(self.module).forward if self.own is None else self.own.__func__
+        forward = type(self.module).forward if self.own is None else getattr(self.own, "__func__", None)
         if forward in _READERS or _TRIED.get(self.module) is type(self.module):
             return
         healthy = self._run_with(weight, args, kwargs, aside=True)
@@ -197,6 +208,25 @@ class Pruned(Inside):
                     "would be pruned: name the layer inside it whose weights count"
                 )
         _TRIED[self.module] = type(self.module)
+
+
+@contextmanager
+def _swapped(module: nn.Module, weight: Tensor) -> Iterator[None]:
+    """The module itself reads another weight while this lasts; its parameter stays where it is."""
+    if isinstance(getattr(type(module), "weight", None), property):
+        raise LesionError(
+            f"the forward of this {type(module).__name__} was replaced by a function and its weight is made anew "
+            "whenever it is read, so that no pruning reaches it: damage its output instead"
+        )
+    before = module.__dict__.get("weight", module)
+    module.__dict__["weight"] = weight
+    try:
+        yield
+    finally:
+        if before is module:
+            del module.__dict__["weight"]
+        else:
+            module.__dict__["weight"] = before
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ and each may say more precisely what it means:
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -228,9 +229,7 @@ def has_weights(module: nn.Module) -> bool:
     """Whether it has one weight with an axis of inputs: convolutions, linear layers, embeddings."""
     weight = weight_of(module)
     if isinstance(weight, nn.parameter.UninitializedParameter):
-        raise LesionError(
-            f"this {type(module).__name__} has no weights yet: run the network once before pruning it"
-        )
+        return True
     return isinstance(weight, Tensor) and weight.ndim >= 2
 
 
@@ -339,20 +338,34 @@ def pick(output: Any, keys: tuple[str, ...], site: Site) -> tuple[Tensor, Callab
     inside: dict[str, Any] = {}
     if isinstance(output, Mapping):
         inside = {str(key): key for key in output}
+    elif _is_record(output):
+        inside = {each.name: each.name for each in dataclasses.fields(output)}
     elif isinstance(output, list | tuple):
         inside = {str(place): place for place in range(len(output))}
     tensors = [
-        name for name, key in inside.items() if keys[:1] == (name,) or (not keys and _has_tensor(output[key]))
+        name
+        for name, key in inside.items()
+        if keys[:1] == (name,) or (not keys and _has_tensor(_part(output, key)))
     ]
     if tensors:
         key = inside[tensors[0]]
-        tensor, rebuild = pick(output[key], keys[1:], site)
+        tensor, rebuild = pick(_part(output, key), keys[1:], site)
         return tensor, lambda new: _replaced(output, key, rebuild(new))
     has = ", ".join(inside) or type(output).__name__
     raise LesionError(f"{site}: no tensor {'.'.join(keys) or 'anywhere'} in its output, which has {has}")
 
 
+def _is_record(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type | Mapping)
+
+
+def _part(value: Any, key: Any) -> Any:
+    return getattr(value, key) if _is_record(value) else value[key]
+
+
 def _has_tensor(value: Any) -> bool:
+    if _is_record(value):
+        value = [getattr(value, each.name) for each in dataclasses.fields(value)]
     if isinstance(value, Mapping):
         return any(map(_has_tensor, value.values()))
     if isinstance(value, list | tuple):
@@ -365,5 +378,8 @@ def _replaced(output: Any, key: Any, new: Any) -> Any:
         values = [new if place == key else value for place, value in enumerate(output)]
         return type(output)(*values) if hasattr(output, "_fields") else tuple(values)
     changed = copy.copy(output)
-    changed[key] = new
+    if _is_record(output):
+        object.__setattr__(changed, key, new)  # which a frozen one allows as well
+    else:
+        changed[key] = new
     return changed

@@ -124,7 +124,14 @@ def make_plan(model: nn.Module, rows: Sequence[Lesion | None], calibration: Cali
 
 
 def _check_weights(model: nn.Module, part: Prune, site: Site) -> None:
-    count = weight_of(model.get_submodule(site.path)).numel()
+    weight = weight_of(model.get_submodule(site.path))
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        return  # it is looked at when it is there
+    enough_weights(part, site, weight.numel())
+
+
+def enough_weights(part: Prune, site: Site, count: int) -> None:
+    """Refuses a fraction that comes to no weight of `count`."""
     if functional.how_many(part.fraction, count) == 0:
         raise NoSuchUnit(
             f"{part}: {part.fraction:g} of the {count} weights of {site} is less than half a weight"

@@ -24,6 +24,10 @@ _ANY_LAYOUT = (
 )  # fmt: skip
 
 
+class EitherAxis(LesionError):
+    """Two axes have the size of the batch, and nothing says which one counts images."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """How many rows a forward's batch has; `other`, where the network may as well take its batch second."""
@@ -101,6 +105,29 @@ def came_in(
     return Rows(first.shape[0], first.shape[1] if maybe_second else None)
 
 
+def embeds_images(given: tuple[tuple[Any, ...], Mapping[str, Any]] | None) -> bool:
+    """Whether a network is given one whole number for each image (a label), among other things or alone."""
+    if given is None:
+        return True
+    return any(
+        isinstance(each, Tensor) and each.ndim == 1 and not each.is_floating_point()
+        for each in (*given[0], *given[1].values())
+    )
+
+
+def one_less(
+    given: tuple[tuple[Any, ...], Mapping[str, Any]], count: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a forward, with the last of `count` rows left out."""
+
+    def less(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.ndim and value.shape[0] == count:
+            return value[:-1]
+        return {key: less(each) for key, each in value.items()} if type(value) is dict else value
+
+    return tuple(map(less, given[0])), {key: less(each) for key, each in given[1].items()}
+
+
 def witnesses(model: nn.Module) -> list[str]:
     """Layers that put time first, and that show by their own outputs which axis of the input counted images."""
     return [
@@ -171,9 +198,9 @@ def batch_axis(
         return 0
     if said is None and fits == [1] and (mixed or (len(shape) == 3 and shape[0] % rows)):
         return 1
-    if said is None and len(fits) == 2:
-        raise LesionError(f"{told}, and both {rows} may count images: give batches of another size")
+    if said is None and fits and fits != [0]:
+        raise EitherAxis(f"{told}, and both {rows} may count images: give batches of another size")
     raise LesionError(
         f"{told}, where {rows} rows came in: which of its rows belong to which image is not known, so no lesion that "
-        "draws numbers and no list of lesions can act here; take a site before or behind"
+        "draws numbers and no list of lesions can act here; take a site before or behind, or one lesion at a time"
     )

@@ -157,9 +157,13 @@ class _Part:
     @classmethod
     def read(cls, values: Any) -> _Part:
         if not isinstance(values, Mapping):
-            raise LesionError(f"a part of a lesion is keys and values, with 'kind' and 'site'; got {_shown(values)}")
+            raise LesionError(
+                f"a part of a lesion is keys and values, with 'kind' and 'site'; got {_shown(values)}"
+            )
         kind = kind_called(values.get("kind"))
-        listed = [key for key, value in values.items() if isinstance(value, list | tuple) and key not in _LISTS]
+        listed = [
+            key for key, value in values.items() if isinstance(value, list | tuple) and key not in _LISTS
+        ]
         wrong = [key for key in listed if key not in kind.doses]
         if wrong:
             near = difflib.get_close_matches(str(wrong[0]), kind.doses, n=1)

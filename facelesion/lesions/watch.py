@@ -70,8 +70,8 @@ def _inert() -> Callable[..., None]:
 
 
 class _Hook:
-    def __init__(self, act: Callable[..., Any]) -> None:
-        self.act = act
+    def __init__(self, owner: Watch, act: Callable[..., Any]) -> None:
+        self.owner, self.act = owner, act
 
     def __call__(self, *given: Any) -> Any:
         return self.act(*given)
@@ -122,6 +122,8 @@ class Watch:
         self.again: list[Forward] | None = None
         self.depth, self.under_way = 0, False
         self.lock = threading.RLock()
+        # In a trial run: who is told of the outputs of watched modules. Nothing else happens then.
+        self.looking: Callable[[str, Any], None] | None = None
 
     def __enter__(self) -> Watch:
         refuse_compiled(self.given, self.paths)
@@ -144,12 +146,12 @@ class Watch:
     def attach(self) -> None:
         for path in dict.fromkeys([*self.paths, *self.also]):
             module = self.model.get_submodule(path)
-            hook = _Hook(lambda *given, path=path: self._ran(path, *given))
+            hook = _Hook(self, lambda *given, path=path: self._ran(path, *given))
             self.handles.append(module.register_forward_hook(hook, with_kwargs=True))
         self.handles += self.inside()
         # The frame is added last, so that it closes after a watch on the network's own output.
-        self.handles.append(self.model.register_forward_pre_hook(_Hook(self._enter), with_kwargs=True))
-        self.handles.append(self.model.register_forward_hook(_Hook(self._leave), always_call=True))
+        self.handles.append(self.model.register_forward_pre_hook(_Hook(self, self._enter), with_kwargs=True))
+        self.handles.append(self.model.register_forward_hook(_Hook(self, self._leave), always_call=True))
 
     def detach(self) -> None:
         for handle in self.handles:
@@ -157,6 +159,8 @@ class Watch:
         self.handles = []
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.looking is not None:
+            return
         if self.again is not None:
             self._repeat(self.depth == 0 and self.under_way)
             self.depth += 1
@@ -172,6 +176,8 @@ class Watch:
         self.frames.append(sys._getframe(2))
 
     def _leave(self, *_: object) -> None:
+        if self.looking is not None:
+            return
         if self.again is not None:
             self.depth -= 1
         elif self.frames:
@@ -207,12 +213,32 @@ class Watch:
         return self.forward
 
     def _ran(self, path: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        if self.looking is not None:
+            self.looking(path, output)
+            return None
         forward = self.coming(path)
         if not forward.unmatched:
             carry(self, forward)
         number = forward.calls.get(path, 0)
         forward.calls[path] = number + 1
         return self.visit(Call(path, number, module, args, kwargs, output, forward))
+
+    def is_alone(self) -> bool:
+        """Whether no other hooks see what the network does."""
+        return all(
+            isinstance(hook, _Hook) and hook.owner is self
+            for module in self.model.modules()
+            for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        )
+
+    @contextmanager
+    def looks(self, look: Callable[[str, Any], None]) -> Iterator[None]:
+        """While it lasts, forwards are healthy and are not counted."""
+        self.looking = look
+        try:
+            yield
+        finally:
+            self.looking = None
 
     def finish(self) -> None:
         """Closes a forward that has no end of its own."""
