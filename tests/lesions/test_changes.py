@@ -182,4 +182,5 @@ def test_it_is_the_same_for_any_batch_and_layout(toy, images):
             for batch in batches:
                 toy(batch)
         found.append(changes.relative()[0])
-    assert found[0] == pytest.approx(found[1]) == pytest.approx(found[2])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
