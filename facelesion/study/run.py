@@ -23,7 +23,7 @@ from facelesion.data.materials import Materials
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
-from facelesion.lesions import lesion_sites
+from facelesion.lesions import Lesion, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.study.bench import Bench, Pool, threads
 from facelesion.study.design import Planned, Study
@@ -313,13 +313,21 @@ def _worker(
 def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) -> str:
     """What decides a study's numbers: settings (but for where and how fast), weights, pictures, version."""
     settings = study.to_dict()
-    for name in ("output", "overwrite", "device", "batch_size", "processes", "question"):
+    for name in ("output", "overwrite", "device", "processes", "question"):
         del settings[name]
+    lesions = (planned.lesion for name in subjects for planned in study.planned(name))
+    if not any(lesion is not None and needs_company(lesion) for lesion in lesions):
+        del settings["batch_size"]
     for name in study.pictures.places:
         settings["pictures"][name] = settings["pictures"][name] is not None
     weights = [f"{name} {subject.weights}" for name, subject in subjects.items()]
     pictures = [f"{role} {each.digest}" for role, each in materials.sets().items()]
     return digest_of([json.dumps(settings, sort_keys=True), *weights, *pictures, facelesion.__version__])
+
+
+def needs_company(lesion: Lesion) -> bool:
+    """Whether a lesion takes from another image of its batch: alone among all, its numbers hang on the batch's size."""
+    return any(getattr(part, "to", "") == "resample" for part in lesion.parts)
 
 
 def _hash_in(manifest: Path) -> str | None:
