@@ -11,6 +11,7 @@ from facelesion.arguments import config_path, read_arguments, read_settings
 from facelesion.cli import guarded
 from facelesion.errors import FacelesionError
 from facelesion.outputs import writable_file, writable_folder
+from facelesion.threads import wait_asleep
 
 USAGE = """\
 python -m facelesion.train --config FILE.yaml [--key value ...]
@@ -91,4 +92,5 @@ def _config(words: list[str]) -> Path | None:
 
 
 if __name__ == "__main__":
+    wait_asleep()
     sys.exit(main())

@@ -59,6 +59,15 @@ class Answers:
         """Whether the task can be put on the common scale."""
         return bool(self.yes) or self.beaten is not None or self.alternatives >= 2
 
+    @functools.cached_property
+    def separable(self) -> bool:
+        """Whether people can be told from trials: an area needs trials of both kinds without any one person."""
+        if not self.yes:
+            return True
+        member, positive = self._member().astype(bool), self.target == self.yes
+        without = [(~member[kind]).sum(0) for kind in (positive, ~positive)]
+        return bool((without[0] * without[1] > 0).all())
+
     def scores(self, scale: Scale = "own") -> dict[Lesion, PersonScores]:
         """By series and dose: every person's score under every draw.
 

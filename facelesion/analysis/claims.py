@@ -34,7 +34,7 @@ class Profile:
         tasks, damages: their names, in the order of the answers.
         scores: by (task, damage): (draws, people), mean over doses; ('task', 'none') is the intact network.
         doses: by (task, damage, dose): the same, dose by dose.
-        without: tasks that have no place on the scale.
+        without: tasks that have no place on the scale, or whose people cannot be told from their trials.
     """
 
     tasks: tuple[str, ...]
@@ -53,7 +53,9 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
     scores: dict[tuple[str, str], PersonScores] = {}
     doses: dict[tuple[str, str, float], PersonScores] = {}
     damages: dict[str, None] = {}
-    tasks = tuple(task for task in answers if scale == "own" or answers[task].comparable)
+    tasks = tuple(
+        task for task, each in answers.items() if each.separable and (scale == "own" or each.comparable)
+    )
     for task in tasks:
         found = answers[task].scores(scale)
         if INTACT not in found:

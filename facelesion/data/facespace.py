@@ -152,7 +152,7 @@ class FaceSpace:
         return images, landmarks
 
     def _offsets(self, vectors: Array) -> torch.Tensor:
-        shape = np.tensordot(vectors[:, self.texture_count :], self.shape_components, 1)
+        shape = np.tensordot(vectors[:, self.texture_count :].astype(float), self._precise[1], 1)
         return pixel_offsets(torch.from_numpy(shape.astype(np.float32)), self.warp)
 
     def _landmarks(self, offsets: torch.Tensor) -> torch.Tensor:
@@ -178,8 +178,13 @@ class FaceSpace:
         """Sparse (CANVAS², 478) map from landmark offsets to the offset of every canvas pixel."""
         return warp_matrix(self.shape_mean)
 
+    @cached_property
+    def _precise(self) -> tuple[Array, Array]:
+        """Components in double precision: in single, the last digits hang on how many threads share a product out."""
+        return self.texture_components.astype(float), self.shape_components.astype(float)
+
     def _texture(self, vectors: Array) -> torch.Tensor:
-        flat = self.texture_mean + vectors[:, : self.texture_count] @ self.texture_components
+        flat = self.texture_mean + vectors[:, : self.texture_count].astype(float) @ self._precise[0]
         return unflatten_texture(torch.from_numpy(flat.astype(np.float32)))
 
 

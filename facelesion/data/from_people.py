@@ -30,8 +30,8 @@ class PeoplePictures(Photographs, Source):
     Attributes:
         root: a folder of people with their photographs (`<root>/<person>/<photograph>`), a CSV or parquet table with
             the columns `path` and `person`, or a folder that `facelesion prepare` wrote.
-        training_people: 0 takes half of those who are not enrolled.
-        enrolled_people: 0 takes half of those with enough pictures, 40 at the most.
+        training_people: 0 takes half of those who are not enrolled, fewer where the other roles need them.
+        enrolled_people: 0 takes half of those with enough pictures, 40 at the most, fewer likewise.
         new_people: people for verification; 0 takes all that are left.
         pairs: pairs of new people's pictures to ask about, half of them the same person (fewer where
             there are not so many); 0 takes all pairs.
@@ -89,14 +89,20 @@ class PeoplePictures(Photographs, Source):
         order = [str(name) for name in np.random.default_rng((seed, 0x9E0)).permutation(sorted(counts))]
         able = [name for name in order if counts[name] >= needed]
         pairs = [name for name in order if counts[name] >= 2]
-        # Training and new people need two pictures each, at least two people in each role.
-        most = min(len(able), len(pairs) - 2 * _LEAST)
-        enrolled = self.enrolled_people or min(max(len(able) // 2, _LEAST), _MOST_ENROLLED)
-        self._check_role("enrolled_people", enrolled, most, f"have {needed} photographs or more with a face")
+        asked = {"training_people": self.training_people, "new_people": self.new_people}
+        room = len(pairs) - 2 * _LEAST  # at least two people in each of the other roles
+        enough = f"have {needed} photographs or more with a face"
+        self._check_role("enrolled_people", self.enrolled_people or _LEAST, min(len(able), room), enough)
+        for role, people in asked.items():
+            self._check_role(role, people or _LEAST, room, "have two photographs or more")
+        # Who is asked for is there: the roles that are not asked for take what that leaves them, half each.
+        most = min(len(able), len(pairs) - sum(people or _LEAST for people in asked.values()))
+        enrolled = self.enrolled_people or max(min(len(able) // 2, most, _MOST_ENROLLED), _LEAST)
+        self._check_role("enrolled_people", enrolled, most, enough)
         names = able[:enrolled]
         rest = [name for name in pairs if name not in set(names)]
         most = len(rest) - (self.new_people or _LEAST)
-        training = self.training_people or len(rest) // 2
+        training = self.training_people or min(len(rest) // 2, most)
         self._check_role("training_people", training, most, "have two photographs or more and are not enrolled")
         most = len(rest) - training
         new = self.new_people or most

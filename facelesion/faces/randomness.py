@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+# PyTorch shares an operation out between threads from 32,768 elements on, MKL logarithms and cosines from fewer:
+# dozens of short operations would each wait for the slower thread.
+_PIECE = (1 << 15) - 1
+_SHORT = 2048
 
 
 def uniform(seed: int, stream: str, ids: Tensor, count: int) -> Tensor:
@@ -22,24 +28,47 @@ def uniform(seed: int, stream: str, ids: Tensor, count: int) -> Tensor:
         True
     """
     keys = _keys(seed, stream, ids)
-    # On a processor, pieces that one thread does at once, without waiting for another; the numbers are the same.
-    step = count if ids.device.type != "cpu" else max(1, (2**15 - 1) // max(1, len(ids)))
     numbers = torch.empty(len(ids), count, device=ids.device)
-    for start in range(0, count, step):
-        piece = numbers[:, start : start + step]
-        counter = torch.arange(start, start + piece.shape[1], dtype=torch.int32, device=ids.device)
-        # 24 bits fill a float32's mantissa exactly.
-        piece.copy_(_right_(_words(keys, counter), 8)).mul_(2.0**-24)
+    for start, stop in _pieces(ids, count):
+        numbers[:, start:stop] = _uniform(keys, start, stop)
     return numbers
 
 
 def normal(seed: int, stream: str, ids: Tensor, count: int) -> Tensor:
     """Standard normal numbers, float32 (N, count): `uniform` through Box and Muller's (1958) transform."""
+    keys = _keys(seed, stream, ids)
     half = (count + 1) // 2
-    radius, turn = uniform(seed, stream, ids, 2 * half).split(half, dim=1)
-    radius = (-2 * torch.log1p(-radius)).sqrt_()
-    angle = turn * (2 * math.pi)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+    numbers = torch.empty(len(ids), count, device=ids.device)
+    for start, stop in _pieces(ids, half):
+        radius = _uniform(keys, start, stop)
+        sine = _uniform(keys, half + start, half + stop).mul_(2 * math.pi)
+        cosine = sine.clone()
+        for r, c, s in zip(_short(radius), _short(cosine), _short(sine), strict=True):
+            r.neg_().log1p_().mul_(-2).sqrt_()
+            c.cos_()
+            s.sin_()
+        numbers[:, start:stop] = cosine.mul_(radius)
+        place = numbers[:, half + start : half + stop]  # one number less where the count is odd
+        place.copy_(sine.mul_(radius)[:, : place.shape[1]])
+    return numbers
+
+
+def _pieces(ids: Tensor, count: int) -> Iterator[tuple[int, int]]:
+    """Where pieces of `count` places begin and end: on a processor few enough for its cache and for one thread."""
+    step = max(1, count if ids.device.type != "cpu" else _PIECE // max(1, len(ids)))
+    for start in range(0, count, step):
+        yield start, min(count, start + step)
+
+
+def _short(values: Tensor) -> Sequence[Tensor]:
+    """Views of all the values, short enough for MKL to use one thread."""
+    return values.view(-1).split(_SHORT) if values.device.type == "cpu" else (values,)
+
+
+def _uniform(keys: tuple[Tensor, Tensor], start: int, stop: int) -> Tensor:
+    counter = torch.arange(start, stop, dtype=torch.int32, device=keys[0].device)
+    # 24 bits fill a float32's mantissa exactly.
+    return _right(_words(keys, counter), 8).to(torch.float32).mul_(2.0**-24)
 
 
 def _keys(seed: int, stream: str, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,14 +90,14 @@ def _words(keys: tuple[Tensor, Tensor], counter: Tensor) -> Tensor:
 
 def _mix_(x: Tensor) -> Tensor:
     """In place, a bijection of 32 bits in which every input bit changes about half of the output's (Ellis 2018)."""
-    x.bitwise_xor_(_right_(x.clone(), 16)).mul_(_signed(0x7FEB352D))
-    x.bitwise_xor_(_right_(x.clone(), 15)).mul_(_signed(0x846CA68B))
-    return x.bitwise_xor_(_right_(x.clone(), 16))
+    x.bitwise_xor_(_right(x, 16)).mul_(_signed(0x7FEB352D))
+    x.bitwise_xor_(_right(x, 15)).mul_(_signed(0x846CA68B))
+    return x.bitwise_xor_(_right(x, 16))
 
 
-def _right_(x: Tensor, bits: int) -> Tensor:
-    """Shift int32 to the right in place, filling with zeros."""
-    return x.bitwise_right_shift_(bits).bitwise_and_((1 << (32 - bits)) - 1)
+def _right(x: Tensor, bits: int) -> Tensor:
+    """int32 shifted to the right, filled with zeros."""
+    return (x >> bits).bitwise_and_((1 << (32 - bits)) - 1)
 
 
 def _low(x: Tensor) -> Tensor:

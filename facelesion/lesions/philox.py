@@ -7,23 +7,25 @@ drawn before, beside it, on which device or by which process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
-
-from .threads import in_pieces
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
-# Counters in one go on a CPU: what fits its cache is made three times as fast.
-_CHUNK = 1 << 16
-_SERIAL = 1 << 15  # below this PyTorch itself uses one thread
+# Counters in one go on a CPU: what fits its cache is made three times as fast, and PyTorch shares an operation out
+# between threads from 32,768 elements on: a hundred short ones would wait a hundred times for the slower thread.
+_CHUNK = (1 << 15) - 1
+# MKL shares logarithms and cosines out from fewer on.
+_SHORT = 2048
 
 
 def key_of(*parts: object) -> tuple[int, int]:
@@ -46,15 +48,29 @@ def philox(counter: Words, key: tuple[Tensor | int, Tensor | int]) -> Words:
         ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
     k0, k1 = key
-    shape = torch.broadcast_shapes(*(part.shape for part in (*counter, k0, k1) if isinstance(part, Tensor)))
-    c0, c1, c2, c3 = (part.expand(shape).contiguous().clone() for part in counter)
-    for _ in range(10):
+    keys = [(k0 + turn * _WEYL[0] & _MASK, k1 + turn * _WEYL[1] & _MASK) for turn in range(10)]
+    return _philox(counter, keys)
+
+
+def _philox(counter: Words, keys: Sequence[tuple[Tensor | int, ...]]) -> Words:
+    """As `philox`, with the ten rounds' keys."""
+    shape = torch.broadcast_shapes(*(part.shape for part in (*counter, *keys[0]) if isinstance(part, Tensor)))
+
+    def mixed(low: Tensor, product: Tensor, key: Tensor | int, ours: bool) -> Tensor:
+        # Counters that broadcast fill out within four rounds; until then there is less to do.
+        if not ours or low.shape != shape:
+            return ((product >> 32) ^ (low ^ key)).bitwise_and_(_MASK)
+        return low.bitwise_xor_(product >> 32).bitwise_xor_(key).bitwise_and_(_MASK)
+
+    c0, c1, c2, c3 = counter
+    for turn, (k0, k1) in enumerate(keys):
+        # After the first round no tensor is the caller's, and each may be written over.
+        ours = turn > 0
         # int64 products wrap at 64 bits, and the wrapped bits are those of the unsigned product.
-        p0, p1 = c0.mul_(_MULTIPLIERS[0]), c2.mul_(_MULTIPLIERS[1])
+        p0 = c0.mul_(_MULTIPLIERS[0]) if ours else c0 * _MULTIPLIERS[0]
+        p1 = c2.mul_(_MULTIPLIERS[1]) if ours else c2 * _MULTIPLIERS[1]
         # The low halves p0 and p1 keep their high bits until they are used, and are masked there.
-        c0, c1 = c1.bitwise_xor_(p1 >> 32).bitwise_xor_(k0).bitwise_and_(_MASK), p1
-        c2, c3 = c3.bitwise_xor_(p0 >> 32).bitwise_xor_(k1).bitwise_and_(_MASK), p0
-        k0, k1 = k0 + _WEYL[0] & _MASK, k1 + _WEYL[1] & _MASK
+        c0, c1, c2, c3 = mixed(c1, p1, k0, ours), p1, mixed(c3, p0, k1, ours), p0
     return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
 
@@ -94,48 +110,69 @@ def ranks(count: int, *parts: object) -> Tensor:
         torch.Size([5])
     """
     zero = torch.zeros(1, dtype=torch.int64)
-    words = _draw(lambda words: list(words), torch.tensor([key_of(*parts)]), zero, zero, count).flatten()
+    words = _draw(iter, torch.tensor([key_of(*parts)]), zero, zero, count, torch.int64).flatten()
     # The place breaks ties, so that no two are equal; 31 bits leave room for it in a signed integer.
     return (words >> 1 << 32) | torch.arange(count)
 
 
-def _uniform(words: Words) -> list[Tensor]:
+def _uniform(words: Words) -> Iterator[Tensor]:
     # 24 bits fill a float32's fraction exactly, so the result never rounds up to 1.
-    return [(word >> 8).to(torch.float32) * 2.0**-24 for word in words]
+    return ((word >> 8).to(torch.float32).mul_(2.0**-24) for word in words)
 
 
-def _normal(words: Words) -> list[Tensor]:
-    draws = []
+def _normal(words: Words) -> Iterator[Tensor]:
     for first, second in (words[:2], words[2:]):
         # (0, 1], from all 32 bits: the tails reach 6.7 standard deviations.
-        radius = ((first + 1).to(torch.float32) * 2.0**-32).log_().mul_(-2.0).sqrt_()
-        angle = (second >> 8).to(torch.float32) * (2.0**-24 * 2 * math.pi)
-        draws += [radius * angle.cos(), radius * angle.sin()]
-    return draws
+        radius = (first + 1).to(torch.float32).mul_(2.0**-32)
+        sine = (second >> 8).to(torch.float32).mul_(2.0**-24 * 2 * math.pi)
+        cosine = sine.clone()
+        for r, c, s in zip(_short(radius), _short(cosine), _short(sine), strict=True):
+            r.log_().mul_(-2.0).sqrt_()
+            c.cos_()
+            s.sin_()
+        yield cosine.mul_(radius)
+        yield sine.mul_(radius)
+
+
+def _short(values: Tensor) -> Sequence[Tensor]:
+    """Views of all the values, short enough for one thread."""
+    return values.view(-1).split(_SHORT) if _on_processor(values) else (values,)
+
+
+def _on_processor(values: Tensor) -> bool:
+    """Whether operations run here one by one; a GPU or a compiler does best with all at once."""
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _draw(
-    law: Callable[[Words], list[Tensor]], keys: Tensor, images: Tensor, units: Tensor, places: int
-) -> Tensor:
+    law: Callable[[Words], Iterable[Tensor]], keys: Tensor, images: Tensor, units: Tensor, places: int,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:  # fmt: skip
     device = keys.device
     blocks = torch.arange(-(-places // 4), device=device)
     images, units = images.to(device), units.to(device)
-    rows = torch.cat([keys.repeat_interleave(len(images), 0), images.repeat(len(keys))[:, None]], dim=1)
-    chunk = _CHUNK if device.type == "cpu" else max(1, len(rows) * len(units) * len(blocks))
-    many_units = max(1, chunk // max(1, len(blocks)))
+    rows = images.repeat(len(keys))
+    drawn = rows.new_empty((len(rows), len(units), places), dtype=dtype)
+    chunk = _CHUNK if _on_processor(rows) else max(1, drawn.numel())
+    many_blocks = min(max(1, len(blocks)), chunk)
+    many_units = max(1, chunk // many_blocks)
     many_rows = max(1, many_units // max(1, len(units)))
 
-    def some(rows: Tensor, units: Tensor) -> Tensor:
-        k0, k1, image = rows[:, :, None, None].unbind(1)
-        words = philox((blocks, units[:, None], image & _MASK, image >> 32 & _MASK), (k0, k1))
-        return torch.stack(law(words), dim=-1).flatten(-2)[..., :places]
-
-    def whole(rows: Tensor) -> Tensor:
-        return torch.cat([some(rows, u) for u in units.split(many_units)], dim=1)
-
-    pieces = rows.split(many_rows)
-    if device.type != "cpu" or type(keys) is not Tensor or len(rows) * len(units) * len(blocks) < _SERIAL:
-        drawn = [whole(piece) for piece in pieces]
-    else:
-        drawn = in_pieces(whole, pieces)
-    return torch.cat(drawn).view(len(keys), len(images), len(units), places)
+    turns = torch.arange(10, device=device)[:, None, None] * torch.tensor(_WEYL, device=device)
+    schedule = (keys.repeat_interleave(len(images), 0) + turns & _MASK)[..., None, None]
+    for row, unit, block in itertools.product(
+        range(0, len(rows), many_rows), range(0, len(units), many_units), range(0, len(blocks), many_blocks)
+    ):
+        image = rows[row : row + many_rows, None, None]
+        counter = (
+            blocks[block : block + many_blocks], units[unit : unit + many_units, None],
+            image & _MASK, image >> 32 & _MASK,
+        )  # fmt: skip
+        some_keys = [each.unbind(1) for each in schedule[:, row : row + many_rows].unbind(0)]
+        piece = drawn[row : row + many_rows, unit : unit + many_units, 4 * block : 4 * (block + many_blocks)]
+        # Whoever watches torch's functions (a sweep does) need not see a hundred steps of arithmetic for each draw.
+        with contextlib.nullcontext() if torch.compiler.is_compiling() else torch._C.DisableTorchFunction():
+            for number, values in enumerate(law(_philox(counter, some_keys))):
+                place = piece[..., number::4]
+                place.copy_(values[..., : place.shape[-1]])
+    return drawn.view(len(keys), len(images), len(units), places)

@@ -81,7 +81,7 @@ class Series:
         """The series of lesions that differ in one dose of each part.
 
         Raises:
-            LesionError: they differ in something else.
+            LesionError: they differ in something else, or in nothing.
 
         Example:
             >>> from facelesion.lesions import Noise
@@ -93,6 +93,9 @@ class Series:
             raise LesionError(f"a series is made of lesions, one for every dose; got {_shown(lesions)}")
         if len({len(step.parts) for step in steps}) > 1:
             raise LesionError("the lesions of a series have the same parts; these differ in their number")
+        twice = next((step for number, step in enumerate(steps) if step in steps[:number]), None)
+        if twice is not None:
+            raise LesionError(f"the lesions of a series differ in one dose; the same lesion twice: {twice}")
         parts = []
         for column in zip(*(step.parts for step in steps), strict=True):
             plain = [part.to_dict() for part in column]
@@ -176,6 +179,8 @@ class _Part:
         doses = tuple(values[field]) if listed else ()
         if listed and not doses:
             raise LesionError(f"{kind.__name__}: {field} is an empty list: give at least one dose")
+        if None in doses:
+            raise LesionError(f"{kind.__name__}: {field} has a dose that is null: give a number")
         if len(set(map(repr, doses))) < len(doses):
             raise LesionError(f"{kind.__name__}: {field} has a dose twice: {_shown(list(doses))}")
         plain = {key: value for key, value in values.items() if key != field}

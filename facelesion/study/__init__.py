@@ -26,7 +26,7 @@ from facelesion.files import write_bytes
 from facelesion.models import Subject
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
-from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say
+from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say, tidy
 from facelesion.study.table import confusion_of, gather_rows, gather_trials
 from facelesion.tasks import TASKS
 
@@ -68,7 +68,9 @@ def run_study(
     folder = Path(study.output) / study.name
     if claim(folder, gathered.key, study.overwrite):
         say(f"{folder} holds this very study already: only the report is written again")
-        return report.write_report(folder)
+        page = report.write_report(folder)
+        tidy(folder / "parts", gathered.key)
+        return page
     clock.mark("pictures and networks")
     parts = folder / "parts"
     say(
@@ -116,9 +118,7 @@ def run_study(
     )
     say("Writing the report")
     page = report.write_report(folder)
-    for path in sorted(parts.glob("*")):
-        path.unlink()
-    parts.rmdir()
+    tidy(parts, gathered.key)
     return page
 
 

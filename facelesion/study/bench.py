@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -74,12 +75,19 @@ class Pool:
         return len(self.ids)
 
     def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
-        """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches."""
+        """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches.
+
+        A picture left over joins the batch before it: one alone is convolved by another algorithm, which rounds
+        otherwise, and a study's numbers must not hang on how its pictures are cut into batches.
+        """
 
         def pictures(rows: torch.Tensor) -> torch.Tensor:
             return self.images[rows].to(device).float() / 255
 
-        for rows in torch.arange(len(self)).split(batch_size):
+        batches = list(torch.arange(len(self)).split(batch_size))
+        if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        for rows in batches:
             partners = self.partners[rows]
             yield stimulus(
                 pictures(rows),
@@ -124,7 +132,8 @@ class Bench:
             lambda role: torch.arange(len(pool))[pool.rows[role]],
             study.seed,
         )
-        tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
+        with threads(1):
+            tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
         lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
@@ -141,10 +150,11 @@ class Bench:
         Both by the lesion's position in `planned`.
         """
         changes: dict[str, dict[str, float]] = {}
+        size = max(self.batch_size, 2)  # never one alone: see `Pool.under`
         found = sweep(
             self.subject.module,
             {str(number): each.lesion for number, each in enumerate(planned)},
-            (self.subject.preprocess(p) for p in self.pool.under(stimulus, self.batch_size, self.device)),
+            (self.subject.preprocess(p) for p in self.pool.under(stimulus, size, self.device)),
             calibration=self.calibration,
             ids=self.pool.ids,
             progress=progress,
@@ -158,18 +168,33 @@ class _Representations:
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
         self.subject, self.device = subject, device
+        self.threads = torch.get_num_threads()
         self.known: dict[str, torch.Tensor] = {}
 
     def __call__(self, pictures: ImageSet) -> torch.Tensor:
         digest = pictures.digest
         if digest not in self.known:
-            with torch.no_grad():
+            with torch.no_grad(), threads(self.threads):
                 parts = [
                     self.subject.module(self.subject.preprocess(images.to(self.device))).float().cpu()
                     for images in pictures.images.split(_BATCH)
                 ]
             self.known[digest] = torch.cat(parts)
         return self.known[digest]
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch on so many threads within.
+
+    Convolutions give the same bits on any number of them; the small products of readouts do not, and are done on one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reference(materials: Materials) -> torch.Tensor:

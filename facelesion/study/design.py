@@ -140,6 +140,8 @@ class Study:
                 raise SettingError(f"lesions.{name}", "is what the intact network is called: take another name")
             for participant in people:
                 self.series(name, participant.name)
+            for number, part in enumerate(self.lesions[name]):
+                _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
 
     @property
     def people(self) -> tuple[Participant, ...]:
@@ -221,14 +223,14 @@ def _source_of(tree: Node, pictures: Node) -> Any:
             "pictures", "must be settings, such as {source: facespace}", tree.where("pictures")
         )
     named = pictures.value.get("source")
-    name = named.value if isinstance(named, Node) else "facespace"
-    if name not in SOURCES:
+    name = named.plain() if isinstance(named, Node) else "facespace"
+    if not isinstance(name, str) or name not in SOURCES:
         raise SettingError(
             "pictures.source", f"is {name!r}, which is no source: {nearest(str(name), SOURCES)}",
             tree.where("pictures.source"),
         )  # fmt: skip
     rest = {key: value for key, value in pictures.value.items() if key != "source"}
-    return build(SOURCES[str(name)], dataclasses.replace(pictures, value=rest), key="pictures")
+    return build(SOURCES[name], dataclasses.replace(pictures, value=rest), key="pictures")
 
 
 def _plain(name: str, parts: Any) -> tuple[dict[str, Any], ...]:
@@ -283,6 +285,14 @@ def _at(part: Mapping[str, Any], participant: str, key: str) -> dict[str, Any]:
     if participant not in site:
         raise SettingError(key, f"says no site for participant {participant!r}: it has {', '.join(map(str, site))}")
     return {**part, "site": site[participant]}
+
+
+def _refuse_strangers(part: Mapping[str, Any], participants: Sequence[str], key: str) -> None:
+    """Refuse a site given for somebody who takes no part: a slip, and its site would be nobody's."""
+    site = part.get("site")
+    for name in site if isinstance(site, Mapping) else ():
+        if name not in participants:
+            raise SettingError(key, f"names {str(name)!r}, who takes no part: {nearest(str(name), participants)}")
 
 
 def _once(key: str, names: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from facelesion.lesions import lesioned
 from facelesion.study.bench import Bench
 from facelesion.study.design import INTACT, Planned
+from facelesion.study.run import needs_company
 from facelesion.tasks import Identification
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def grad_cam_maps(bench: Bench, planned: Sequence[Planned]) -> GradCamMaps | Non
     names, heat = [], []
     for number in heaviest(planned):
         each = planned[number]
+        if each.lesion is not None and needs_company(each.lesion):
+            continue  # one picture alone has no other to take from
         maps = grad_cam(
             bench.subject.module,
             images,

@@ -22,10 +22,10 @@ import facelesion
 from facelesion.data.materials import Materials
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
-from facelesion.files import digest_of, write_bytes
-from facelesion.lesions import lesion_sites
+from facelesion.files import digest_of, nearest, write_bytes
+from facelesion.lesions import Lesion, lesion_sites
 from facelesion.models import Subject, get
-from facelesion.study.bench import Bench, Pool
+from facelesion.study.bench import Bench, Pool, threads
 from facelesion.study.design import Planned, Study
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
 from facelesion.tasks import TASKS
@@ -111,7 +111,10 @@ def gather(
         FacelesionError: a site, network, file or role does not exist.
         LesionError: a lesion does not fit a network.
     """
-    own = dict(participants or {})
+    own, named = dict(participants or {}), [each.name for each in study.people]
+    for name in own:
+        if name not in named:
+            raise FacelesionError(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
     subjects = {
         each.name: own.get(each.name) or get(each.network, each.seed) for each in study.people
     }
@@ -163,7 +166,8 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
         for task in bench.tasks:
-            answers = task.answer(representation)
+            with threads(1):
+                answers = task.answer(representation)
             trials.append(trials_of(bench.name, each, str(stimulus), task, answers))
             rows += rows_of(task, answers, about)
     write_part(cell.path(parts), trials, rows)
@@ -185,14 +189,12 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
         FacelesionError: the folder holds something else.
     """
     note, manifest = folder / "parts" / "key", folder / "manifest.json"
-    there = None
-    if note.exists():
-        there = note.read_text().strip()
-    elif manifest.exists():
-        there = _hash_in(manifest)
-        if there == key:
-            return True
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    there = _hash_in(manifest)
+    if there == key:  # the manifest is written once all tables are, whatever parts were not tidied away
+        return True
+    if note.is_file():
+        there = note.read_text(errors="replace").strip()
+    if there is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FacelesionError(f"{folder} exists and is no run of a study: choose another --name")
     if there not in (None, key):
         if not overwrite:
@@ -203,6 +205,18 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
         shutil.rmtree(folder)
     write_bytes(note, f"{key}\n".encode())
     return False
+
+
+def tidy(parts: Path, key: str) -> None:
+    """Delete the parts of a study that is finished, if they are its own; the note that says so goes last."""
+    note = parts / "key"
+    if not note.is_file() or note.read_text().strip() != key:
+        return
+    for path in parts.iterdir():
+        if path != note:
+            path.unlink()
+    note.unlink()
+    parts.rmdir()
 
 
 def device_called(name: str) -> torch.device:
@@ -299,13 +313,21 @@ def _worker(
 def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) -> str:
     """What decides a study's numbers: settings (but for where and how fast), weights, pictures, version."""
     settings = study.to_dict()
-    for name in ("output", "overwrite", "device", "batch_size", "processes", "question"):
+    for name in ("output", "overwrite", "device", "processes", "question"):
         del settings[name]
+    lesions = (planned.lesion for name in subjects for planned in study.planned(name))
+    if not any(lesion is not None and needs_company(lesion) for lesion in lesions):
+        del settings["batch_size"]
     for name in study.pictures.places:
         settings["pictures"][name] = settings["pictures"][name] is not None
     weights = [f"{name} {subject.weights}" for name, subject in subjects.items()]
     pictures = [f"{role} {each.digest}" for role, each in materials.sets().items()]
     return digest_of([json.dumps(settings, sort_keys=True), *weights, *pictures, facelesion.__version__])
+
+
+def needs_company(lesion: Lesion) -> bool:
+    """Whether a lesion takes from another image of its batch: alone among all, its numbers hang on the batch's size."""
+    return any(getattr(part, "to", "") == "resample" for part in lesion.parts)
 
 
 def _hash_in(manifest: Path) -> str | None:

@@ -146,3 +146,41 @@ def test_slots_say_that_they_measure_nothing():
     slots(model, "0", torch.rand(2, 4))
     with pytest.raises(LesionError, match="no changes"), lesioned(model, Ablate("0"), changes=Changes()):
         pass
+
+
+@torch.no_grad()
+def test_each_of_two_nested_contexts_measures_its_own(toy, images):
+    outer, inner = Changes(), Changes()
+    one, two = Prune("conv", fraction=0.4), Prune("conv", fraction=0.4, seed=1)
+    with lesioned(toy, one, changes=outer), lesioned(toy, two, changes=inner):
+        toy(images)
+    both = outputs(toy, images, "conv", one + two)
+    for changes, other in ((outer, two), (inner, one)):
+        before = outputs(toy, images, "conv", other)
+        assert changes.relative() == [{"conv": pytest.approx(expected(before, both), rel=1e-5)}]
+
+
+@torch.no_grad()
+def test_what_another_hook_changes_in_between_is_not_counted_or_refused(toy, images):
+    before, pruned = outputs(toy, images, "conv"), outputs(toy, images, "conv", Prune("conv", fraction=0.4))
+    toy.conv.register_forward_hook(lambda m, i, o: o + 100)
+    changes = Changes()
+    with lesioned(toy, Prune("conv", fraction=0.4), changes=changes):
+        toy(images)
+    assert changes.relative() == [{"conv": pytest.approx(expected(before, pruned), rel=1e-5)}]
+    lesion = Prune("conv", fraction=0.4) + Scale("conv", by=2)
+    with pytest.raises(LesionError, match="another hook"), lesioned(toy, lesion, changes=Changes()):
+        toy(images)
+
+
+@torch.no_grad()
+def test_it_is_the_same_for_any_batch_and_layout(toy, images):
+    found = []
+    for batches in ([images], images.split(2), [images.contiguous(memory_format=torch.channels_last)]):
+        changes = Changes()
+        with lesioned(toy, Noise("conv", std=0.5) + Prune("deep", fraction=0.5), changes=changes):
+            for batch in batches:
+                toy(batch)
+        found.append(changes.relative()[0])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from scipy import stats
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from facelesion.lesions.philox import key_of, normal, philox, ranks, uniform
 
@@ -87,3 +91,54 @@ def test_numbers_agree_between_cpu_and_gpu():
     given = (torch.arange(5), torch.arange(7), 33)
     assert torch.equal(uniform(keys("a").cuda(), *given).cpu(), uniform(keys("a"), *given))
     assert torch.allclose(normal(keys("a").cuda(), *given).cpu(), normal(keys("a"), *given), atol=1e-5)
+
+
+class Sizes(TorchDispatchMode):
+    """Notes how many elements each operation that computes works on."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        name = function.overloadpacket.__name__
+        if isinstance(made, torch.Tensor) and not function.is_view and name not in ("empty", "new_empty"):
+            self.largest[name] = max(self.largest[name], made.numel())
+        return made
+
+
+@pytest.mark.parametrize("law", [uniform, normal])
+@pytest.mark.parametrize("shape", [(4, 16, 64, 784), (1, 3, 2, 70_001), (2, 9, 5000, 1)])
+def test_no_operation_is_so_long_that_threads_would_share_it(law, shape):
+    """Each of a hundred would wait for the slower thread, and beside a busy process that is long."""
+    count, images, units, places = shape
+    with Sizes() as sizes:
+        law(keys(*map(str, range(count))), torch.arange(images), torch.arange(units), places)
+    assert max(sizes.largest.values()) < 2**15  # from here on PyTorch shares elementwise operations out
+    for name in ("log_", "sqrt_", "cos_", "sin_"):
+        assert sizes.largest[name] <= 2048  # and MKL these
+
+
+def test_what_watches_torch_functions_does_not_see_the_arithmetic():
+    class Watch(TorchFunctionMode):
+        seen = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            Watch.seen += 1
+            return function(*args, **(kwargs or {}))
+
+    with Watch():
+        normal(keys("a"), torch.arange(8), torch.arange(64), 784)
+    assert 0 < Watch.seen < 150
+
+
+def test_counters_of_every_shape_broadcast_to_the_same_words():
+    shape = (2, 3, 4)
+    counter = (torch.arange(4), torch.arange(3)[:, None], torch.tensor(7), torch.arange(2)[:, None, None])
+    key = (torch.arange(2)[:, None, None], 9)
+    whole = [part.expand(shape).contiguous() for part in counter]
+    before = [part.clone() for part in whole]
+    for one, other in zip(philox(counter, key), philox(tuple(whole), key), strict=True):
+        assert one.shape == shape and torch.equal(one, other)
+    assert all(map(torch.equal, whole, before))

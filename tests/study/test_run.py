@@ -64,13 +64,17 @@ def test_both_tables_hold_every_condition_and_the_report_is_written(study):
 
 
 @pytest.mark.slow
-def test_neither_batches_nor_processes_change_a_trial(study, tmp_path):
+def test_neither_batches_nor_processes_nor_threads_change_a_trial(study, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     run_study(study)
+    torch.set_num_threads(max(2, before))
     whole = read(study, "trials")
     for number, changes in enumerate(({"batch_size": 7}, {"batch_size": 32, "processes": 2})):
         other = dataclasses.replace(study, output=str(tmp_path / str(number)), **changes)
         run_study(other)
         pd.testing.assert_frame_equal(read(other, "trials"), whole, check_exact=True)
+    torch.set_num_threads(before)
 
 
 @pytest.mark.slow

@@ -1,0 +1,95 @@
+"""A task, a stimulus, a kind of damage and a source from outside the package are in a study's tables and its report."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import types
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from facelesion.study import run_study
+from facelesion.study.design import study_of
+from facelesion.yaml_files import parse_yaml
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+
+WRITTEN = """
+name: extended
+participants: [mine]
+pictures: {source: twins, calm: 0.5, object_pictures: 1, other_pictures: 4}
+lesions:
+  saturation:
+    - {kind: Saturate, site: "1", level: [0.5, 0.1], fraction: 0.5}
+stimuli: [intact, {kind: dim, by: 0.3}]
+tasks: [things, identification]
+draws: 2
+device: cpu
+"""
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """What the page on extending defines, entered in the package's lists for the time of a test."""
+    from facelesion.data import sources
+    from facelesion.faces import stimuli
+    from facelesion.lesions import kinds
+    from facelesion.tasks import TASKS
+
+    held = [(each, dict(each)) for each in (sources.SOURCES, stimuli._KINDS, kinds.KINDS, TASKS)]
+    module = types.ModuleType("page_extending")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S):
+        exec(block, module.__dict__)
+    yield module
+    for each, before in held:
+        each.clear()
+        each.update(before)
+
+
+@pytest.mark.slow
+def test_what_is_added_from_outside_is_in_the_tables_and_the_report(page, tmp_path):
+    study = study_of(parse_yaml(f"{WRITTEN}output: {tmp_path}\n", "written"))
+    report = run_study(study, participants={"mine": page.mine}).read_text(encoding="utf-8")
+    table = pd.read_parquet(tmp_path / "extended" / "table.parquet")
+    trials = pd.read_parquet(tmp_path / "extended" / "trials.parquet")
+
+    # The task: its measure in words, and its trials.
+    things = table[table.task == "things"]
+    assert set(things.words) == {"right answers"} and things.main.all() and set(things.chance) == {0.5}
+    assert len(trials[trials.task == "things"]) == 5 * 2 * things.n.iloc[0]
+    assert set(trials[trials.task == "things"].answer) <= {"person", "thing"}
+    # The damage: dose and meaning, and that it acted.
+    damaged = table[table.lesion == "saturation"]
+    assert set(damaged.meaning) == {"activation that cannot be passed"}
+    assert sorted(set(damaged.dose)) == [0.1, 0.5] and (damaged.change > 0).all()
+    assert set(damaged.damage) == {f"saturate {level} at 50% of 1 (seed {s})" for level in (0.5, 0.1) for s in (0, 1)}
+    # The stimulus, and that it changes what the network answers.
+    assert set(table.stimulus) == {"intact", "dim (by=0.3)"}
+    intact = trials[(trials.lesion == "none") & (trials.task == "things")]
+    value = [intact[intact.stimulus == name].value.to_numpy() for name in ("intact", "dim (by=0.3)")]
+    assert (value[0] != value[1]).any()
+    # The report speaks of task, damage and stimulus, and says what the dose means.
+    for words in ("things", "saturation", "dim (by=0.3)", "activation that cannot be passed"):
+        assert words in report, words
+    # What the task asks, and what the source has to say of its pictures, is kept.
+    manifest = json.loads((tmp_path / "extended" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["tasks"]["things"] == "Is this a person or a thing?"
+    assert manifest["remarks"] == ["Pictures of one person are much alike."]
+
+
+def test_what_is_wrong_with_an_addition_is_told_in_its_own_words(page):
+    from facelesion.settings import SettingError
+
+    for old, new, said in (
+        ("calm: 0.5", "calm: 5", r"calm is 5: it must be 0 to 1 \(how little pictures of one person differ\)"),
+        ("level: [0.5, 0.1]", "level: [0.5, -1]", "level must be above 0"),
+        ("calm: 0.5", "calmness: 0.5", "did you mean calm"),
+        ("kind: dim, by", "kind: dim, bye", "did you mean 'by'"),
+        ("[things,", "[thing,", "did you mean 'things'"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            study_of(parse_yaml(WRITTEN.replace(old, new), "written"))

@@ -1,0 +1,73 @@
+"""Commands wait asleep; a library changes nothing in the process that imports it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from facelesion.threads import SETTINGS, wait_asleep
+
+LOOK = "import os; print(dict(zip({names}, map(os.environ.get, {names}))))"
+
+
+def said_by(code: str, **environment: str) -> str:
+    """What a fresh process prints."""
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+COMMANDS = {
+    "facelesion": """
+import sys
+from facelesion import cli
+cli.COMMANDS["look"] = lambda words: exec({look!r})
+sys.argv = ["facelesion", "look"]
+cli.main()
+""",
+    "python -m facelesion.train": """
+import runpy, sys
+from facelesion import cli
+cli.guarded = lambda work: exec({look!r}) or 0
+sys.argv = ["facelesion.train", "--recipe", "distil"]
+runpy.run_module("facelesion.train", run_name="__main__")
+""",
+}
+
+
+# Set at all, they were set in time: where torch is loaded nothing is done.
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_waits_asleep(command):
+    code = COMMANDS[command].format(look=LOOK.format(names=list(SETTINGS)))
+    assert said_by(code) == str(SETTINGS)
+
+
+def test_what_the_user_set_stays():
+    code = COMMANDS["facelesion"].format(look=LOOK.format(names=["OMP_WAIT_POLICY"]))
+    assert said_by(code, OMP_WAIT_POLICY="ACTIVE") == "{'OMP_WAIT_POLICY': 'ACTIVE'}"
+
+
+@pytest.mark.parametrize("module", ["facelesion", "facelesion.lesions", "facelesion.sweep", "facelesion.cli"])
+def test_importing_the_library_changes_nothing_for_its_user(module):
+    code = f"""
+import os, torch
+torch.set_num_threads(3)
+before = dict(os.environ)
+import {module}
+print(dict(os.environ) == before, torch.get_num_threads())
+"""
+    assert said_by(code) == "True 3"
+
+
+def test_where_torch_is_loaded_it_is_too_late(monkeypatch):
+    import torch  # noqa: F401
+
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    wait_asleep()
+    assert not set(SETTINGS) & set(os.environ)
