@@ -82,9 +82,21 @@ def cases(stranger: Stranger) -> dict[tuple[Place, str], Lesion]:
 
 
 def tensor_at(output: Any, keys: Sequence[Any]) -> Tensor:
-    for key in keys:
+    for key in [*keys, *rest_of(output, keys)]:
         output = getattr(output, key) if dataclasses.is_dataclass(output) else output[key]
     return output
+
+
+def rest_of(output: Any, keys: Sequence[Any]) -> list[Any]:
+    """Keys from a place on to the first tensor there: of a tuple that is what a site without keys means."""
+    for key in keys:
+        output = getattr(output, key) if dataclasses.is_dataclass(output) else output[key]
+    found: list[Any] = []
+    while isinstance(output, tuple | list):
+        number = next(i for i, each in enumerate(output) if isinstance(each, Tensor | tuple | list))
+        found.append(number)
+        output = output[number]
+    return found
 
 
 def put(output: Any, keys: Sequence[Any], new: Tensor) -> Any:
@@ -193,6 +205,10 @@ class ByHand:
         self.batch = self.images = list(batch)
         self.calls = 0
 
+    @property
+    def known(self) -> Usual:
+        return usual(self.stranger.name, self.place)
+
     def begin(self, images: Sequence[int]) -> None:
         """A new forward, which sees these images."""
         self.images, self.calls = list(images), 0
@@ -214,31 +230,32 @@ class ByHand:
             for row in range(len(each)):
                 image = self.images[row * len(self.images) // len(each)]
                 each[row] = self.changed(each[row].clone(), unit, call, image)
-        return put(output, self.place.output, y)
+        return put(output, [*self.place.output, *rest_of(output, self.place.output)], y)
 
     def chosen(self, count: int) -> list[int]:
         part = self.part
         every = list(range(count))
         keys = [str(key) for key in self.place.site.split("@")[0].split("->")[1:]]
-        name = ".".join([self.place.path, *keys])
+        name = ".".join([first_name(self.stranger.name, self.place.path), *keys])
         chosen = list(part.units) if part.units is not None else (
             every if part.fraction is None else drawn(count, part.fraction, part.seed, "units", name))  # fmt: skip
         return [unit for unit in every if unit not in chosen] if isinstance(part, Keep) else chosen
 
     def changed(self, y: Tensor, unit: int, call: int, image: int) -> Tensor:
-        part, known = self.part, usual(self.stranger.name, self.place)
+        part = self.part
         if isinstance(part, Ablate):
-            return 0 * y + (float(known.means[call][unit]) if part.to == "mean" else 0)
+            mean = float(self.known.means[call][unit]) if part.to == "mean" else 0
+            return 0 * y + mean
         if isinstance(part, Clamp):
             return 0 * y + part.value if part.value is not None else y.clamp(part.min, part.max)
-        deviation = float(known.deviations[call][unit]) if getattr(part, "relative", False) else 1.0
+        deviation = float(self.known.deviations[call][unit]) if getattr(part, "relative", False) else 1.0
         if isinstance(part, Shift):
             return (y.double() + part.by * deviation).to(y.dtype)
         if isinstance(part, Scale):
             return y * part.by
         law = philox.uniform if isinstance(part, Dropout) else philox.normal
         keys = self.place.site.split("@")[0].split("->")[1:]
-        site = f"{self.place.path}[{call}]" + "".join(f"->{key}" for key in keys)
+        site = f"{first_name(self.stranger.name, self.place.path)}[{call}]" + "".join(f"->{key}" for key in keys)
         key = torch.tensor([philox.key_of(0, part.hash, self.turn, site)])
         draw = law(key, torch.tensor([image]), torch.tensor([unit]), max(1, y.numel()))[0, 0, 0].view(y.shape)
         if isinstance(part, Noise):
@@ -252,8 +269,9 @@ class Resampled(ByHand):
     """Each image's units take the values that the same units have, healthy, for another image of its batch."""
 
     def changed(self, y: Tensor, unit: int, call: int, image: int) -> Tensor:
-        key = torch.tensor([philox.key_of(0, self.part.hash, self.turn, f"{self.place.path}[{call}]" + "".join(
-            f"->{key}" for key in self.place.site.split("@")[0].split("->")[1:]))])  # fmt: skip
+        keys = self.place.site.split("@")[0].split("->")[1:]
+        site = f"{first_name(self.stranger.name, self.place.path)}[{call}]" + "".join(f"->{key}" for key in keys)
+        key = torch.tensor([philox.key_of(0, self.part.hash, self.turn, site)])
         draw = float(
             philox.uniform(key, torch.tensor([image]), torch.zeros(1, dtype=torch.int64), 1).flatten()[0]
         )
@@ -299,6 +317,12 @@ def expected(name: str, lesion: Lesion | None) -> Tensor:
     """As `answers`, without gradients, made once for all tests."""
     with torch.no_grad():
         return answers(whole_zoo()[name], lesion)
+
+
+@functools.cache
+def first_name(name: str, path: str) -> str:
+    """The first of a module's names, by which the library draws."""
+    return canonical(whole_zoo()[name].build(), path)
 
 
 def canonical(model: nn.Module, path: str) -> str:

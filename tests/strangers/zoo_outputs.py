@@ -214,7 +214,7 @@ class WritesInPlace(nn.Module):
         each_unit="complex numbers",
     ),
     at("back@1"),
-    at("out"),
+    at("out", units=2),
     prune=("lift", "out"),
 )
 class Fourier(nn.Module):
