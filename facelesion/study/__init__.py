@@ -78,7 +78,7 @@ def run_study(
         f"{len(study.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
         f"{len(study.tasks)} tasks on {device}"
     )
-    run_cells(gathered, parts, device)
+    bench = run_cells(gathered, parts, device)
     clock.mark("sweep")
     paths = list(parts_of(gathered, parts))
     gather_trials(paths, folder / "trials.parquet")
@@ -87,7 +87,7 @@ def run_study(
     report.write_config(folder, study.to_dict())
     _write_pictures(folder, gathered)
     report.write_confusions(folder, _confusions(folder, study))
-    bench = gathered.bench(study.people[0].name, device)
+    bench = bench or gathered.bench(study.people[0].name, device)
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 

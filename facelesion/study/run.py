@@ -128,8 +128,9 @@ def gather(
     return Gathered(study, subjects, materials, pool, _key(study, subjects, materials))
 
 
-def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> None:
-    """Do all cells that are not done yet, one participant after the other."""
+def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
+    """Do all cells that are not done yet, one participant after the other; the first one's bench if it was needed."""
+    first: Bench | None = None
     study = gathered.study
     for participant in study.people:
         cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
@@ -139,11 +140,13 @@ def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> None:
             continue
         say(f"{participant.name}: calibration and readouts on the healthy network")
         bench = gathered.bench(participant.name, device)
+        first = bench if participant == study.people[0] else first
         if study.processes == 1 or len(missing) == 1:
             for cell in missing:
                 work(gathered.study, gathered.key, bench, cell, parts)
         else:
             _in_processes(gathered.study, gathered.key, bench, missing, parts)
+    return first
 
 
 def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress: bool = True) -> None:
