@@ -21,6 +21,7 @@ from facelesion.tasks import TASKS, Healthy, Task
 
 # Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.
 _BATCH = 64
+_REFERENCE = 300  # pictures of either kind that units are calibrated on, at the most
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +205,7 @@ def reference(materials: Materials) -> torch.Tensor:
     wherever units answer less to faces.
     """
     faces, objects = materials.training.images, materials.training_objects.images
-    count = min(len(faces), len(objects))
+    count = min(len(faces), len(objects), _REFERENCE)
 
     def some(images: torch.Tensor) -> torch.Tensor:
         return images[torch.linspace(0, len(images) - 1, count).round().long()]

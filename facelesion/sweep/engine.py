@@ -23,7 +23,7 @@ from facelesion.sweep.options import BATCH_SIZE, Options
 from facelesion.sweep.planner import Branch, Leaf, Plan, Stop, Walk, lesion_of, names_of, plan_walk, steps_of
 from facelesion.sweep.preparing import laid_out, prepared
 from facelesion.sweep.tracing import Trace
-from facelesion.sweep.trial import Readout, Trial, check_rows, tried
+from facelesion.sweep.trial import Readout, Trial, check_embeddings, check_rows, tried
 from facelesion.sweep.untouched import untouched
 from facelesion.sweep.whole import Whole
 
@@ -203,6 +203,7 @@ def chunks(
     if ready is None:
         ready = Ready.of(model, first, lesions, options, readout_of(readout))
     trace, plan = ready.trace, ready.plan
+    check_embeddings(model, lesions, first[:1].to(device), calibration)
     begin = 0
     with bar_of(progress, len(lesions)) as bar:
         for batch in itertools.chain([first], iterator):

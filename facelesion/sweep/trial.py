@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from facelesion.lesions import Calibration, Lesion, lesioned
+from facelesion.lesions.locate import find
 from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.facts import stacked
@@ -137,6 +139,30 @@ def check_mode(model: nn.Module) -> None:
         for tensor in _own_tensors(module):
             if tensor.is_meta and not is_lazy(tensor):
                 raise SweepError(f"{where} has weights without numbers (device meta): load them first")
+
+
+def check_embeddings(
+    model: nn.Module, lesions: Mapping[str, Lesion | None], image: Tensor, calibration: Calibration | None
+) -> None:
+    """Let the whole network say whether an embedding's rows are images, for lesions that draw by image number.
+
+    A piece of the network is given positions and images alike; where there are as many of both they look the same,
+    which cannot be so for two images and for three.
+
+    Args:
+        image: one, as a batch.
+
+    Raises:
+        LesionError: they are not; the message names the site.
+    """
+    embeddings = {name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    if not embeddings:
+        return
+    for part in {part for lesion in lesions.values() if lesion is not None for part in lesion.parts}:
+        if part.draws_values and any(site.path in embeddings for site in find(model, part.site)):
+            for count in (2, 3):
+                with untouched(model), torch.no_grad(), lesioned(model, part, calibration=calibration):
+                    model(torch.cat([image] * count))
 
 
 def answer_of(model: nn.Module, batch: Tensor, readout: Readout) -> Any:

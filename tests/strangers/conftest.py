@@ -36,7 +36,7 @@ OPEN = {
         InPlaceAfterEverything InPlaceResidual Parallel Upscaler
     """,
     "test_every_lesion_of_a_sweep_is_the_oracles": """
-        AsManyPlacesAsImages Branches CompiledInside Experts FlatOutput Fourier GroupNorms Interrupted Mirrored
+        Branches CompiledInside Experts FlatOutput Fourier GroupNorms Interrupted Mirrored
         NamedAxes OneByOne OwnOutput Parallel PerceiverLike RoutedExperts Scripted SharedBlock SharedReLU UNet
         UnrolledCell UntilQuiet Upscaler Vmapped WeightReadByParent WordsAndPlaces WritesInPlace
     """,
