@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from facelesion.data import FaceSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces import boxes, load_prepared, outlines
 from facelesion.faces.regions import REGIONS
 
@@ -50,7 +50,7 @@ def fifty(prepared: Path | None, seed: int) -> FaceSet:
         return FaceSpace.load().draw(COLUMNS * ROWS, 1, seed, variability=1.0)
     faces = load_prepared(prepared)
     if len(faces) < COLUMNS * ROWS:
-        raise FacelesionError(
+        raise Error(
             f"{prepared}: holds {len(faces)} faces, a sheet needs {COLUMNS * ROWS}: prepare more"
         )
     order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
@@ -76,5 +76,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from facelesion.data.images import read_image
 from facelesion.data.lfw import LFW, open_lfw
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.landmarks import choose, landmark_backend
 
 POINTS = {"mediapipe": 478, "dlib": 68, "mtcnn": 5}
@@ -59,5 +59,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

@@ -13,7 +13,7 @@ import torch
 from facelesion.data.facespace import FaceSpace
 from facelesion.lesions import Ablate
 from facelesion.models import get
-from facelesion.sweep import make_plan, sweep
+from facelesion.sweeps import make_plan, sweep
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from facelesion import fetching
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.fetching import fetch
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -24,7 +24,7 @@ CHECKSUM = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 def refused(*addresses: str, target: Path, **known: object) -> str:
     """The one line of a fetch that fails, after checking that it leaves nothing that looks whole."""
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         fetch(addresses, target, **known)
     assert "\n" not in str(told.value) and not target.exists()
     return str(told.value)
@@ -204,7 +204,7 @@ def test_without_a_network_one_line_says_where_the_file_belongs(web, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(web, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FacelesionError, match="cannot be written"):
+    with pytest.raises(Error, match="cannot be written"):
         fetch(f"{web.address}/a.bin", tmp_path / "file" / "a.bin")
 
 

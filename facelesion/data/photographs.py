@@ -32,7 +32,7 @@ class Photographs:
         """The faces of the photographs at `root`, and the photographs that were left out.
 
         Raises:
-            FacelesionError: nothing can be prepared: see `facelesion.faces.preparation.prepare`.
+            Error: nothing can be prepared: see `facelesion.faces.preparation.prepare`.
         """
         from facelesion.faces.preparation import (
             is_prepared,

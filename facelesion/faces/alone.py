@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.landmarks import choose, landmark_backend
 from facelesion.faces.stimuli import Isolate
 
@@ -35,7 +35,7 @@ def features_alone(
         Float (features, 3, size, size), RGB in [0, 1].
 
     Raises:
-        FacelesionError: no readable picture, or no face in it.
+        Error: no readable picture, or no face in it.
     """
     import cv2
 
@@ -49,7 +49,7 @@ def features_alone(
     finally:
         backend.close()
     if face is None:
-        raise FacelesionError(f"{photograph}: no face found: give a photograph of one face")
+        raise Error(f"{photograph}: no face found: give a photograph of one face")
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     points = torch.from_numpy(np.asarray(face.mesh, np.float32))[None]
     return torch.cat([Isolate(feature)(image, points) for feature in features])

@@ -41,7 +41,7 @@ import numpy.typing as npt
 from facelesion.data.images import read_image
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.listing import Listing, list_folder, list_table
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.align import align, five_points, similarity, template
 from facelesion.faces.landmarks import SEARCH, Backend, choose, landmark_backend
 from facelesion.fetching import cache_folder, check_writable
@@ -172,18 +172,18 @@ def prepare(
         What was done, with the table of what was left out; its `str` is fit to be printed.
 
     Raises:
-        FacelesionError: nothing to do, a folder that is something else's, a backend that is not there, no face at all;
+        Error: nothing to do, a folder that is something else's, a backend that is not there, no face at all;
             with `strict`, any photograph left out.
     """
     if not (_whole(size, 16, _LARGEST) and _whole(margin, 0, _LARGEST)):
-        raise FacelesionError(
+        raise Error(
             f"crops of {size} pixels with a margin of {margin}: the size is 16 or more, a margin not negative, "
             f"neither more than {_LARGEST}"
         )
     if workers is not None and not _whole(workers, 1, _MOST_WORKERS):
-        raise FacelesionError(f"{workers} workers: at least one is needed, and at most {_MOST_WORKERS}")
+        raise Error(f"{workers} workers: at least one is needed, and at most {_MOST_WORKERS}")
     if not str(root):
-        raise FacelesionError("the folder of photographs has no name: name it")
+        raise Error("the folder of photographs has no name: name it")
     root, out = Path(root), Path(out) if os.path.isdir(out) and str(out) else check_writable(out)
     listing = list_table(root) if os.path.isfile(root) else list_folder(root)
     # Made here once, so that what is missing is told before any process starts.
@@ -214,12 +214,12 @@ def prepare(
         names = sorted([*names, *(name for name, _ in listing.left_out)])
         prepared = _assemble(out, options, names, people, known, len(todo))
     if not prepared.faces:
-        raise FacelesionError(
+        raise Error(
             f"{root}: no face in any of {len(names)} photographs: {out / 'left_out.csv'} says why for each"
         )
     if strict and prepared.left_out:
         first = prepared.left_out[0]
-        raise FacelesionError(
+        raise Error(
             f"{len(prepared.left_out)} of {len(names)} photographs were left out, such as {_printable(first.name)} "
             f"({first.reason}): mend or remove what {out / 'left_out.csv'} lists"
         )
@@ -270,7 +270,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
         The faces in the table's order; labels are the people, names the photographs' paths.
 
     Raises:
-        FacelesionError: it is no such folder, or a run that is not finished, or its files do not fit together.
+        Error: it is no such folder, or a run that is not finished, or its files do not fit together.
     """
     import pyarrow.parquet as parquet
     import torch
@@ -278,7 +278,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
     folder = Path(folder)
     manifest = _manifest(folder)
     if manifest is None:
-        raise FacelesionError(
+        raise Error(
             f"{folder}: no finished result of `facelesion prepare`: run it, or run it again"
         )
     _check_unchanged(folder, manifest)
@@ -287,12 +287,12 @@ def load_prepared(folder: str | Path) -> FaceSet:
         # Copy on write: the file stays as it is whatever is done to the tensor.
         crops = np.load(folder / "crops.npy", mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise FacelesionError(
+        raise Error(
             f"{folder}: {' '.join(str(error).split())}: run `facelesion prepare` again"
         ) from None
     pictures = crops.dtype == np.uint8 and crops.ndim == 4 and crops.shape[1] == 3
     if not (pictures and len(table) == len(crops) == manifest["faces"]):
-        raise FacelesionError(
+        raise Error(
             f"{folder}: table and crops do not fit together: delete the folder and prepare again"
         )
     points = table["landmarks"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -308,12 +308,12 @@ def load_prepared(folder: str | Path) -> FaceSet:
 def _alone(out: Path) -> Iterator[None]:
     """Nobody else writes to the folder meanwhile; the system lets go when this process ends, however it ends."""
     if os.path.exists(out) and not os.path.isdir(out):
-        raise FacelesionError(f"{out} is a file: name a folder")
+        raise Error(f"{out} is a file: name a folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = os.open(out, os.O_RDONLY)
     except OSError as error:
-        raise FacelesionError(f"{out} cannot be written ({error.strerror}): name another folder") from None
+        raise Error(f"{out} cannot be written ({error.strerror}): name another folder") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -331,7 +331,7 @@ def _claim(out: Path, options: _Options) -> None:
     _finish_swap(out)
     manifest = _manifest(out)
     if manifest is None and not journal.is_dir() and out.is_dir() and any(out.iterdir()):
-        raise FacelesionError(f"{out} holds something else: name an empty or a new folder")
+        raise Error(f"{out} holds something else: name an empty or a new folder")
     stored = journal / "options.json"
     earlier = None
     if manifest is not None:
@@ -341,14 +341,14 @@ def _claim(out: Path, options: _Options) -> None:
         try:
             earlier = dict(json.loads(stored.read_text()))
         except (ValueError, TypeError, RecursionError):
-            raise FacelesionError(
+            raise Error(
                 f"{stored} is not as it was written: delete {out} and prepare again"
             ) from None
     if earlier is not None and earlier != asdict(options):
         changed = next(
             key for key in {**earlier, **asdict(options)} if earlier.get(key) != asdict(options).get(key)
         )
-        raise FacelesionError(
+        raise Error(
             f"{out} was prepared with {changed} {earlier.get(changed)!r}, not {asdict(options).get(changed)!r}: "
             "name another folder, or delete that one"
         )
@@ -356,7 +356,7 @@ def _claim(out: Path, options: _Options) -> None:
         journal.mkdir(parents=True, exist_ok=True)
         _write(stored, json.dumps(asdict(options)).encode())
     except OSError as error:
-        raise FacelesionError(f"{out} cannot be written ({error.strerror}): name another folder") from None
+        raise Error(f"{out} cannot be written ({error.strerror}): name another folder") from None
 
 
 def _hashes(listing: Listing, names: Sequence[str]) -> dict[str, str]:
@@ -419,7 +419,7 @@ def _work(job: _Job, backend: Backend) -> None:
         record: dict[str, Any] = {"name": name, "sha256": sha}
         try:
             crop, mesh, facts = _one(job, name, backend)
-        except FacelesionError as error:
+        except Error as error:
             # The reason is kept with the name, so it need not say the path again; nor may it depend on where that is.
             reason = str(error).replace(str(job.root / name), "").lstrip(": ").removeprefix("is ").strip("' ")
             record["reason"] = reason
@@ -452,20 +452,20 @@ def _one(
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise FacelesionError("the file's name is not valid Unicode: rename it") from None
+        raise Error("the file's name is not valid Unicode: rename it") from None
     # Not `Path.resolve`, which has an error of its own for links that lead in a circle.
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(job.root)):
-        raise FacelesionError("a link that leads out of the folder of photographs")
+        raise Error("a link that leads out of the folder of photographs")
     photograph = read_image(path)
     height, width = photograph.shape[:2]
     found = backend.find(photograph)
     face = choose(found, height, width)
     if face is None:
-        raise FacelesionError("no face found")
+        raise Error("no face found")
     size, margin = job.options.size, job.options.margin
     matrix = similarity(five_points(face.mesh), template(size) + margin)
     if not np.isfinite(matrix).all():
-        raise FacelesionError("the landmarks do not make a face")
+        raise Error("the landmarks do not make a face")
     crop, mesh = align(photograph, face.mesh, size, margin)
     side = job.options.side
     covered = cv2.warpAffine(
@@ -530,7 +530,7 @@ def _work_in_parallel(jobs: Sequence[_Job], count: int, model: str | Path | None
         for future in as_completed(futures):
             bar.update(future.result())
     except BrokenProcessPool:
-        raise FacelesionError(
+        raise Error(
             "a worker process ended unexpectedly (out of memory?): what is done is kept, so run it again, "
             "with fewer workers"
         ) from None
@@ -683,17 +683,17 @@ def _manifest(out: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise FacelesionError(
+        raise Error(
             f"{out / 'manifest.json'} cannot be read ({error}): delete the folder"
         ) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "options" not in manifest:
-        raise FacelesionError(
+        raise Error(
             f"{out} holds a result of another version: name another folder, or delete that one"
         )
     kinds = {"options": dict, "faces": int, "several_faces": int, "sha256": dict}
     wrong = next((key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)), None)
     if wrong is not None:
-        raise FacelesionError(
+        raise Error(
             f"{out / 'manifest.json'}: {wrong!r} is not as it was written: delete the folder"
         )
     return manifest
@@ -703,7 +703,7 @@ def _check_unchanged(out: Path, manifest: dict[str, Any]) -> None:
     """What was edited since cannot be gone on from, nor be believed."""
     for name in ("faces.parquet", "left_out.csv"):
         if not (out / name).is_file() or _file_hash(out / name) != manifest["sha256"].get(name):
-            raise FacelesionError(
+            raise Error(
                 f"{out / name} is missing or was changed since it was prepared: delete the folder and prepare again"
             )
 

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces import randomness
 from facelesion.faces import regions as _regions
 
@@ -69,7 +69,7 @@ class Stimulus:
     """The base of all stimuli; see the module for what they share.
 
     Raises:
-        FacelesionError: a setting that a stimulus cannot have, such as an unknown region; told when it is made.
+        Error: a setting that a stimulus cannot have, such as an unknown region; told when it is made.
     """
 
     kind: ClassVar[str] = ""
@@ -98,13 +98,13 @@ class Stimulus:
             New pictures (N, 3, H, W) of the same type on the same device; `images` is left as it was.
 
         Raises:
-            FacelesionError: shapes or types that do not fit; a second face is needed and not given.
+            Error: shapes or types that do not fit; a second face is needed and not given.
         """
         _check(images, landmarks, ids)
         if others is not None:
             _check(*others, ids=None)
             if others[0].shape != images.shape:
-                raise FacelesionError(
+                raise Error(
                     f"the second faces are {tuple(others[0].shape)}, the first {tuple(images.shape)}: make them alike"
                 )
         if ids is None:
@@ -145,7 +145,7 @@ class Stimulus:
         """Read a stimulus from `to_dict`'s values, or from a short name such as "mask eyes + invert".
 
         Raises:
-            FacelesionError: no such stimulus, a setting that it has not, or one that is missing or wrong.
+            Error: no such stimulus, a setting that it has not, or one that is missing or wrong.
 
         Example:
             >>> str(Stimulus.from_dict({"kind": "mask", "region": "eyes", "fill": "noise"}))
@@ -166,11 +166,11 @@ class Chain(Stimulus):
     def __post_init__(self) -> None:
         parts = self.parts
         if not (isinstance(parts, tuple) and parts and all(isinstance(part, Stimulus) for part in parts)):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: parts {reprlib.repr(parts)} must be a tuple of one or more stimuli"
             )
         if len(parts) > _MOST_PARTS:
-            raise FacelesionError(f"{self.kind}: {len(parts)} parts, more than {_MOST_PARTS}: leave some out")
+            raise Error(f"{self.kind}: {len(parts)} parts, more than {_MOST_PARTS}: leave some out")
 
     def _apply(self, batch: _Batch) -> _Batch:
         for part in self.parts:
@@ -201,22 +201,22 @@ class _OfRegion(Stimulus):
 
     def __post_init__(self) -> None:
         if not isinstance(self.region, str):
-            raise FacelesionError(f"{self.kind}: region {reprlib.repr(self.region)} must be a region's name")
+            raise Error(f"{self.kind}: region {reprlib.repr(self.region)} must be a region's name")
         _regions.region(self.region)
         for name, choices in (("fill", self.fills), ("shape", _SHAPES)):
             value = getattr(self, name, None)
             if hasattr(self, name) and not (isinstance(value, str) and value in choices):
-                raise FacelesionError(
+                raise Error(
                     f"{self.kind}: no {name} {reprlib.repr(value)}: choose {', '.join(choices)}"
                 )
         scale = getattr(self, "scale", None)
         pair = isinstance(scale, tuple) and len(scale) == 2
         if scale is not None and not (pair and all(_number(s, 0, 100) and s > 0 for s in scale)):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: scale {reprlib.repr(scale)} must be two positive factors, (width, height), up to 100"
             )
         if not (_number(getattr(self, "sigma", 1.0), 0, _WIDEST) and getattr(self, "sigma", 1.0) > 0):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: sigma {reprlib.repr(self.sigma)} must be a positive number of pixels, up to {_WIDEST}"  # type: ignore[attr-defined]
             )
         _check_seed(self)
@@ -382,7 +382,7 @@ class TileScramble(Stimulus):
 
     def __post_init__(self) -> None:
         if not (isinstance(self.tiles, int) and _number(self.tiles, 2, _MOST_TILES)):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: tiles {reprlib.repr(self.tiles)} must be a whole number from 2 to {_MOST_TILES}"
             )
         _check_seed(self)
@@ -391,7 +391,7 @@ class TileScramble(Stimulus):
         (height, width), k = batch.size, self.tiles
         if height % k or width % k:
             fit = [n for n in range(2, 33) if height % n == 0 and width % n == 0]
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: {height} x {width} pixels cannot be cut into {k} x {k} equal tiles: "
                 f"use {', '.join(map(str, fit)) or 'another size'}"
             )
@@ -423,7 +423,7 @@ class Contrast(Stimulus):
 
     def __post_init__(self) -> None:
         if not _number(self.by, 0, 1000):
-            raise FacelesionError(f"{self.kind}: by {reprlib.repr(self.by)} must be a factor from 0 to 1000")
+            raise Error(f"{self.kind}: by {reprlib.repr(self.by)} must be a factor from 0 to 1000")
 
     def _pictures(self, batch: _Batch) -> Tensor:
         mean = batch.images.mean((1, 2, 3), keepdim=True)
@@ -445,7 +445,7 @@ class GaussianNoise(Stimulus):
 
     def __post_init__(self) -> None:
         if not _number(self.std, 0, 1000):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: std {reprlib.repr(self.std)} must be a number from 0 to 1000"
             )
         _check_seed(self)
@@ -472,7 +472,7 @@ class Composite(Stimulus):
 
     def __post_init__(self) -> None:
         if not _number(self.misalign, -10, 10):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: misalign {reprlib.repr(self.misalign)} must be a number of face widths from -10 to 10"
             )
 
@@ -513,7 +513,7 @@ class PartSwap(_OfRegion):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not _number(self.feather, 0, _WIDEST):
-            raise FacelesionError(
+            raise Error(
                 f"{self.kind}: feather {reprlib.repr(self.feather)} must be a number of pixels from 0 to {_WIDEST}"
             )
 
@@ -715,7 +715,7 @@ def _five(landmarks: Tensor) -> Tensor:
 
 def _others(stimulus: Stimulus, batch: _Batch) -> tuple[Tensor, Tensor]:
     if batch.others is None:
-        raise FacelesionError(f"{stimulus} is made of two faces: pass others=(images, landmarks)")
+        raise Error(f"{stimulus} is made of two faces: pass others=(images, landmarks)")
     images, landmarks = batch.others
     return images.to(batch.images), landmarks.to(batch.images.device, torch.float32)
 
@@ -728,7 +728,7 @@ def _kind(name: str) -> type[Stimulus]:
     if name not in _KINDS:
         near = difflib.get_close_matches(name[:100], _KINDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise FacelesionError(f"no stimulus {reprlib.repr(name)}: {hint}there are {', '.join(_KINDS)}")
+        raise Error(f"no stimulus {reprlib.repr(name)}: {hint}there are {', '.join(_KINDS)}")
     return _KINDS[name]
 
 
@@ -736,15 +736,15 @@ def _read(values: object, read: list[object], depth: int = 0) -> Stimulus:
     """A stimulus from plain values, and in a chain from those of its parts; `read` counts all of them."""
     read.append(values)
     if depth > _DEEPEST or len(read) > _MOST_PARTS:  # a list may hold itself, or another many times over
-        raise FacelesionError(
+        raise Error(
             f"a stimulus of more than {_MOST_PARTS} parts, or chains more than {_DEEPEST} deep: leave some out"
         )
     if isinstance(values, str):
         return _parse(values)
     if not isinstance(values, Mapping) or "kind" not in values:
-        raise FacelesionError(f"a stimulus needs a 'kind': {reprlib.repr(values)} has none")
+        raise Error(f"a stimulus needs a 'kind': {reprlib.repr(values)} has none")
     if not isinstance(values["kind"], str):
-        raise FacelesionError(
+        raise Error(
             f"a stimulus's 'kind' is a name, not {reprlib.repr(values['kind'])}: there are {', '.join(_KINDS)}"
         )
     cls = _kind(values["kind"])
@@ -753,12 +753,12 @@ def _read(values: object, read: list[object], depth: int = 0) -> Stimulus:
     if wrong:
         near = difflib.get_close_matches(str(wrong[0])[:100], known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise FacelesionError(
+        raise Error(
             f"stimulus {cls.kind!r} has no {reprlib.repr(wrong[0])}: {hint}it takes {', '.join(known) or 'nothing'}"
         )
     missing = [name for name, field in known.items() if field.default is MISSING and name not in values]
     if missing:
-        raise FacelesionError(f"stimulus {cls.kind!r} needs {missing[0]!r}, and it is not given")
+        raise Error(f"stimulus {cls.kind!r} needs {missing[0]!r}, and it is not given")
     given = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in values.items()
@@ -766,7 +766,7 @@ def _read(values: object, read: list[object], depth: int = 0) -> Stimulus:
     }
     if cls is Chain:
         if not isinstance(given["parts"], tuple):
-            raise FacelesionError(
+            raise Error(
                 f"stimulus {cls.kind!r}: parts {reprlib.repr(given['parts'])} must be a list of stimuli"
             )
         given["parts"] = tuple(_read(part, read, depth + 1) for part in given["parts"])
@@ -778,7 +778,7 @@ def _parse(text: str) -> Stimulus:
     total: Stimulus = Intact()
     written = text.split("+")
     if len(written) > _MOST_PARTS:
-        raise FacelesionError(f"a stimulus of {len(written)} parts, more than {_MOST_PARTS}: leave some out")
+        raise Error(f"a stimulus of {len(written)} parts, more than {_MOST_PARTS}: leave some out")
     for part in written:
         words = part.strip()
         if words in _KINDS and not issubclass(_KINDS[words], (_OfRegion, Chain)):
@@ -787,13 +787,13 @@ def _parse(text: str) -> Stimulus:
         first, _, rest = words.partition(" ")
         cls = _kind(first if rest and first in _KINDS else words)
         if not rest or cls is Chain:
-            raise FacelesionError(
+            raise Error(
                 f"stimulus {words!r} needs parts: write them with '+' between"
                 if cls is Chain
                 else f"stimulus {words!r} needs a region, such as '{words} eyes'"
             )
         if not issubclass(cls, _OfRegion):
-            raise FacelesionError(
+            raise Error(
                 f"stimulus {first!r} takes no region: leave {reprlib.repr(rest.strip())} out"
             )
         made: Callable[[str], Stimulus] = cls
@@ -813,28 +813,28 @@ def _number(value: object, least: float, most: float) -> bool:
 def _check_seed(stimulus: Stimulus) -> None:
     seed = getattr(stimulus, "seed", 0)
     if not (isinstance(seed, int) and _number(seed, 0, 2**63 - 1)):
-        raise FacelesionError(
+        raise Error(
             f"{stimulus.kind}: seed {reprlib.repr(seed)} must be a whole number from 0 to {2**63 - 1}"
         )
 
 
 def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
     if images.ndim != 4 or images.shape[1] != 3:
-        raise FacelesionError(f"images of shape {tuple(images.shape)}: they must be (N, 3, H, W), RGB")
+        raise Error(f"images of shape {tuple(images.shape)}: they must be (N, 3, H, W), RGB")
     if not images.is_floating_point():
-        raise FacelesionError(
+        raise Error(
             f"images are {images.dtype}: a stimulus takes floats in [0, 1], so divide by 255"
         )
     if images.numel():
         low, high = (float(value) for value in images.detach().aminmax())
         if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
-            raise FacelesionError(
+            raise Error(
                 f"images have values of {low:g} to {high:g}: a stimulus takes floats in [0, 1], so divide by 255"
             )
     _regions.check_landmarks(landmarks)
     if len(landmarks) != len(images):
-        raise FacelesionError(f"{len(images)} images and {len(landmarks)} sets of landmarks do not match")
+        raise Error(f"{len(images)} images and {len(landmarks)} sets of landmarks do not match")
     if ids is not None and ids.shape != (len(images),):
-        raise FacelesionError(
+        raise Error(
             f"ids of shape {tuple(ids.shape)} for {len(images)} images: give one number each"
         )

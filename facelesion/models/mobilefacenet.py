@@ -104,7 +104,7 @@ def read_mobilefacenet(path: str | Path) -> MobileFaceNet:
     """MobileFaceNet with the weights of a PyTorch state dict; code in the file is never run.
 
     Raises:
-        FacelesionError: no such file, not a state dict, or not of this network.
+        Error: no such file, not a state dict, or not of this network.
     """
     tensors = store.read_state_dict(path)
     network = MobileFaceNet()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from facelesion import fetching
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import store
 
 State = Literal["here", "can be fetched", "needs conversion", "missing"]
@@ -78,7 +78,7 @@ def entries() -> dict[str, Entry]:
     """All weights by name, in the registry's order.
 
     Raises:
-        FacelesionError: the list is not where the package brings it.
+        Error: the list is not where the package brings it.
 
     Example:
         >>> entries()["mobilefacenet"].size
@@ -88,7 +88,7 @@ def entries() -> dict[str, Entry]:
         (folder / "registry.toml" for folder in store.CARRIED if (folder / "registry.toml").is_file()), None
     )
     if path is None:
-        raise FacelesionError(f"registry.toml is not in {store.CARRIED[0]}: install facelesion again")
+        raise Error(f"registry.toml is not in {store.CARRIED[0]}: install facelesion again")
     with open(path, "rb") as file:
         return read(tomllib.load(file), str(path))
 
@@ -97,14 +97,14 @@ def read(content: dict[str, dict[str, object]], source: str) -> dict[str, Entry]
     """The registry from its parsed TOML, checked.
 
     Raises:
-        FacelesionError: a key that is unknown or missing.
+        Error: a key that is unknown or missing.
     """
     known = {field.name: field for field in dataclasses.fields(Entry)}
     needed = {"what", "file", "licence"}
     found = {}
     for name, values in content.items():
         if wrong := sorted(set(values) - set(known)) + sorted(needed - set(values)):
-            raise FacelesionError(f"{source}: [{name}]: {wrong[0]!r} is unknown or missing: mend the entry")
+            raise Error(f"{source}: [{name}]: {wrong[0]!r} is unknown or missing: mend the entry")
         ready = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         found[name] = Entry(name=name, **ready)  # type: ignore[arg-type]
     return found
@@ -114,10 +114,10 @@ def entry(name: str) -> Entry:
     """The weights of this name.
 
     Raises:
-        FacelesionError: there are none; the nearest names are told.
+        Error: there are none; the nearest names are told.
     """
     if name not in entries():
-        raise FacelesionError(f"no weights are called {name!r}: {nearest(name, entries())}")
+        raise Error(f"no weights are called {name!r}: {nearest(name, entries())}")
     return entries()[name]
 
 
@@ -139,11 +139,11 @@ def path(name: str) -> Path:
     """Where the file of these weights is.
 
     Raises:
-        FacelesionError: it is not here; one line says what to put where.
+        Error: it is not here; one line says what to put where.
     """
     found = entry(name).find()
     if found is None:
-        raise FacelesionError(f"{entry(name).file} is not here: {how_to_get(name)}")
+        raise Error(f"{entry(name).file} is not here: {how_to_get(name)}")
     return found
 
 
@@ -172,7 +172,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
         to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
 
     Raises:
-        FacelesionError: they cannot be fetched; one line says what to put where.
+        Error: they cannot be fetched; one line says what to put where.
     """
     one = entry(name)
     here = one.find() if to is None else None
@@ -204,15 +204,15 @@ def path_or_fetch(name: str, otherwise: str = "") -> Path:
         otherwise: what else can be done where that fails, said at the end of the error.
 
     Raises:
-        FacelesionError: no such weights, or they cannot be fetched.
+        Error: no such weights, or they cannot be fetched.
     """
     found = entry(name).find()
     if found is not None:
         return found
     try:
         return fetch(name)
-    except FacelesionError as error:
-        raise FacelesionError(f"{error}{f', {otherwise}' if otherwise else ''}") from None
+    except Error as error:
+        raise Error(f"{error}{f', {otherwise}' if otherwise else ''}") from None
 
 
 def recorded(file: Path) -> str | None:

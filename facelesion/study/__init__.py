@@ -56,7 +56,7 @@ def run_study(
         command: what to type to get the run again; kept in the manifest.
 
     Raises:
-        FacelesionError: a site, model, file or stimulus does not exist, or the folder holds another study.
+        Error: a site, model, file or stimulus does not exist, or the folder holds another study.
         LesionError: a lesion does not fit a network.
     """
     from facelesion import report

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Calibration, Lesion, lesion_sites, lesioned
 from facelesion.models import Subject, store
 from facelesion.training.files import read_table, write_table
@@ -178,7 +178,7 @@ def readout_of(subject: Subject, outputs: int, seed: int, source: str) -> nn.Lin
 def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained) -> None:
     """Let gradients reach what is to be trained, and nothing else."""
     if trained == "after_lesion" and lesion is None:
-        raise FacelesionError(
+        raise Error(
             "trained is after_lesion, but there is no lesion: name one, or train everything"
         )
     network.requires_grad_(trained == "everything")

@@ -26,7 +26,7 @@ from facelesion.data import (
     open_lfw,
 )
 from facelesion.data.seen import TEACHING_SEEDS
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import store
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
@@ -125,7 +125,7 @@ def distil(config: DistilConfig) -> Path:
         The weights' file.
 
     Raises:
-        FacelesionError: a teacher or photographs that are not there, a folder that holds another run, more than one
+        Error: a teacher or photographs that are not there, a folder that holds another run, more than one
             device.
     """
     one_device(config.run)
@@ -174,10 +174,10 @@ def _go_on_from(module: Distillation, path: Path) -> None:
     """Give the student the averaged weights of an earlier run's checkpoint.
 
     Raises:
-        FacelesionError: no such file, or not a checkpoint of a distillation of this width.
+        Error: no such file, or not a checkpoint of a distillation of this width.
     """
     if not path.is_file():
-        raise FacelesionError(
+        raise Error(
             f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt"
         )
     try:
@@ -188,7 +188,7 @@ def _go_on_from(module: Distillation, path: Path) -> None:
             if key.startswith("average.")
         }
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
-        raise FacelesionError(
+        raise Error(
             f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another"
         ) from None
     store.fit(module.student, state, str(path))
@@ -274,10 +274,10 @@ def hold_out(
     """Keep some of the named people apart: (the others' pictures, at most `pictures` of each of the held out).
 
     Raises:
-        FacelesionError: there are not so many people.
+        Error: there are not so many people.
     """
     if len(names) <= people:
-        raise FacelesionError(
+        raise Error(
             f"data.held_out_people is {people}, but there are only {len(names)} people: hold out fewer"
         )
     apart = set(np.random.default_rng(seed).permutation(sorted(names))[:people].tolist())

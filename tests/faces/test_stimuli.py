@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.regions import FEATURES, boxes, mean_face, region_mask, upright_boxes
 from facelesion.faces.stimuli import (
     Blur,
@@ -274,7 +274,7 @@ def test_tile_scrambling_moves_whole_tiles(pictures: torch.Tensor, faces: torch.
 
     made = TileScramble(tiles=8)(pictures, faces)
     assert tiles(made) == tiles(pictures) and len(tiles(made)) == 64
-    with pytest.raises(FacelesionError, match="use 2, 4, 7, 8"):
+    with pytest.raises(Error, match="use 2, 4, 7, 8"):
         TileScramble(tiles=5)(pictures, faces)
 
 
@@ -336,9 +336,9 @@ def test_a_swapped_part_comes_from_the_other_face_and_the_rest_stays(
 
 def test_two_faces_are_asked_for_where_they_are_needed(pictures: torch.Tensor, faces: torch.Tensor) -> None:
     for stimulus in (Composite(), PartSwap("eyes"), Mask("eyes") + Composite()):
-        with pytest.raises(FacelesionError, match="pass others="):
+        with pytest.raises(Error, match="pass others="):
             stimulus(pictures, faces)
-    with pytest.raises(FacelesionError, match="make them alike"):
+    with pytest.raises(Error, match="make them alike"):
         Composite()(pictures, faces, others=(pictures[:3], faces[:3]))
 
 
@@ -397,7 +397,7 @@ def test_gradients_flow_through_stimuli(pictures: torch.Tensor, faces: torch.Ten
     ],
 )
 def test_a_wrong_description_is_one_clear_line(values: object, message: str) -> None:
-    with pytest.raises(FacelesionError, match=message) as caught:
+    with pytest.raises(Error, match=message) as caught:
         Stimulus.from_dict(values)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
@@ -406,7 +406,7 @@ def test_a_wrong_description_is_one_clear_line(values: object, message: str) -> 
 @pytest.mark.parametrize("scale", [1.5, "1.5", [1.0, 2.0], (1.0,), (1.0, float("inf")), (1.0, "2")])
 def test_a_scale_that_is_no_pair_of_factors_is_refused_when_made(kind: type, scale: object) -> None:
     with pytest.raises(
-        FacelesionError, match=r"scale .* must be two positive factors, \(width, height\)"
+        Error, match=r"scale .* must be two positive factors, \(width, height\)"
     ) as caught:
         kind("eyes", scale=scale)
     assert "\n" not in str(caught.value)
@@ -418,14 +418,14 @@ def test_wrong_pictures_are_one_clear_line(pictures: torch.Tensor, faces: torch.
         ((pictures * 255).byte(), faces, "divide by 255"),
         (pictures, faces[:3], "do not match"),
     ]:
-        with pytest.raises(FacelesionError, match=message):
+        with pytest.raises(Error, match=message):
             Mask("eyes")(images, landmarks)
-    with pytest.raises(FacelesionError, match="one number each"):
+    with pytest.raises(Error, match="one number each"):
         Mask("eyes")(pictures, faces, ids=torch.arange(3))
 
 
 def told(values):
-    with pytest.raises(FacelesionError) as caught:
+    with pytest.raises(Error) as caught:
         Stimulus.from_dict(values)
     message = str(caught.value)
     assert "\n" not in message and len(message) < 600
@@ -531,11 +531,11 @@ def test_every_setting_of_every_stimulus_is_among_these():
 
 def test_a_chain_made_by_hand_is_of_stimuli():
     for parts in ((), (1, 2), [Invert()], None, ("invert",)):
-        with pytest.raises(FacelesionError, match="one or more stimuli"):
+        with pytest.raises(Error, match="one or more stimuli"):
             Chain(parts)
 
 
 @pytest.mark.parametrize("factor", [255.0, -1.0, float("nan"), float("inf")])
 def test_pictures_of_another_range_are_refused(faces, pictures, factor):
-    with pytest.raises(FacelesionError, match="divide by 255"):
+    with pytest.raises(Error, match="divide by 255"):
         Mask("eyes")(pictures * factor, faces)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facelesion.cli import run
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.alone import features_alone
 from facelesion.models import VGGFace, get, store
 from facelesion.models.formats.pytorch import TORCHVISION
@@ -90,7 +90,7 @@ def test_what_is_wrong_with_the_numbers_is_said(
     spoil(tensors)
     store.save_weights(tmp_path / "x.safetensors", tensors, ABOUT)
     assert failed(tmp_path / "x.safetensors") == [what]
-    with pytest.raises(FacelesionError, match=what):
+    with pytest.raises(Error, match=what):
         verify(tmp_path / "x.safetensors").demand()
 
 
@@ -184,13 +184,13 @@ def test_a_photograph_without_a_face_is_refused(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(alone, "landmark_backend", lambda name, model: Blind())
     Image.new("RGB", (250, 250), "grey").save(tmp_path / "grey.png")
-    with pytest.raises(FacelesionError, match="no face found"):
+    with pytest.raises(Error, match="no face found"):
         features_alone(tmp_path / "grey.png", FEATURES)
 
 
 def test_a_file_that_is_no_converted_network_is_refused(tmp_path: Path) -> None:
     store.save_weights(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
-    with pytest.raises(FacelesionError, match="does not say"):
+    with pytest.raises(Error, match="does not say"):
         verify(tmp_path / "x.safetensors")
-    with pytest.raises(FacelesionError, match="no network"):
+    with pytest.raises(Error, match="no network"):
         get("nothing")
