@@ -272,7 +272,7 @@ def _weights(argv: list[str]) -> None:
 
     def listing() -> None:
         """List the weights that facelesion knows of: name, state, size, licence."""
-        from facelesion.models import registry
+        from facelesion.weights import registry
 
         for entry in registry.entries().values():
             found = entry.find()
@@ -287,7 +287,7 @@ def _weights(argv: list[str]) -> None:
             name: as `facelesion weights list` names them.
             to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
         """
-        from facelesion.models import registry, store
+        from facelesion.weights import places, registry
 
         entry = registry.entry(name)
         if to is not None:
@@ -299,12 +299,12 @@ def _weights(argv: list[str]) -> None:
         if entry.convert:
             if entry.convert != entry.file:
                 print(f"unpack it: tar -xzf {file} -C {file.parent}", file=sys.stderr)
-            place = store.weights_folder() / "vgg_face.safetensors"
+            place = places.weights_folder() / "vgg_face.safetensors"
             print(
                 f"then: facelesion weights convert {file.parent / entry.convert} --to {place}",
                 file=sys.stderr,
             )
-        elif file.parent not in store.weights_folders():
+        elif file.parent not in places.weights_folders():
             print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
 
     def path(name: Label) -> None:
@@ -313,7 +313,7 @@ def _weights(argv: list[str]) -> None:
         Args:
             name: as `facelesion weights list` names them.
         """
-        from facelesion.models import registry
+        from facelesion.weights import registry
 
         print(registry.path(name))
 

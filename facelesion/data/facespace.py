@@ -65,7 +65,7 @@ class FaceSpace:
             Error: no such file, or one that is no face space.
         """
         if path is None:
-            from facelesion.models import weights_path
+            from facelesion.weights import weights_path
 
             path = weights_path(FILE)
         return _load(str(path))

@@ -383,7 +383,7 @@ def mediapipe_model(path: str | Path | None = None) -> Path:
         if not os.path.isfile(given):
             raise Error(f"no model at {given}: give the path of {MODEL_NAME}")
         return given
-    from facelesion.models import registry
+    from facelesion.weights import registry
 
     return registry.path_or_fetch("face_landmarker", "or name the file (--model)")
 

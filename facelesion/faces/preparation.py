@@ -44,7 +44,7 @@ from facelesion.data.listing import Listing, list_folder, list_table
 from facelesion.errors import Error
 from facelesion.faces.align import align, five_points, similarity, template
 from facelesion.faces.landmarks import SEARCH, Backend, choose, landmark_backend
-from facelesion.fetching import cache_folder, check_writable
+from facelesion.weights.fetching import cache_folder, check_writable
 
 FORMAT = 1
 MESH_POINTS = 478

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 
 from facelesion.errors import Error
-from facelesion.models import store
 from facelesion.models.formats import (
     NAMES,
     PUBLISHED,
@@ -29,6 +28,7 @@ from facelesion.models.formats import (
 )
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.formats.refusals import exchanged, imagenet
+from facelesion.weights import store
 
 __all__ = ["NAMES", "VGG_FACE_MEAN", "Layout", "convert"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from facelesion.errors import Error
-from facelesion.models import store
 from facelesion.models.vgg import VGGFace, channels, network_of, noted
+from facelesion.weights import store
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from facelesion import fetching
 from facelesion.errors import Error
-from facelesion.models import registry, store, subject
+from facelesion.models import subject
 from facelesion.models.mobilefacenet import read_mobilefacenet
 from facelesion.models.subject import Preprocessing, Subject
+from facelesion.weights import fetching, places, registry, store
 
 FACENET_SIZE = 160
 TORCHVISION, TIMM = "torchvision/", "timm/"
@@ -109,7 +109,7 @@ class CroppedPreprocessing:
 
 
 def _carried(name: str) -> Callable[[int], Subject]:
-    return lambda seed: subject.from_file(store.weights_path(f"{name}.safetensors"), name)
+    return lambda seed: subject.from_file(places.weights_path(f"{name}.safetensors"), name)
 
 
 def _vgg_face(seed: int) -> Subject:
@@ -266,7 +266,7 @@ def _timm_file(architecture: str, tag: str) -> Path:
     full = f"{architecture}.{tag}"
     known = timm.get_pretrained_cfg(full)
     hub = known.hf_hub_id if known is not None else None
-    target = store.weights_folder() / "timm" / f"{full}.safetensors"
+    target = places.weights_folder() / "timm" / f"{full}.safetensors"
     addresses = [f"https://huggingface.co/{hub}/resolve/main/model.safetensors"] if hub else []
     return fetching.fetch(addresses, target)
 

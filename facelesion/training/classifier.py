@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facelesion.errors import Error
 from facelesion.lesions import Calibration, Lesion, lesion_sites, lesioned
-from facelesion.models import Subject, store
+from facelesion.models import Subject
 from facelesion.training.files import read_table, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.trials import Shown
+from facelesion.weights import store
 
 if TYPE_CHECKING:
     from facelesion.training.classify import ClassifyConfig, Trained

@@ -20,7 +20,7 @@ from facelesion.data.seen import people_seen, refuse_seen
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites
-from facelesion.models import Subject, VGGFace, get, store
+from facelesion.models import Subject, VGGFace, get
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Readable, Seed, Size, refuse_endless
 from facelesion.settings import check
 from facelesion.training.classifier import Classifier, Course, TrialData, readout_of
@@ -28,6 +28,7 @@ from facelesion.training.files import write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, check_folder, fit, is_first
 from facelesion.training.trials import Roles, shown_as, trials_of
+from facelesion.weights import store
 
 if TYPE_CHECKING:
     import pandas as pd

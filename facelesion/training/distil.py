@@ -27,7 +27,6 @@ from facelesion.data import (
 )
 from facelesion.data.seen import TEACHING_SEEDS
 from facelesion.errors import Error
-from facelesion.models import store
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
@@ -40,6 +39,7 @@ from facelesion.training.files import write_whole
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
+from facelesion.weights import store
 
 SIZE = 112
 EMBEDDING = 128

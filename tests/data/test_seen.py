@@ -80,7 +80,7 @@ def test_a_file_that_does_not_say_whom_it_saw_is_not_taken_for_one_that_saw_nobo
 
 
 def test_every_network_of_the_registry_gives_an_answer(little: LFW) -> None:
-    from facelesion.models.registry import entries
+    from facelesion.weights.registry import entries
 
     said = {
         one.name: str(people_seen({"trained_on": one.trained_on}, ["Cid"], little))

@@ -14,7 +14,7 @@ from facelesion.errors import Error
 from facelesion.faces import landmarks
 from facelesion.faces.landmarks import BACKENDS, Face, choose, landmark_backend, mediapipe_model
 from facelesion.faces.regions import mean_face
-from facelesion.models import registry
+from facelesion.weights import registry
 
 
 def face(x: float, y: float, size: float) -> Face:

@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from facelesion.errors import Error
-from facelesion.models import VGGFace, get, store
+from facelesion.models import VGGFace, get
 from facelesion.models.convert import convert
 from facelesion.models.mobilefacenet import MobileFaceNet, read_mobilefacenet
 from facelesion.models.subject import Preprocessing, brightness
 from facelesion.models.zoo import CroppedPreprocessing
+from facelesion.weights import places, store
 
 sys.path.insert(0, str(Path(__file__).parent))  # where the writers of the formats are
 import test_convert
@@ -422,14 +423,14 @@ def test_names_too_long_for_any_file_are_not_there(tmp_path: Path, monkeypatch: 
         lambda: convert(long, tmp_path / "x.safetensors"),
         lambda: get(f"{long}.safetensors"),
         lambda: read_mobilefacenet(long),
-        lambda: store.weights_path(long),
+        lambda: places.weights_path(long),
     ):
         with pytest.raises(Error):
             work()
     monkeypatch.setenv("FACELESION_WEIGHTS", str(tmp_path / long))
-    assert store.find_weights("builtin.safetensors") is not None
+    assert places.find_weights("builtin.safetensors") is not None
     from facelesion.faces.landmarks import mediapipe_model
-    from facelesion.models import registry
+    from facelesion.weights import registry
 
     with pytest.raises(Error, match="no model at"):
         mediapipe_model(long)

@@ -15,7 +15,7 @@ from facelesion.errors import Error
 from facelesion.models import get
 from facelesion.models.convert import NAMES, VGG_FACE_MEAN, Layout, convert
 from facelesion.models.formats.refusals import balance
-from facelesion.models.store import save_weights
+from facelesion.weights.store import save_weights
 
 Weights = dict[str, tuple[np.ndarray, np.ndarray]]  # kernels as (rows, columns, in, out), biases
 FC = ("fc6", "fc7", "fc8")

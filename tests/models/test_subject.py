@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from facelesion.errors import Error
-from facelesion.models import VGGFace, get, store, weights_path
+from facelesion.models import VGGFace, get
 from facelesion.models.subject import Preprocessing
+from facelesion.weights import store, weights_path
 
 ABOUT = {"architecture": "VGGFace", "width": 0.0625, "size": 64}
 

@@ -10,10 +10,11 @@ import torch
 from facelesion.cli import run
 from facelesion.errors import Error
 from facelesion.faces.alone import features_alone
-from facelesion.models import VGGFace, get, store
+from facelesion.models import VGGFace, get
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.subject import Preprocessing, Subject
 from facelesion.models.verify import FEATURES, PRINTED, Overlap, fingerprint, verify
+from facelesion.weights import places, store
 
 Tensors = dict[str, torch.Tensor]
 ABOUT = {
@@ -95,7 +96,7 @@ def test_what_is_wrong_with_the_numbers_is_said(
 
 
 def test_the_built_in_network_is_not_vgg_face() -> None:
-    builtin = store.weights_path("builtin.safetensors")
+    builtin = places.weights_path("builtin.safetensors")
     assert failed(builtin) == ["layout", "origin"]
 
 
@@ -140,7 +141,7 @@ def test_the_command_prints_a_table_and_fails_with_status_2(
 ) -> None:
     assert run(["weights", "verify", str(good[0])]) == 0
     assert capsys.readouterr().out.count("\nok ") == 7
-    assert run(["weights", "verify", str(store.weights_path("builtin.safetensors"))]) == 2
+    assert run(["weights", "verify", str(places.weights_path("builtin.safetensors"))]) == 2
     told = capsys.readouterr()
     assert (
         "FAILED" in told.out

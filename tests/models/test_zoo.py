@@ -14,8 +14,9 @@ from torch import Tensor
 from facelesion.cli import run
 from facelesion.errors import Error
 from facelesion.lesions import Ablate, aliases, lesioned, sites
-from facelesion.models import MobileFaceNet, VGGFace, get, names, store, zoo
+from facelesion.models import MobileFaceNet, VGGFace, get, names, zoo
 from facelesion.sweeps import make_plan, sweep
+from facelesion.weights import store
 
 IMAGES = torch.randint(
     0, 256, (2, 3, 130, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

@@ -12,12 +12,13 @@ import torch
 from facelesion.data import FaceSet, ImageSet
 from facelesion.data.facespace import FaceSpace
 from facelesion.errors import Error
-from facelesion.models import get, store
+from facelesion.models import get
 from facelesion.train import main
 from facelesion.training import trials as room
 from facelesion.training.classify import ClassifyConfig, ClassifyData
 from facelesion.training.files import read_table
 from facelesion.training.trials import practice_of, trials_of
+from facelesion.weights import store
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING, TESTED = [f"Train_{i:02d}" for i in range(14)], [f"Test_{i:02d}" for i in range(8)]

@@ -11,8 +11,8 @@ from torch import nn
 
 from facelesion.errors import Error
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, channels_first
-from facelesion.models.store import checked, load_plain, unwrapped
 from facelesion.models.vgg import VGGFace
+from facelesion.weights.store import checked, load_plain, unwrapped
 
 # Module paths in torchvision's VGG16.
 TORCHVISION = {

@@ -11,8 +11,8 @@ import pytest
 
 from facelesion.cli import run
 from facelesion.errors import Error
-from facelesion.fetching import file_hash, fits
-from facelesion.models import registry
+from facelesion.weights import registry
+from facelesion.weights.fetching import file_hash, fits
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = b"weights" * 1000

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from facelesion import fetching
 from facelesion.errors import Error
-from facelesion.models import store
+from facelesion.weights import fetching, places
 
 State = Literal["here", "can be fetched", "needs conversion", "missing"]
 _CONVERTED = "vgg_face.safetensors"
@@ -62,7 +61,7 @@ class Entry:
 
     def find(self) -> Path | None:
         """Where the file is, or None."""
-        return store.find_weights(self.file)
+        return places.find_weights(self.file)
 
     def state(self) -> State:
         """Whether the weights can be used, and what to do where they cannot."""
@@ -70,7 +69,7 @@ class Entry:
             return "needs conversion"
         if self.find() is None:
             return "can be fetched" if self.addresses else "missing"
-        return "needs conversion" if self.convert and store.find_weights(_CONVERTED) is None else "here"
+        return "needs conversion" if self.convert and places.find_weights(_CONVERTED) is None else "here"
 
 
 @functools.cache
@@ -85,10 +84,10 @@ def entries() -> dict[str, Entry]:
         4135271
     """
     path = next(
-        (folder / "registry.toml" for folder in store.CARRIED if (folder / "registry.toml").is_file()), None
+        (folder / "registry.toml" for folder in places.CARRIED if (folder / "registry.toml").is_file()), None
     )
     if path is None:
-        raise Error(f"registry.toml is not in {store.CARRIED[0]}: install facelesion again")
+        raise Error(f"registry.toml is not in {places.CARRIED[0]}: install facelesion again")
     with open(path, "rb") as file:
         return read(tomllib.load(file), str(path))
 
@@ -150,7 +149,7 @@ def path(name: str) -> Path:
 def how_to_get(name: str) -> str:
     """What to do so that these weights are here, in half a line."""
     one = entry(name)
-    place = store.weights_folder() / one.file
+    place = places.weights_folder() / one.file
     if one.file == _CONVERTED:
         return (
             "facelesion weights fetch vgg_face_dag (or another vgg_face_..., see facelesion weights list), "
@@ -180,7 +179,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
         return here
     if not one.addresses:
         return path(name)
-    target = (Path(to) if to is not None else store.weights_folder()) / one.file
+    target = (Path(to) if to is not None else places.weights_folder()) / one.file
     fetching.fetch(
         one.addresses,
         target,
