@@ -50,9 +50,7 @@ def fifty(prepared: Path | None, seed: int) -> FaceSet:
         return FaceSpace.load().draw(COLUMNS * ROWS, 1, seed, variability=1.0)
     faces = load_prepared(prepared)
     if len(faces) < COLUMNS * ROWS:
-        raise Error(
-            f"{prepared}: holds {len(faces)} faces, a sheet needs {COLUMNS * ROWS}: prepare more"
-        )
+        raise Error(f"{prepared}: holds {len(faces)} faces, a sheet needs {COLUMNS * ROWS}: prepare more")
     order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
     return faces[sorted(order[: COLUMNS * ROWS].tolist())]
 

@@ -83,9 +83,7 @@ class Answers:
         """
         one_of("scale", scale, ("own", "choice"))
         if scale == "choice" and not self.comparable:
-            raise Error(
-                f"{self.task} has no known number of answers: it has no place on a common scale"
-            )
+            raise Error(f"{self.task} has no known number of answers: it has no place on a common scale")
         if self.yes:
             values = self._areas()
         else:
@@ -175,9 +173,7 @@ def choice_of_two(share: float, alternatives: int) -> float:
         (0.94, 0.7, 0.5)
     """
     if alternatives < 2 or not 0 <= share <= 1:
-        raise Error(
-            f"a share between 0 and 1 of 2 or more alternatives, not {share} of {alternatives}"
-        )
+        raise Error(f"a share between 0 and 1 of 2 or more alternatives, not {share} of {alternatives}")
     many, two = _observer(alternatives)
     if share < many[0]:
         slope = (two[1] - two[0]) / (many[1] - many[0])
@@ -257,9 +253,7 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     words = {name: part[name].astype(object).to_numpy() for name in ("person", "other", "target", "answer")}
     target = words["target"][first]
     if (words["target"] != target[column]).any() or (words["person"] != words["person"][first][column]).any():
-        raise Error(
-            f"{task}: a trial must show the same person and have the same answer under every lesion"
-        )
+        raise Error(f"{task}: a trial must show the same person and have the same answer under every lesion")
     people = tuple(
         (one,) if other in ("", one) else (one, other)
         for one, other in zip(words["person"][first], words["other"][first], strict=True)

@@ -39,9 +39,7 @@ def random_units(
         raise Error(f"draws is {draws}: it must be 1 or more")
     free = torch.tensor(sorted(set(range(total)) - set(torch.as_tensor(exclude).tolist())))
     if not 1 <= count <= len(free):
-        raise Error(
-            f"{count} units cannot be drawn from {len(free)} (of {total}, without the excluded)"
-        )
+        raise Error(f"{count} units cannot be drawn from {len(free)} (of {total}, without the excluded)")
     generator = torch.Generator().manual_seed(seed)
     rows = [free[torch.randperm(len(free), generator=generator)[:count]] for _ in range(draws)]
     return torch.stack(rows).sort(dim=1).values

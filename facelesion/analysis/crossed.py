@@ -129,9 +129,7 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
             if (term.task, term.lesion) not in network:
                 raise Error(f"no scores of {term.task} under {term.lesion}")
             if network[term.task, term.lesion].people != several[0][term.task, term.lesion].people:
-                raise Error(
-                    f"{term.task}: every network must have been asked about the same people"
-                )
+                raise Error(f"{term.task}: every network must have been asked about the same people")
     estimates = [
         sum(term.weight * float(network[term.task, term.lesion].values.mean()) for term in terms)
         for network in several
@@ -180,9 +178,7 @@ def _of_draws(network: Network, terms: Sequence[Term]) -> list[tuple[str, float,
         drawn = term.weight * network[term.task, term.lesion].values.mean(1)
         before = by_lesion.get(term.lesion, np.zeros_like(drawn))
         if len(before) != len(drawn):
-            raise Error(
-                f"{term.lesion} has {len(before)} draws in one task and {len(drawn)} in another"
-            )
+            raise Error(f"{term.lesion} has {len(before)} draws in one task and {len(drawn)} in another")
         by_lesion[term.lesion] = before + drawn
     return [
         ("draws", float(drawn.var(ddof=1)) / len(drawn) if len(drawn) > 1 else math.nan, len(drawn) - 1)

@@ -116,9 +116,7 @@ def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score
         if site.call is not None and len(kept) != site.call + 1:
             return None
         if not torch.is_grad_enabled():
-            raise Error(
-                f"{site}: the network runs it without gradients (torch.no_grad): take that out"
-            )
+            raise Error(f"{site}: the network runs it without gradients (torch.no_grad): take that out")
         whole, rebuild = pick(output, site.output, site)
         # What a lesion has put in its place depends on nothing before; what comes after depends on it all the same.
         kept[-1] = whole if whole.requires_grad else whole.detach().clone().requires_grad_(True)
@@ -159,9 +157,7 @@ def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
     if not kept:
         raise Error(f"{site} never runs in this network: no map can be shown of it")
     if site.call is not None and site.call >= len(kept):
-        raise Error(
-            f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number"
-        )
+        raise Error(f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number")
     return kept[-1 if site.call is None else site.call]
 
 
@@ -171,9 +167,7 @@ def _unit_axis(layer: nn.Module, y: torch.Tensor, site: Site, images: int) -> in
         raise Error(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
     axis = unit_axis(layer, y, site)
     if axis == 0 or len(y) != images:
-        raise Error(
-            f"{site} has no map to show: the first axis of its output must count the images"
-        )
+        raise Error(f"{site} has no map to show: the first axis of its output must count the images")
     return axis
 
 

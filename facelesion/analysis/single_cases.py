@@ -137,9 +137,7 @@ def revised_standardised_difference_from_summary(
     _enough_controls(n)
     finite(**{"standard score on task A": z[0], "standard score on task B": z[1]})
     if not -1 < correlation < 1:
-        raise Error(
-            f"the tasks' correlation over controls must lie between -1 and 1, not {correlation:g}"
-        )
+        raise Error(f"the tasks' correlation over controls must lie between -1 and 1, not {correlation:g}")
     difference = z[0] - z[1]
     r, m = correlation, n - 1
     square = (1 + r) * (1 - r**2)

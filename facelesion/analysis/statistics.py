@@ -238,9 +238,7 @@ def split_half_reliability(
     """
     x = np.asarray(scores, dtype=float)
     if x.ndim != 2 or x.shape[0] < 4 or x.shape[1] < 3:
-        raise Error(
-            f"split halves need (items, conditions) of 4 by 3 or more, not {tuple(x.shape)}"
-        )
+        raise Error(f"split halves need (items, conditions) of 4 by 3 or more, not {tuple(x.shape)}")
     if not np.isfinite(x).all():
         raise Error("split halves need finite scores: drop or repair the others first")
     if splits < 1:

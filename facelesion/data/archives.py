@@ -101,9 +101,7 @@ def unpack(
         _sweep_stale(target)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     except OSError as error:
-        raise Error(
-            f"{target.parent}: cannot be written to ({error.strerror}): choose another"
-        ) from None
+        raise Error(f"{target.parent}: cannot be written to ({error.strerror}): choose another") from None
     try:
         _unpack_into(archive, partial, max_bytes, max_files)
         (partial / _MARKER).write_text(json.dumps(origin))
@@ -187,9 +185,7 @@ def _unpack_into(archive: Path, folder: Path, max_bytes: int, max_files: int) ->
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason.replace(str(folder), "")  # a folder that nobody will find
-        raise Error(
-            f"{archive}: cannot be unpacked ({reason}): get it again, or make room"
-        ) from None
+        raise Error(f"{archive}: cannot be unpacked ({reason}): get it again, or make room") from None
     except RuntimeError as error:  # zipfile's word for an encrypted member
         raise Error(f"{archive}: cannot be unpacked ({error})") from None
     if not seen:
@@ -207,9 +203,7 @@ def _members(archive: Path) -> Iterator[tuple[str, bool, int, IO[bytes]]]:
             tar: Any = opened
             while (member := _headers_of(tar.next)) is not None:
                 if not (member.isreg() or member.isdir()):
-                    raise Error(
-                        f"{archive}: member {member.name!r} is a link or special file: refused"
-                    )
+                    raise Error(f"{archive}: member {member.name!r} is a link or special file: refused")
                 _check_sparse(member, tar.offset - member.offset_data)
                 # For a folder the content is None, and nobody reads it.
                 yield member.name, member.isdir(), member.size, tar.extractfile(member)
@@ -337,7 +331,5 @@ def _safe_name(archive: Path, name: str, is_folder: bool) -> str:
     if bad:
         raise Error(f"{archive}: member {reprlib.repr(name)} would leave the folder: refused")
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
-        raise Error(
-            f"{archive}: member {reprlib.repr(name)} has too long a name for a file: refused"
-        )
+        raise Error(f"{archive}: member {reprlib.repr(name)} has too long a name for a file: refused")
     return str(PurePosixPath(*parts))

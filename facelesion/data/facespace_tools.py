@@ -239,9 +239,7 @@ def exchange_feature(
         raise Error("exchange: neither shape nor texture is exchanged: switch one on")
     receivers, donors = np.atleast_2d(receivers), np.atleast_2d(donors)
     if receivers.shape != donors.shape:
-        raise Error(
-            f"exchange: {len(receivers)} receivers and {len(donors)} donors: give as many of both"
-        )
+        raise Error(f"exchange: {len(receivers)} receivers and {len(donors)} donors: give as many of both")
     mixed = np.array(receivers, np.float32)
     if shape:
         mixed[:, space.texture_count :] = _exchanged_shape(

@@ -109,9 +109,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
         raise Error(f"{path}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
     except Exception as error:  # decoders fail in many ways on damaged files; none of them is a fault of ours
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise Error(
-            f"{path}: damaged or cut short ({reason}): replace it or leave it out"
-        ) from None
+        raise Error(f"{path}: damaged or cut short ({reason}): replace it or leave it out") from None
     pixels = np.rot90(pixels, turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 

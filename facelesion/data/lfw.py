@@ -123,9 +123,7 @@ class LFW:
     def _protocol(self, name: str) -> Path:
         if self.protocols is None or not (self.protocols / name).is_file():
             where = self.protocols or self.root
-            raise Error(
-                f"{where / name}: LFW's protocol file is missing: put it there, or name its folder"
-            )
+            raise Error(f"{where / name}: LFW's protocol file is missing: put it there, or name its folder")
         return self.protocols / name
 
 
@@ -156,9 +154,7 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
     places = [root, root.parent]
     if os.path.isfile(root):
         if not is_archive(root):
-            raise Error(
-                f"{root}: neither a folder nor a tar or zip archive: give LFW's folder of people"
-            )
+            raise Error(f"{root}: neither a folder nor a tar or zip archive: give LFW's folder of people")
         root = unpack(root, cache_folder() / f"lfw-{file_hash(root)[:12]}")
         places.append(root)
     root = people_folder(root)
@@ -171,9 +167,7 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
         (place for place in places if any((place / name).is_file() for name in PROTOCOL_FILES)), None
     )
     if protocols is not None and folder is None:
-        raise Error(
-            f"{protocols}: none of LFW's protocol files ({', '.join(PROTOCOL_FILES)}) is there"
-        )
+        raise Error(f"{protocols}: none of LFW's protocol files ({', '.join(PROTOCOL_FILES)}) is there")
     return LFW(list_folder(root), folder)
 
 
@@ -223,9 +217,7 @@ def read_people(path: str | Path) -> tuple[tuple[str, ...], ...]:
             sets.append(tuple(row[0] for row in block))
             position += 1 + int(length)
     except ValueError:
-        raise Error(
-            f"{path}: not one of LFW's people files near line {position + 1}: get it again"
-        ) from None
+        raise Error(f"{path}: not one of LFW's people files near line {position + 1}: get it again") from None
     if not all(sets) or not sets:
         raise Error(f"{path}: the file names nobody: get it again")
     return tuple(sets)

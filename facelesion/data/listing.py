@@ -70,9 +70,7 @@ class Listing:
         wanted = {one_form(person) for person in people}
         unknown = sorted(wanted - set(self.by_person))
         if unknown:
-            raise Error(
-                f"{self.root}: no photographs of {unknown[0]!r} ({len(unknown)} such people)"
-            )
+            raise Error(f"{self.root}: no photographs of {unknown[0]!r} ({len(unknown)} such people)")
         rows = [i for i, person in enumerate(self.people) if person in wanted]
         left = tuple(each for each in self.left_out if one_form(each[0].partition("/")[0]) in wanted)
         return Listing(

@@ -230,9 +230,7 @@ class VerificationData(TaskData):
     ) -> None:
         unknown = sorted(set(shares) ^ set(pairs))
         if unknown:
-            raise Error(
-                f"verification: say for each part how many pairs: {unknown[0]!r} has no counterpart"
-            )
+            raise Error(f"verification: say for each part how many pairs: {unknown[0]!r} has no counterpart")
         people = split(faces, shares, by="person", seed=seed)
         parts: dict[str, Dataset[Batch]] = {}
         for part in shares:

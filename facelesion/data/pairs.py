@@ -137,18 +137,14 @@ def draw_pairs(pictures: ImageSet, count: int, seed: int = 0, *, folds: int = 10
         [True, True, False, False]
     """
     if count < 2 or count % 2:
-        raise Error(
-            f"pairs: {count} cannot be halved into same and different: ask for an even number"
-        )
+        raise Error(f"pairs: {count} cannot be halved into same and different: ask for an even number")
     people: dict[str, list[int]] = {}
     for row, label in enumerate(pictures.labels):
         people.setdefault(label, []).append(row)
     half = count // 2
     several = [rows for rows in people.values() if len(rows) > 1]
     if not several:
-        raise Error(
-            "pairs: nobody has two pictures, so no pair shows the same person: add pictures"
-        )
+        raise Error("pairs: nobody has two pictures, so no pair shows the same person: add pictures")
     if len(people) < 2:
         raise Error("pairs: only one person, so no pair shows two people: add people")
     possible_same = sum(len(rows) * (len(rows) - 1) // 2 for rows in several)

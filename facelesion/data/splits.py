@@ -108,9 +108,7 @@ def split(
     empty = [part for part, rows in rows_of.items() if not rows]
     if empty:
         unit = f"{len(members)} people" if by == "person" else f"{len(labels)} photographs"
-        raise Error(
-            f"split by {by}: nothing left for {empty[0]!r} of {unit}: add more, or fewer parts"
-        )
+        raise Error(f"split by {by}: nothing left for {empty[0]!r} of {unit}: add more, or fewer parts")
     parts = {part: tuple(sorted(rows)) for part, rows in rows_of.items()}
     return Split(
         parts,

@@ -166,9 +166,7 @@ class Chain(Stimulus):
     def __post_init__(self) -> None:
         parts = self.parts
         if not (isinstance(parts, tuple) and parts and all(isinstance(part, Stimulus) for part in parts)):
-            raise Error(
-                f"{self.kind}: parts {reprlib.repr(parts)} must be a tuple of one or more stimuli"
-            )
+            raise Error(f"{self.kind}: parts {reprlib.repr(parts)} must be a tuple of one or more stimuli")
         if len(parts) > _MOST_PARTS:
             raise Error(f"{self.kind}: {len(parts)} parts, more than {_MOST_PARTS}: leave some out")
 
@@ -206,9 +204,7 @@ class _OfRegion(Stimulus):
         for name, choices in (("fill", self.fills), ("shape", _SHAPES)):
             value = getattr(self, name, None)
             if hasattr(self, name) and not (isinstance(value, str) and value in choices):
-                raise Error(
-                    f"{self.kind}: no {name} {reprlib.repr(value)}: choose {', '.join(choices)}"
-                )
+                raise Error(f"{self.kind}: no {name} {reprlib.repr(value)}: choose {', '.join(choices)}")
         scale = getattr(self, "scale", None)
         pair = isinstance(scale, tuple) and len(scale) == 2
         if scale is not None and not (pair and all(_number(s, 0, 100) and s > 0 for s in scale)):
@@ -445,9 +441,7 @@ class GaussianNoise(Stimulus):
 
     def __post_init__(self) -> None:
         if not _number(self.std, 0, 1000):
-            raise Error(
-                f"{self.kind}: std {reprlib.repr(self.std)} must be a number from 0 to 1000"
-            )
+            raise Error(f"{self.kind}: std {reprlib.repr(self.std)} must be a number from 0 to 1000")
         _check_seed(self)
 
     def _pictures(self, batch: _Batch) -> Tensor:
@@ -793,9 +787,7 @@ def _parse(text: str) -> Stimulus:
                 else f"stimulus {words!r} needs a region, such as '{words} eyes'"
             )
         if not issubclass(cls, _OfRegion):
-            raise Error(
-                f"stimulus {first!r} takes no region: leave {reprlib.repr(rest.strip())} out"
-            )
+            raise Error(f"stimulus {first!r} takes no region: leave {reprlib.repr(rest.strip())} out")
         made: Callable[[str], Stimulus] = cls
         total = total + made(rest.strip())
     return total
@@ -822,9 +814,7 @@ def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
     if images.ndim != 4 or images.shape[1] != 3:
         raise Error(f"images of shape {tuple(images.shape)}: they must be (N, 3, H, W), RGB")
     if not images.is_floating_point():
-        raise Error(
-            f"images are {images.dtype}: a stimulus takes floats in [0, 1], so divide by 255"
-        )
+        raise Error(f"images are {images.dtype}: a stimulus takes floats in [0, 1], so divide by 255")
     if images.numel():
         low, high = (float(value) for value in images.detach().aminmax())
         if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
@@ -835,6 +825,4 @@ def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
     if len(landmarks) != len(images):
         raise Error(f"{len(images)} images and {len(landmarks)} sets of landmarks do not match")
     if ids is not None and ids.shape != (len(images),):
-        raise Error(
-            f"ids of shape {tuple(ids.shape)} for {len(images)} images: give one number each"
-        )
+        raise Error(f"ids of shape {tuple(ids.shape)} for {len(images)} images: give one number each")

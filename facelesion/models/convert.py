@@ -96,9 +96,7 @@ def convert(
         raise Error(f"{target}: the converted file would replace the original: name another")
     reader = _READERS.get(source.suffix.lower())
     if reader is None:
-        raise Error(
-            f"{source}: unknown kind of weights {source.suffix!r}: give {', '.join(_READERS)}"
-        )
+        raise Error(f"{source}: unknown kind of weights {source.suffix!r}: give {', '.join(_READERS)}")
     if names is not None and not top:
         raise Error(f"{names}: names belong to the last layer: say --top too")
     people = _people(Path(names), layout.people) if names is not None else ()
@@ -133,17 +131,13 @@ def _refuse(found: Found, source: Path, layout: Layout, top: bool, known_as: str
     if reason:
         raise Error(f"{source}: these are ImageNet's weights, not VGG-Face's: {reason}")
     if missing:
-        raise Error(
-            f"{source}: {missing[0]} is missing: take a file with its top, or convert without --top"
-        )
+        raise Error(f"{source}: {missing[0]} is missing: take a file with its top, or convert without --top")
     for name, parts in found.layers.items():
         if not all(bool(torch.isfinite(part).all()) for part in parts):
             raise Error(f"{source}: {name} holds values that are no numbers: get the file again")
     reason = exchanged({name: found.layers[name][0] for name in NAMES})
     if reason:
-        raise Error(
-            f"{source}: its layers are in the wrong order: {reason}: take the original file"
-        )
+        raise Error(f"{source}: its layers are in the wrong order: {reason}: take the original file")
     if not found.named and found.outputs != layout.people and known_as is None:
         raise Error(
             f"{source}: neither the layers' names nor {layout.people} outputs show that this is VGG-Face and not "
@@ -171,7 +165,5 @@ def _people(path: Path, count: int) -> tuple[str, ...]:
         raise Error(f"{path}: names that cannot be read ({error}): give a text file") from None
     people = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines if line.strip())
     if len(people) != count:
-        raise Error(
-            f"{path}: {len(people)} names, not {count}: one name a line, in the order of fc8's units"
-        )
+        raise Error(f"{path}: {len(people)} names, not {count}: one name a line, in the order of fc8's units")
     return people

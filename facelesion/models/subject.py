@@ -49,9 +49,7 @@ def brightness(images: torch.Tensor) -> torch.Tensor:
     if images.numel() and not images.is_meta:
         low, high = (float(value) for value in images.detach().aminmax())
         if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
-            raise Error(
-                f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255"
-            )
+            raise Error(f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255")
     return images.float()
 
 
@@ -153,9 +151,7 @@ def from_file(path: Path, name: str) -> Subject:
     for key, value in tensors.items():
         part, _, rest = key.partition(".")
         if part not in parts or not rest:
-            raise Error(
-                f"{path}: weights do not fit: {key} is unknown: take weights made for this network"
-            )
+            raise Error(f"{path}: weights do not fit: {key} is unknown: take weights made for this network")
         parts[part][rest if part == "identity" else key] = value
     store.fit(network, parts["features"] | parts["classifier"], str(path))
     answers = int(about["hidden"]) if parts["classifier"] else channels(float(about["width"]))[-1]

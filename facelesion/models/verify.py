@@ -228,9 +228,7 @@ def fingerprint(subject: Subject, features: torch.Tensor) -> list[Overlap]:
         Error: not four pictures.
     """
     if len(features) != len(FEATURES):
-        raise Error(
-            f"{len(features)} pictures of features: give {', '.join(FEATURES)}, in this order"
-        )
+        raise Error(f"{len(features)} pictures of features: give {', '.join(FEATURES)}, in this order")
     stimuli = features * 255
     if subject.about.get("colour_order") == "BGR":
         stimuli = stimuli.flip(1)

@@ -236,9 +236,7 @@ def _timm(architecture: str, weights: str, seed: int) -> Subject:
             f"timm/{architecture}: write timm/{base}:{tag} for trained weights, timm/{base} for random ones"
         )
     if not timm.is_model(architecture):
-        raise Error(
-            f"timm has no {architecture!r}: {registry.nearest(architecture, timm.list_models())}"
-        )
+        raise Error(f"timm has no {architecture!r}: {registry.nearest(architecture, timm.list_models())}")
     given: dict[str, Any] = {"pretrained": False}
     if weights:
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]

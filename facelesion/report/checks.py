@@ -49,9 +49,7 @@ def text(value: object, key: str, *, empty: bool = True) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Error(
-            f"{key} holds half a letter (a lone surrogate), which cannot be shown"
-        ) from None
+        raise Error(f"{key} holds half a letter (a lone surrogate), which cannot be shown") from None
     return value
 
 

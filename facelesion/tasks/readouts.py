@@ -38,9 +38,7 @@ class LinearReadout:
         place = {name: number for number, name in enumerate(self.classes)}
         unknown = sorted(set(labels) - set(place))
         if unknown:
-            raise Error(
-                f"the readout was never shown {unknown[0]!r}: it knows {', '.join(self.classes)}"
-            )
+            raise Error(f"the readout was never shown {unknown[0]!r}: it knows {', '.join(self.classes)}")
         return torch.tensor([place[label] for label in labels])
 
 
@@ -74,9 +72,7 @@ def fit_linear_readout(
         raise Error(f"a readout needs two classes or more to tell apart, not {len(classes)}")
     x = representation.double().numpy()
     if not np.isfinite(x).all():
-        raise Error(
-            "the healthy network's representation is not finite: check its weights and preprocessing"
-        )
+        raise Error("the healthy network's representation is not finite: check its weights and preprocessing")
     centre = x.mean(0)
     scale = max(float((x - centre).std()), 1e-12)
     x = (x - centre) / scale

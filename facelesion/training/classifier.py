@@ -179,9 +179,7 @@ def readout_of(subject: Subject, outputs: int, seed: int, source: str) -> nn.Lin
 def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained) -> None:
     """Let gradients reach what is to be trained, and nothing else."""
     if trained == "after_lesion" and lesion is None:
-        raise Error(
-            "trained is after_lesion, but there is no lesion: name one, or train everything"
-        )
+        raise Error("trained is after_lesion, but there is no lesion: name one, or train everything")
     network.requires_grad_(trained == "everything")
     if trained == "after_lesion":
         damaged = set(lesion_sites(network, lesion))

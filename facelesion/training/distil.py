@@ -177,9 +177,7 @@ def _go_on_from(module: Distillation, path: Path) -> None:
         Error: no such file, or not a checkpoint of a distillation of this width.
     """
     if not path.is_file():
-        raise Error(
-            f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt"
-        )
+        raise Error(f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = {
@@ -188,9 +186,7 @@ def _go_on_from(module: Distillation, path: Path) -> None:
             if key.startswith("average.")
         }
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
-        raise Error(
-            f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another"
-        ) from None
+        raise Error(f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another") from None
     store.fit(module.student, state, str(path))
     module.average.load_state_dict(module.student.state_dict())
 

@@ -164,18 +164,14 @@ def _check(config: NotebookConfig) -> None:
     if not config.tasks:
         raise Error("tasks is empty: take identification, detection or both")
     if config.manipulated and config.mistakes and config.by:
-        raise Error(
-            f"by is {config.by}: with mistakes units are moved by nothing, as in the notebook: by: 0"
-        )
+        raise Error(f"by is {config.by}: with mistakes units are moved by nothing, as in the notebook: by: 0")
     if config.manipulated and not config.mistakes and not (math.isfinite(config.by) and config.by > 0):
         raise Error(
             f"by is {config.by}: units would be neither excited nor inhibited: take some of their own standard "
             "deviations, such as 3, or leave manipulated empty"
         )
     if config.practice_people and (config.mistakes or "identification" not in config.tasks):
-        raise Error(
-            f"practice_people is {config.practice_people}, but nobody is identified: leave it out"
-        )
+        raise Error(f"practice_people is {config.practice_people}, but nobody is identified: leave it out")
 
 
 Rows = tuple["pd.DataFrame", "pd.DataFrame"]  # scores as in `notebook.csv`, and the answers they come from

@@ -29,9 +29,7 @@ def practice_people(asked: int | None, task: str, trained: Trained, people: int)
     if task != "identification" or trained == "head":
         if asked:
             reason = "task is detection" if task != "identification" else "trained is head"
-            raise Error(
-                f"practice_people is {asked}, but {reason}: nobody would learn by them: leave it out"
-            )
+            raise Error(f"practice_people is {asked}, but {reason}: nobody would learn by them: leave it out")
         return 0
     many = people if asked is None else asked
     if many < 0 or many == 1:

@@ -142,9 +142,7 @@ def trials_of(config: ClassifyConfig, size: int, about: Mapping[str, Any] | None
         return Roles(parts, ("no face", "face"), source, lfw)
     each = data.pictures
     if each < 4:
-        raise Error(
-            f"data.pictures is {each}: identification needs 4 or more (train, validate, test)"
-        )
+        raise Error(f"data.pictures is {each}: identification needs 4 or more (train, validate, test)")
     faces = _most_photographed(faces, lfw, "test", data.people, each)
     made = IdentificationData(
         faces, len(set(faces.labels)), enrolment=each - 2, probes=1, validation=1, seed=seed
@@ -198,14 +196,10 @@ def _faces(data: ClassifyData, size: int, seed: int, role: int) -> tuple[FaceSet
         from facelesion.data.facespace import CROP, FaceSpace
 
         if size != CROP:
-            raise Error(
-                f"the face space draws {CROP} pixels, the network wants {size}: use data.source lfw"
-            )
+            raise Error(f"the face space draws {CROP} pixels, the network wants {size}: use data.source lfw")
         return FaceSpace.load().draw(data.people, data.pictures, seed=role + seed), None
     if data.root is None:
-        raise Error(
-            "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
-        )
+        raise Error("data.root is missing: give LFW's folder of people or its archive with --data.root PATH")
     lfw = open_lfw(data.root, data.protocols)
     return aligned_photographs(lfw, size, data.prepared, data.landmarker), lfw
 
@@ -224,9 +218,7 @@ def _most_photographed(
             rows.setdefault(person, []).append(row)
     able = sorted(rows, key=lambda person: (-len(rows[person]), person))
     if len(able) < people:
-        raise Error(
-            f"{people} people are asked for, but there are only {len(able)} who may be in this role"
-        )
+        raise Error(f"{people} people are asked for, but there are only {len(able)} who may be in this role")
     return faces[[row for person in able[:people] for row in rows[person][:pictures]]]
 
 

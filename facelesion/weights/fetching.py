@@ -76,9 +76,7 @@ choose another place
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise Error(
-            f"{path}: cannot be written ({reason}): make room, or choose another place"
-        ) from None
+        raise Error(f"{path}: cannot be written ({reason}): make room, or choose another place") from None
     return path
 
 

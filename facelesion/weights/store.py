@@ -196,9 +196,7 @@ def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: st
         *([f"{bad[0]} holds values that are no numbers"] if bad else []),
     ]
     if reasons:
-        raise Error(
-            f"{source}: weights do not fit: {'; '.join(reasons)}: take weights made for this network"
-        )
+        raise Error(f"{source}: weights do not fit: {'; '.join(reasons)}: take weights made for this network")
     if any(value.is_meta for value in own.values()):
         module.to_empty(device="cpu")
     module.load_state_dict(dict(tensors))

@@ -70,9 +70,7 @@ def test_without_a_network_the_message_says_where_the_model_belongs(
     known = registry.entries()["face_landmarker"]
     nowhere = dataclasses.replace(known, addresses=("http://127.0.0.1:9/face_landmarker.task",))
     monkeypatch.setitem(registry.entries(), "face_landmarker", nowhere)
-    with pytest.raises(
-        Error, match=r"put it at .*face_landmarker.task, or name the file \(--model\)"
-    ):
+    with pytest.raises(Error, match=r"put it at .*face_landmarker.task, or name the file \(--model\)"):
         mediapipe_model()
 
 

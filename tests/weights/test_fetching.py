@@ -218,7 +218,9 @@ def test_two_who_want_the_same_file_fetch_it_once(web, tmp_path):
 
     web.answers["/a.bin"] = slow
     address = f"{web.address}/a.bin"
-    code = f"from facelesion.weights.fetching import fetch; fetch({address!r}, 'a.bin', checksum={CHECKSUM!r})"
+    code = (
+        f"from facelesion.weights.fetching import fetch; fetch({address!r}, 'a.bin', checksum={CHECKSUM!r})"
+    )
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=_environment()) for _ in range(2)
     ]

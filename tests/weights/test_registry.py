@@ -66,9 +66,7 @@ def test_a_slip_in_the_registry_is_named():
 
 
 def test_an_unknown_name_has_the_nearest_ones():
-    with pytest.raises(
-        Error, match="no weights are called 'mobilfacenet': nearest is mobilefacenet"
-    ):
+    with pytest.raises(Error, match="no weights are called 'mobilfacenet': nearest is mobilefacenet"):
         registry.path("mobilfacenet")
 
 

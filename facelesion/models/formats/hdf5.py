@@ -92,9 +92,7 @@ def _opened(source: Path) -> Iterator[Any]:
             with zipfile.ZipFile(source) as archive:
                 member = archive.getinfo("model.weights.h5")
                 if member.file_size > _LARGEST_MEMBER:
-                    raise Error(
-                        f"{source}: holds {member.file_size} bytes of weights: that is no VGG-Face"
-                    )
+                    raise Error(f"{source}: holds {member.file_size} bytes of weights: that is no VGG-Face")
                 content: Any = io.BytesIO(archive.read(member))
         else:
             content = source

@@ -121,9 +121,7 @@ def _check(
 
 def _numbers(name: str, values: Array, source: Path) -> npt.NDArray[np.float32]:
     if values.dtype.kind != "f":
-        raise Error(
-            f"{source}: {name} holds {values.dtype}, not floating-point numbers: get the file again"
-        )
+        raise Error(f"{source}: {name} holds {values.dtype}, not floating-point numbers: get the file again")
     return values.astype(np.float32, copy=False)
 
 

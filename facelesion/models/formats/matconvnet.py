@@ -59,9 +59,7 @@ def _pair(layer: Any, name: str, source: Path) -> tuple[np.ndarray[Any, Any], np
     several = isinstance(both, tuple) or (isinstance(both, np.ndarray) and both.ndim > 0)
     pair = list(both) if several else [both]
     if len(pair) != 2 or any(part is None for part in pair):
-        raise Error(
-            f"{source}: {name} is not one kernel and one bias: take MatConvNet's vgg_face.mat"
-        )
+        raise Error(f"{source}: {name} is not one kernel and one bias: take MatConvNet's vgg_face.mat")
     kernel, bias = (np.asarray(part) for part in pair)
     return kernel, np.atleast_1d(bias)
 
