@@ -136,7 +136,7 @@ def _prepare(argv: list[str]) -> None:
             margin: pixels around them.
             strict: leave with exit status 2 when a photograph had to be left out.
         """
-        from facelesion.faces.preparation import prepare
+        from facelesion.data import prepare
 
         place = Path(os.path.abspath(root))
         target = Path(out) if out else place.parent / f"{place.stem}-prepared"
@@ -260,7 +260,7 @@ def _weights(argv: list[str]) -> None:
             landmarks: what finds the face's features.
             model: the backend's model file, such as face_landmarker.task.
         """
-        from facelesion.faces.alone import features_alone
+        from facelesion.data.alone import features_alone
         from facelesion.models.verify import FEATURES, verify
 
         shown = None

@@ -25,7 +25,7 @@ def writable_folder(path: str | Path, key: str = "") -> Path:
         facelesion.errors.Error: output: nothing can be written to /dev/null/runs (/dev/null is no folder): \
 choose another place
     """
-    return _writable(Path(path), key, folder=True)
+    return _writable(path, key, folder=True)
 
 
 def writable_file(path: str | Path, key: str = "") -> Path:
@@ -38,15 +38,19 @@ def writable_file(path: str | Path, key: str = "") -> Path:
     Raises:
         Error: it is a folder or below a file, its name is too long, or nothing can be written there.
     """
-    return _writable(Path(path), key, folder=False)
+    return _writable(path, key, folder=False)
 
 
-def _writable(path: Path, key: str, folder: bool) -> Path:
+def _writable(given: str | Path, key: str, folder: bool) -> Path:
+    path = Path(given)
+
     def refuse(reason: str) -> Error:
         named = f"{key}: " if key else ""
         shown = str(path) if len(str(path)) <= 120 else f"{str(path)[:117]}..."
         return Error(f"{named}nothing can be written to {shown!s} ({reason}): choose another place")
 
+    if not str(given):
+        raise Error(f"{key or 'what is to be written'} has no name: name it")
     if "\0" in str(path):
         raise refuse("its name holds a NUL")
     try:

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import torch
 
-from facelesion.data import FaceSet
+from facelesion.data import FaceSet, load_prepared
 from facelesion.errors import Error
-from facelesion.faces import boxes, load_prepared, outlines
+from facelesion.faces import boxes, outlines
 from facelesion.faces.regions import REGIONS
 
 COLUMNS, ROWS, SIDE = 10, 5, 112

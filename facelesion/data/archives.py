@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from facelesion.errors import Error
-from facelesion.weights.fetching import file_hash
+from facelesion.files import file_hash
 
 MAX_BYTES = 8_000_000_000
 MAX_FILES = 1_000_000

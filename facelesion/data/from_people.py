@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.data.materials import LeftOut, Materials, all_pairs, balanced_pairs
+from facelesion.data.materials import Materials, all_pairs, balanced_pairs
 from facelesion.data.photographs import Photographs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
 from facelesion.errors import Error
+from facelesion.files import LeftOut
 from facelesion.ranges import PathText, Range
 
 _LEAST = 2  # people in each role

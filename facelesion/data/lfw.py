@@ -18,7 +18,8 @@ from facelesion.data.archives import is_archive, unpack
 from facelesion.data.listing import Listing, list_folder, one_form, people_folder
 from facelesion.data.pairs import NamedPair
 from facelesion.errors import Error
-from facelesion.weights.fetching import cache_folder, fetch, file_hash
+from facelesion.files import cache_folder, file_hash
+from facelesion.weights.fetching import fetch
 
 Part = Literal["train", "test"]
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from facelesion.data.file_kinds import TOOLS_FOLDERS, is_picture, plainly_no_picture, why_unread
 from facelesion.errors import Error
+from facelesion.files import LeftOut
 
 _DEEPER = "lies deeper than <person>/<photograph>: move it into the person's folder"
 _LOOSE = "lies in no person's folder: put each person's pictures in a folder of their own"
@@ -40,7 +41,7 @@ class Listing:
     root: Path
     names: tuple[str, ...]
     people: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.people):
@@ -212,12 +213,12 @@ class _Found:
 
     names: list[str] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def leave_out(self, path: str, name: str, reason: str) -> None:
         """Note a file that is not taken, unless it is plainly no picture."""
         if not plainly_no_picture(path):
-            self.left_out.append((name, why_unread(name) or reason))
+            self.left_out.append(LeftOut(name, why_unread(name) or reason))
 
 
 def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
@@ -226,7 +227,7 @@ def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
     if name.startswith("."):
         return _note_below(folder.path, name, found, "in a hidden folder: rename that")
     if folder.is_symlink() and f"{root}/".startswith(f"{os.path.realpath(folder.path)}/".replace("//", "/")):
-        return found.left_out.append((name, "a link to a folder that holds it: remove it"))
+        return found.left_out.append(LeftOut(name, "a link to a folder that holds it: remove it"))
     for entry in _entries(Path(folder.path), found, name):
         inside = f"{name}/{entry.name}"
         if not entry.name.startswith(".") and is_picture(entry.name):
@@ -241,7 +242,7 @@ def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
 def _note_below(path: str, name: str, found: _Found, reason: str, is_link: bool = False) -> None:
     """Note every file in a folder whose pictures are not taken, and in the folders below it."""
     if is_link:
-        return found.left_out.append((name, "a link to a folder, which is not followed"))
+        return found.left_out.append(LeftOut(name, "a link to a folder, which is not followed"))
     waiting = [(path, name)]
     while waiting:
         here, called = waiting.pop()
@@ -250,7 +251,7 @@ def _note_below(path: str, name: str, found: _Found, reason: str, is_link: bool 
             if not _is_folder(entry):
                 found.leave_out(entry.path, inside, reason)
             elif entry.is_symlink():
-                found.left_out.append((inside, "a link to a folder, which is not followed"))
+                found.left_out.append(LeftOut(inside, "a link to a folder, which is not followed"))
             else:
                 waiting.append((entry.path, inside))
 
@@ -263,7 +264,7 @@ def _entries(folder: Path, found: _Found, name: str) -> list[os.DirEntry[str]]:
     except OSError as error:
         if not name:
             raise Error(f"{folder}: cannot be read ({error.strerror}): ask for access") from None
-        found.left_out.append((name, f"a folder that cannot be read ({error.strerror}): ask for access"))
+        found.left_out.append(LeftOut(name, f"a folder that cannot be read ({error.strerror}): ask for access"))
         return []
     return [entry for entry in inside if entry.name.lower() not in TOOLS_FOLDERS or not _is_folder(entry)]
 

@@ -10,21 +10,9 @@ import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.errors import Error
+from facelesion.files import LeftOut
 
 PairRows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # first, second (positions), same (bool)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A photograph that takes no part, and why.
-
-    Example:
-        >>> LeftOut("Ann/Ann_0001.jpg", "no face found").reason
-        'no face found'
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)

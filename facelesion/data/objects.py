@@ -22,7 +22,7 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.data.listing import list_folder, one_form, people_folder
 from facelesion.data.shapes import MAKERS, Shape
 from facelesion.errors import Error
-from facelesion.weights.fetching import cache_folder, file_hash
+from facelesion.files import cache_folder, file_hash
 
 CATEGORIES = tuple(MAKERS)
 TEXTURE, PHASE, TILES = "texture", "phase-scrambled face", "tile-scrambled face"

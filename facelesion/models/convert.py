@@ -28,6 +28,7 @@ from facelesion.models.formats import (
 )
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.formats.refusals import exchanged, imagenet
+from facelesion.outputs import writable_file
 from facelesion.weights import store
 
 __all__ = ["NAMES", "VGG_FACE_MEAN", "Layout", "convert"]
@@ -91,7 +92,7 @@ def convert(
     source = Path(source)
     if not os.path.isfile(source):
         raise Error(f"{source}: no such file: give VGG-Face's weights")
-    target = store.writable(target)
+    target = writable_file(target)
     if os.path.realpath(target) == os.path.realpath(source):
         raise Error(f"{target}: the converted file would replace the original: name another")
     reader = _READERS.get(source.suffix.lower())

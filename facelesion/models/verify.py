@@ -117,7 +117,7 @@ def verify(file: str | Path, features: torch.Tensor | None = None) -> Verificati
     Args:
         file: a safetensors file, as `convert` writes it.
         features: four pictures of one face, (4, 3, 224, 224), RGB in [0, 1], that show eyebrows, eyes, nose and mouth
-            sharp and the rest blurred, as `facelesion.faces.alone.features_alone` makes them. With them, the units that
+            sharp and the rest blurred, as `facelesion.data.alone.features_alone` makes them. With them, the units that
             answer most to each are compared with those the notebook printed.
 
     Returns:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from facelesion.errors import Error
+from facelesion.files import LeftOut
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
 from facelesion.report.columns import TABLE_COLUMNS
 from facelesion.report.tables import COLUMNS as COLUMNS
@@ -39,23 +40,6 @@ if TYPE_CHECKING:
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """One image that was kept out of the study, and why.
-
-    Example:
-        >>> LeftOut("Ann/Ann_0001.jpg", "no face found").reason
-        'no face found'
-    """
-
-    name: str
-    reason: str
-
-    def __post_init__(self) -> None:
-        text(self.name, "name of a picture left out")
-        text(self.reason, "reason of a picture left out")
 
 
 @dataclass(frozen=True)
@@ -108,6 +92,8 @@ class Manifest:
         for place, item in enumerate(sequence(self.left_out, "left_out")):
             if not isinstance(item, LeftOut):
                 raise Error(f"left_out[{place}] must be a LeftOut, not {kind_of(item)}")
+            text(item.name, f"left_out[{place}].name")
+            text(item.reason, f"left_out[{place}].reason")
 
 
 @dataclass(frozen=True)
@@ -233,7 +219,8 @@ def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
     """Write the manifest as JSON."""
-    text = json.dumps(_plain(asdict(manifest)), indent=2, ensure_ascii=False) + "\n"
+    stored = asdict(manifest) | {"left_out": [left._asdict() for left in manifest.left_out]}
+    text = json.dumps(_plain(stored), indent=2, ensure_ascii=False) + "\n"
     return replace_file(Path(folder) / MANIFEST, text.encode())
 
 

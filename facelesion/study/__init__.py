@@ -109,7 +109,7 @@ def run_study(
                 "study": gathered.key,
             },
             seeds={"pictures and lesions": study.seed},
-            left_out=[report.LeftOut(left.name, left.reason) for left in gathered.materials.left_out],
+            left_out=gathered.materials.left_out,
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},

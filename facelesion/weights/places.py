@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from facelesion.errors import Error
-from facelesion.weights.fetching import cache_folder
+from facelesion.files import cache_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from facelesion.errors import Error
+from facelesion.files import file_hash
 from facelesion.weights import fetching, places
 
 State = Literal["here", "can be fetched", "needs conversion", "missing"]
@@ -190,7 +191,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
     if one.checksum is None and recorded(target) is None:
         note = _note(target)
         unfinished = note.with_name(f".{note.name}.{os.getpid()}.part")
-        unfinished.write_text(f"{fetching.file_hash(target)}  {target.name}\n", encoding="utf-8")
+        unfinished.write_text(f"{file_hash(target)}  {target.name}\n", encoding="utf-8")
         os.replace(unfinished, note)
     return target
 

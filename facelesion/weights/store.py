@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from facelesion.errors import Error
-from facelesion.weights.fetching import check_writable
+from facelesion.outputs import writable_file
 
 # What training wraps around a network puts its own name before every other: DataParallel's and torch.compile's.
 WRAPPERS = ("module.", "_orig_mod.")
@@ -85,18 +85,6 @@ def checked(tensors: dict[str, torch.Tensor], source: str) -> dict[str, torch.Te
     return tensors
 
 
-def writable(path: str | Path) -> Path:
-    """The path, where a file can be put: asked before long work, so that it is not done for nothing.
-
-    Raises:
-        Error: it is a folder, has too long a name, leads through a file, or to where nothing can be written.
-    """
-    path = check_writable(path)
-    if os.path.isdir(path):
-        raise Error(f"{path} is a folder: give a file in it, such as {path / 'face.safetensors'}")
-    return path
-
-
 def _unwritten(path: Path, error: Exception) -> Error:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
     return Error(f"{path}: cannot be written ({reason}): make room, or choose another place")
@@ -113,7 +101,7 @@ def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: M
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = writable(path)
+    path = writable_file(path)
     note = {"about": json.dumps(dict(about), sort_keys=True)}
     values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     unfinished = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")

@@ -10,15 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
+from facelesion.data import photographs
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.from_lfw import LfwPictures
 from facelesion.data.from_people import PeoplePictures
 from facelesion.data.materials import LeftOut, Materials, balanced_pairs, split_by_label
+from facelesion.data.preparation import prepare
 from facelesion.data.sources import SOURCES
 from facelesion.errors import Error
-from facelesion.faces import landmarks, preparation
+from facelesion.faces import landmarks
 from facelesion.faces.landmarks import Face
-from facelesion.faces.preparation import prepare
 from facelesion.faces.regions import mean_face
 
 FEW = {"enrolment_pictures": 1, "probe_pictures": 1, "object_pictures": 1, "object_training_pictures": 2,
@@ -137,8 +138,8 @@ def test_somebody_who_trains_and_is_tested_is_refused():
 
 
 def test_a_prepared_folder_needs_neither_model_nor_photographs(prepared, monkeypatch):
-    monkeypatch.setattr(preparation, "prepare", lambda *_, **__: pytest.fail("prepared again"))
-    monkeypatch.setattr(preparation, "_hashes", lambda *_: pytest.fail("photographs are read"))
+    monkeypatch.setattr(photographs, "prepare", lambda *_, **__: pytest.fail("prepared again"))
+    monkeypatch.setattr("facelesion.data.preparation.run.hashes_of", lambda *_: pytest.fail("photographs are read"))
     materials = PeoplePictures(root=str(prepared), **FEW).gather(seed=0, size=112)
     check_roles(materials)
     assert materials.left_out == (LeftOut("person 3/turned away.png", "no face found"),)

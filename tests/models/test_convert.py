@@ -436,14 +436,10 @@ def test_a_matlab_files_mean_picture_tells_imagenet(weights: Weights, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("to", "words", "told"),
-    [
-        ("folder", "folder is a folder: give a file", "that is a folder"),
-        ("note.txt/x.safetensors", "is a file, not a", "note.txt is no folder"),
-    ],
+    ("to", "told"), [("folder", "that is a folder"), ("note.txt/x.safetensors", "note.txt is no folder")]
 )
 def test_a_target_that_is_no_place_for_a_file_is_refused_before_any_work(
-    to: str, words: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    to: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from facelesion.cli import run
 
@@ -454,7 +450,7 @@ def test_a_target_that_is_no_place_for_a_file_is_refused_before_any_work(
     assert run(["weights", "convert", str(tmp_path / "face.pth"), "--to", str(tmp_path / to)]) == 2
     said = capsys.readouterr().err.strip()
     assert told in said and "\n" not in said and sorted(tmp_path.rglob("*")) == before
-    with pytest.raises(Error, match=words):
+    with pytest.raises(Error, match=told):
         save_weights(tmp_path / to, {"a": torch.zeros(1)}, {})
     assert sorted(tmp_path.rglob("*")) == before
 

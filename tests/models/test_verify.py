@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from facelesion.cli import run
+from facelesion.data.alone import features_alone
 from facelesion.errors import Error
-from facelesion.faces.alone import features_alone
 from facelesion.models import VGGFace, get
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.subject import Preprocessing, Subject
@@ -174,7 +174,7 @@ def test_a_photograph_is_read_and_its_features_found(
 def test_a_photograph_without_a_face_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
-    from facelesion.faces import alone
+    from facelesion.data import alone
 
     class Blind:
         def find(self, photograph: object) -> list[object]:

@@ -11,8 +11,9 @@ import pytest
 
 from facelesion.cli import run
 from facelesion.errors import Error
+from facelesion.files import file_hash
 from facelesion.weights import registry
-from facelesion.weights.fetching import file_hash, fits
+from facelesion.weights.fetching import fits
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = b"weights" * 1000

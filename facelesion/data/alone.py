@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facelesion.data.images import read_image
 from facelesion.errors import Error
 from facelesion.faces.landmarks import choose, landmark_backend
 from facelesion.faces.stimuli import Isolate
@@ -38,8 +39,6 @@ def features_alone(
         Error: no readable picture, or no face in it.
     """
     import cv2
-
-    from facelesion.data.images import read_image
 
     squeezed = cv2.resize(read_image(photograph), (size, size), interpolation=cv2.INTER_AREA)
     picture = np.ascontiguousarray(squeezed, dtype=np.uint8)

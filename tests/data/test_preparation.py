@@ -17,10 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
+from facelesion.data.preparation import COLUMNS, load_prepared, prepare
 from facelesion.errors import Error
 from facelesion.faces import landmarks
 from facelesion.faces.landmarks import Face
-from facelesion.faces.preparation import COLUMNS, load_prepared, prepare
 from facelesion.faces.regions import mean_face
 
 FILES = ("crops.npy", "faces.parquet", "left_out.csv", "manifest.json")
@@ -50,7 +50,7 @@ class Painted:
 @pytest.fixture(autouse=True)
 def painted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(landmarks.BACKENDS, "painted", Painted)
-    monkeypatch.setattr("facelesion.faces.preparation._CHUNK", 3)
+    monkeypatch.setattr("facelesion.data.preparation.run._CHUNK", 3)
     Painted.calls = 0
 
 
@@ -263,7 +263,7 @@ def test_folders_that_are_something_elses_are_left_alone(root: Path, tmp_path: P
     (other / "thesis.txt").write_text("precious")
     with pytest.raises(Error, match="holds something else"):
         run(root, other)
-    with pytest.raises(Error, match="is a file"):
+    with pytest.raises(Error, match="thesis.txt is no folder"):
         run(root, other / "thesis.txt")
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
 
@@ -457,7 +457,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import test_preparation
 from facelesion.faces import landmarks
-import facelesion.faces.preparation as prepare
+from facelesion.data.preparation import run
 
 class Slow(test_preparation.Painted):
     def find(self, photograph):
@@ -465,9 +465,9 @@ class Slow(test_preparation.Painted):
         return super().find(photograph)
 
 landmarks.BACKENDS["painted"] = Slow
-prepare._CHUNK = 3
+run._CHUNK = 3
 if __name__ == "__main__":
-    prepare.prepare({root!r}, {out!r}, landmarks="painted", workers=int(sys.argv[1]), progress=False)
+    run.prepare({root!r}, {out!r}, landmarks="painted", workers=int(sys.argv[1]), progress=False)
 """
 
 
