@@ -25,11 +25,11 @@ def test_the_readme_s_library_example_runs():
 def lists():
     """The lists that pages add to, put back as they were."""
     from facelesion.data.sources import SOURCES
-    from facelesion.faces import stimuli
+    from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions.kinds import KINDS
     from facelesion.tasks import TASKS
 
-    held = [(each, dict(each)) for each in (SOURCES, stimuli._KINDS, KINDS, TASKS)]
+    held = [(each, dict(each)) for each in (SOURCES, STIMULI, KINDS, TASKS)]
     yield
     for each, before in held:
         each.clear()

@@ -162,10 +162,10 @@ def test_an_isolated_feature_is_kept_and_the_rest_is_opencvs_21_pixel_blur(
 def test_the_blur_is_opencvs_at_any_width_even_beyond_the_picture(
     sigma: float, size: tuple[int, int]
 ) -> None:
-    from facelesion.faces.stimuli import _radius
+    from facelesion.faces.blur import radius_of
 
     picture = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
-    length = 2 * _radius(sigma) + 1
+    length = 2 * radius_of(sigma) + 1
     if length // 2 >= min(size):
         pytest.skip("OpenCV reflects once only")
     expected = cv2.GaussianBlur(picture, (length, length), sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -299,13 +299,13 @@ def test_the_second_face_is_laid_on_the_first_as_opencv_warps_it(
     pictures: torch.Tensor, faces: torch.Tensor
 ) -> None:
     from facelesion.faces.align import similarity
-    from facelesion.faces.stimuli import _five
+    from facelesion.faces.stimuli_of_two import five_points
 
     others, theirs = pictures.roll(1, 0), faces.roll(1, 0)
     made = levels(Composite()(pictures, faces, others=(others, theirs))).astype(int)
     chin = levels(region_mask(faces, "mouth", 224, 224, "polygon").float().expand(-1, 3, -1, -1))[..., 0] > 0
     for i, source in enumerate(levels(others)):
-        matrix = similarity(_five(theirs)[i].numpy(), _five(faces)[i].numpy())
+        matrix = similarity(five_points(theirs)[i].numpy(), five_points(faces)[i].numpy())
         expected = cv2.warpAffine(source, matrix, (224, 224), flags=cv2.INTER_LINEAR)
         # OpenCV's warp works in steps of 1/32 pixel.
         assert np.abs(made[i] - expected)[chin[i]].max() <= 3
@@ -522,9 +522,9 @@ def test_a_setting_of_another_kind_or_range_is_refused_by_name(kind, key):
 def test_every_setting_of_every_stimulus_is_among_these():
     from dataclasses import fields
 
-    from facelesion.faces import stimuli
+    from facelesion.faces.stimuli import KINDS
 
-    for kind, cls in stimuli._KINDS.items():
+    for kind, cls in KINDS.items():
         if kind not in ("chain", "intact", "invert", "greyscale"):
             assert {field.name for field in fields(cls)} == set(SETTINGS[kind])
 
@@ -539,3 +539,22 @@ def test_a_chain_made_by_hand_is_of_stimuli():
 def test_pictures_of_another_range_are_refused(faces, pictures, factor):
     with pytest.raises(Error, match="divide by 255"):
         Mask("eyes")(pictures * factor, faces)
+
+
+def test_a_stimulus_of_somebody_else_s_that_needs_a_setting_says_so_by_its_short_name_too(monkeypatch):
+    from dataclasses import dataclass
+    from typing import ClassVar
+
+    from facelesion.faces import stimulus
+
+    monkeypatch.setattr(stimulus, "KINDS", dict(stimulus.KINDS))
+
+    @dataclass(frozen=True)
+    class Shaken(Stimulus):
+        by: float
+        kind: ClassVar[str] = "shaken"
+
+    for written in ("shaken", {"kind": "shaken"}, "invert + shaken"):
+        with pytest.raises(Error, match="'shaken' needs 'by', and it is not given"):
+            Stimulus.from_dict(written)
+    assert Stimulus.from_dict({"kind": "shaken", "by": 2.0}) == Shaken(2.0)
