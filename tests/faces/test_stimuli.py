@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import cv2
 import numpy as np
 import pytest
@@ -542,9 +545,6 @@ def test_pictures_of_another_range_are_refused(faces, pictures, factor):
 
 
 def test_a_stimulus_of_somebody_else_s_that_needs_a_setting_says_so_by_its_short_name_too(monkeypatch):
-    from dataclasses import dataclass
-    from typing import ClassVar
-
     from facelesion.faces import stimulus
 
     monkeypatch.setattr(stimulus, "KINDS", dict(stimulus.KINDS))
