@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from facelesion import Error
 from facelesion.data import ImageSet, nonfaces, object_folder
-from facelesion.errors import Error
-from facelesion.faces.landmarks import BACKENDS, Backend, landmark_backend
+from facelesion.faces import BACKENDS, Backend, landmark_backend
 
 SIZE = 224
 

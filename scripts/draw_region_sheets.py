@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 import torch
 
+from facelesion import Error
 from facelesion.data import FaceSet, load_prepared
-from facelesion.errors import Error
-from facelesion.faces import boxes, outlines
-from facelesion.faces.regions import REGIONS
+from facelesion.faces import REGIONS, boxes, outlines
 
 COLUMNS, ROWS, SIDE = 10, 5, 112
 YELLOW, CYAN = (0, 220, 255), (255, 200, 0)  # blue, green, red, as OpenCV draws
@@ -45,7 +44,7 @@ def sheet(faces: FaceSet, region: str) -> np.ndarray:
 def fifty(prepared: Path | None, seed: int) -> FaceSet:
     """Fifty faces at random: fifty people of the face space, or prepared photographs."""
     if prepared is None:
-        from facelesion.data.facespace import FaceSpace
+        from facelesion.data import FaceSpace
 
         return FaceSpace.load().draw(COLUMNS * ROWS, 1, seed, variability=1.0)
     faces = load_prepared(prepared)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from facelesion.data.objects import builtin_exemplars, builtin_objects, nonfaces, object_folder
     from facelesion.data.pairs import NamedPair, Pairs, draw_pairs, find_pairs
     from facelesion.data.preparation import Prepared, load_prepared, prepare
+    from facelesion.data.seen import refuse_seen
     from facelesion.data.source import Source
     from facelesion.data.sources import SOURCES
     from facelesion.data.splits import Gallery, Split, balanced, gallery, split
@@ -30,7 +31,7 @@ __all__ = [
     "Listing", "Materials", "MemoryTest", "NamedPair", "Pairs", "PeoplePictures", "Prepared", "Source", "Split",
     "all_pairs", "balanced", "build_memory_test", "builtin_exemplars", "builtin_objects", "download_lfw",
     "draw_pairs", "find_pairs", "gallery", "list_folder", "list_table", "load_prepared", "nonfaces",
-    "object_folder", "open_lfw", "prepare", "read_image", "split",
+    "object_folder", "open_lfw", "prepare", "read_image", "refuse_seen", "split",
 ]  # fmt: skip
 
 # Pictures are read by some, drawn by others: each takes what it needs of torch, pandas and OpenCV.
@@ -50,6 +51,7 @@ __getattr__, __dir__ = lazily(
         "objects": ("builtin_exemplars", "builtin_objects", "nonfaces", "object_folder"),
         "pairs": ("NamedPair", "Pairs", "draw_pairs", "find_pairs"),
         "preparation": ("Prepared", "load_prepared", "prepare"),
+        "seen": ("refuse_seen",),
         "source": ("Source",),
         "sources": ("SOURCES",),
         "splits": ("Gallery", "Split", "balanced", "gallery", "split"),

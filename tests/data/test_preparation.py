@@ -94,7 +94,7 @@ def test_every_face_is_kept_with_its_person_and_every_other_photograph_is_listed
 
 def test_crops_and_landmarks_are_those_of_the_alignment(root: Path, tmp_path: Path) -> None:
     from facelesion.data.images import read_image
-    from facelesion.faces.align import align
+    from facelesion.faces.alignment import align
 
     run(root, tmp_path / "out", size=64, margin=8)
     faces = load_prepared(tmp_path / "out")
@@ -524,7 +524,7 @@ def test_real_photographs_give_the_same_bytes_with_one_worker_and_with_two(
     two = prepare(root, tmp_path / "two", workers=2, **options)  # type: ignore[arg-type]
     assert one.faces == two.faces >= 29 and content(tmp_path / "one") == content(tmp_path / "two")
     faces = load_prepared(tmp_path / "one")
-    from facelesion.faces.align import five_points, template
+    from facelesion.faces.alignment import five_points, template
 
     error = np.linalg.norm(five_points(faces.landmarks.numpy()) - template(112), axis=-1)
     assert error.mean() < 4

@@ -301,7 +301,7 @@ def test_a_composite_has_one_upper_and_another_lower_half(pictures: torch.Tensor
 def test_the_second_face_is_laid_on_the_first_as_opencv_warps_it(
     pictures: torch.Tensor, faces: torch.Tensor
 ) -> None:
-    from facelesion.faces.align import similarity
+    from facelesion.faces.alignment import similarity
     from facelesion.faces.stimuli_of_two import five_points
 
     others, theirs = pictures.roll(1, 0), faces.roll(1, 0)

@@ -20,7 +20,7 @@ from facelesion.data.images import read_image
 from facelesion.data.listing import Listing
 from facelesion.data.preparation.folder import FORMAT, JOURNAL, MESH_POINTS, manifest_of
 from facelesion.errors import Error
-from facelesion.faces.align import align, five_points, similarity, template
+from facelesion.faces.alignment import align, five_points, similarity, template
 from facelesion.faces.landmarks import Backend, choose
 from facelesion.files import write_bytes
 
