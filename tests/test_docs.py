@@ -127,3 +127,19 @@ def test_a_room_imports_what_the_map_says_and_nothing_else(room):
 def test_the_map_s_arrows_all_go_upwards_in_its_table():
     order = list(rooms())
     assert not [(a, b) for a, named in rooms().items() for b in named if order.index(b) > order.index(a)]
+
+
+#: What a file may have; a longer one has more than one reason to change.
+LONGEST = 500
+
+
+def test_no_file_is_longer_than_can_be_read_at_once():
+    """Of the package, its tests, examples, scripts and benchmarks."""
+    folders = ("facelesion", "tests", "examples", "scripts", "benchmarks")
+    lines = {
+        path: path.read_text(encoding="utf-8").count("\n")
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert len(lines) > 200
+    assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST} == {}
