@@ -18,7 +18,17 @@ import torch
 from torch import Tensor
 
 from .errors import LesionError
-from .values import MOST_UNITS, mask, number, same_in_single, site_text, told, truth, unit_numbers, whole_number
+from .values import (
+    MOST_UNITS,
+    mask,
+    number,
+    same_in_single,
+    site_text,
+    told,
+    truth,
+    unit_numbers,
+    whole_number,
+)
 
 SCHEMA_VERSION = 1
 # More than anybody writes; YAML's anchors can make millions of a few lines.
@@ -327,7 +337,7 @@ class UnitLesion(SiteLesion):
         if self.fraction is not None:
             self._check(0 <= self.fraction <= 1, f"fraction must lie in 0 to 1, got {self.fraction}")
         if self.count is not None:
-            self._check(0 <= self.count <= MOST_UNITS, f"count must be 0 or more, and no site has {self.count} units")
+            self._check(self.count <= MOST_UNITS, f"no site has {self.count} units")
         self._check_units()
         if self.where is not None:
             covered = mask(self.where, what).tolist()

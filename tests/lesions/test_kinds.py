@@ -76,7 +76,7 @@ def test_reads_well():
         (lambda: Ablate("a", units=[1], fraction=0.1), "not both"),
         (lambda: Ablate("a", units=[1], count=1), "not both"),
         (lambda: Ablate("a", fraction=0.1, count=1), "not both"),
-        (lambda: Ablate("a", count=-1), "0 or more"),
+        (lambda: Ablate("a", count=-1), "whole number"),
         (lambda: Ablate("a", count=1.5), "whole number"),
         (lambda: Ablate("a", units=[-1]), "count from 0"),
         (lambda: Ablate("a", units=[0.5]), "whole numbers"),
