@@ -50,7 +50,7 @@ def chosen_units(part: UnitLesion, site: Site, count: int) -> Tensor:
     """Which of `count` units a lesion damages at a site: int64, ascending.
 
     Raises:
-        NoSuchUnit: a unit that is not there, a fraction that comes to no unit at all, a count above the units there are.
+        NoSuchUnit: a unit that is not there, a fraction that comes to no unit, a count above the units there are.
 
     Example:
         >>> from facelesion.lesions import Ablate

@@ -71,17 +71,15 @@ class Choice:
         known = [field.name for field in dataclasses.fields(kind)]
         for each in given:
             if each not in known:
-                raise SettingError(
-                    f"{key}.{each}", f"is no setting of a ranking by {name}: {nearest(str(each), [*known, 'of', 'against'])}"
-                )
+                hint = nearest(str(each), [*known, "of", "against"])
+                raise SettingError(f"{key}.{each}", f"is no setting of a ranking by {name}: {hint}")
         if not isinstance(against, Sequence):
             raise SettingError(f"{key}.against", f"is {against!r}: it must be a group of pictures, or several")
         groups = FEATURES if of in FEATURES else DOMAINS
         for what, group in [("of", of), *(("against", each) for each in against)]:
             if group not in groups:
-                raise SettingError(
-                    f"{key}.{what}", f"is {group!r}, which no ranking looks at: {nearest(str(group), DOMAINS + FEATURES)}"
-                )
+                hint = nearest(str(group), groups if what == "against" else DOMAINS + FEATURES)
+                raise SettingError(f"{key}.{what}", f"is {group!r}, which no ranking looks at: {hint}")
         if of in against:
             raise SettingError(f"{key}.against", f"names {of!r}, which it is for")
         if kind.needs == LOSSES and of not in DOMAINS:

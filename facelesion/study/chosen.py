@@ -6,7 +6,9 @@ Units are ranked on pictures that nothing is tested with. A participant's rankin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,36 +80,34 @@ class Chosen:
         yield "", self._with(lesion, first), None
         if any(2 * len(units) > len(self.activation[site]) for (_, site), units in first.items()):
             return
-        for draw in range(controls.random) if controls.random else ():
-            others = {
-                key: tuple(self._random(key, units, controls.random, seed)[draw].tolist()) for key, units in first.items()
-            }
-            yield "random", self._with(lesion, others), None
-        if not controls.matched:
-            return
-        matched = {
-            (number, site): matched_units(
-                self.activation[site], units, controls.matched, seed=_seed(seed, number, site), tolerance=None
-            )
-            for (number, site), units in first.items()
-        }
-        for draw in range(controls.matched):
-            others = {key: tuple(found.units[draw].tolist()) for key, found in matched.items()}
-            mismatch = sum(float(found.mismatch[draw]) for found in matched.values()) / len(matched)
-            yield "matched", self._with(lesion, others), mismatch
+        for control in ("random", "matched"):
+            count = getattr(controls, control)
+            if not count:
+                continue
+            found = {key: self._others(control, key, units, count, seed) for key, units in first.items()}
+            for draw in range(count):
+                units = {key: tuple(sets[draw].tolist()) for key, (sets, _) in found.items()}
+                misses = [float(miss[draw]) for _, miss in found.values() if miss is not None]
+                mismatch = sum(misses) / len(misses) if misses else None
+                yield control, self._with(lesion, units), mismatch
 
-    def _random(self, key: tuple[int, str], units: Sequence[int], draws: int, seed: int) -> torch.Tensor:
+    def _others(
+        self, control: str, key: tuple[int, str], units: Sequence[int], draws: int, seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Sets (draws, count) of other units of a site, and a matched set's mismatch (draws,)."""
         number, site = key
-        return random_units(
-            len(self.activation[site]), len(units), draws, seed=_seed(seed, number, site), exclude=units
-        )
+        own = int(digest_of([str(seed), str(number), site], 8), 16)  # sites must not lose units of the same numbers
+        if control == "random":
+            return random_units(len(self.activation[site]), len(units), draws, seed=own, exclude=units), None
+        found = matched_units(self.activation[site], units, draws, seed=own, tolerance=None)
+        return found.units, found.mismatch
 
     def _count(self, part: Any, site: str, ranked: int, series: str) -> int:
         total = len(self.activation[site])
         count = part.count if part.fraction is None else how_many(part.fraction, total)
         if not 0 < count <= ranked:
             few = "less than half a unit" if not count else f"more than the {ranked} that are ranked"
-            raise FacelesionError(f"lesions.{series}: {count} of the {total} units of {site} is {few}: take another dose")
+            raise FacelesionError(f"lesions.{series}: {count} of {site}'s {total} units is {few}: take another dose")
         return int(count)
 
     def _with(self, lesion: Lesion, units: Mapping[tuple[int, str], tuple[int, ...]]) -> Lesion:
@@ -119,14 +119,17 @@ class Chosen:
                 dataclasses.replace(part, site=site, units=units[number, site], fraction=None, count=None)  # type: ignore[call-arg]
                 for site in sites
             ] or [part]
-        whole = found[0]
-        for part in found[1:]:
-            whole = whole + part
-        return whole
+        return functools.reduce(operator.add, found)
 
 
 def choose(
-    study: Study, name: str, subject: Subject, pictures: Mapping[str, ImageSet], key: str, parts: Path, device: torch.device
+    study: Study,
+    name: str,
+    subject: Subject,
+    pictures: Mapping[str, ImageSet],
+    key: str,
+    parts: Path,
+    device: torch.device,
 ) -> Chosen:
     """Rank one participant's units for every lesion that asks for it; rankings that are kept already are read.
 
@@ -201,8 +204,8 @@ def _shown(pictures: Mapping[str, ImageSet], group: str) -> torch.Tensor:
 def loss_of(module: torch.nn.Module, images: torch.Tensor, labels: Sequence[str]) -> Loss:
     """How far a network is from telling whose picture each is: a loss for causal rankings.
 
-    Every other picture of a label is remembered by the healthy network; the loss of a picture is the cross entropy of
-    its likeness (cosine) to what is remembered of each label, its own picture left out where it is remembered.
+    The healthy network remembers the mean of each label's pictures, for a picture itself that of the label's others;
+    its loss is the cross entropy of its likeness (cosine) to what is remembered.
     """
     names = sorted(set(labels))
     target = torch.tensor([names.index(label) for label in labels])
@@ -211,7 +214,8 @@ def loss_of(module: torch.nn.Module, images: torch.Tensor, labels: Sequence[str]
             torch.cat([module(batch).flatten(1).float() for batch in images.split(_BATCH)]), dim=1
         )
     counts = torch.bincount(target)
-    total = torch.zeros(len(names), healthy.shape[1], device=healthy.device).index_add_(0, target.to(healthy.device), healthy)
+    total = torch.zeros(len(names), healthy.shape[1], device=healthy.device)
+    total.index_add_(0, target.to(healthy.device), healthy)
 
     def loss(outputs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         given = functional.normalize(outputs.flatten(1).float(), dim=1)
@@ -228,8 +232,3 @@ def loss_of(module: torch.nn.Module, images: torch.Tensor, labels: Sequence[str]
         return functional.cross_entropy(_SHARPNESS * likeness, own, reduction="none")
 
     return loss
-
-
-def _seed(seed: int, number: int, site: str) -> int:
-    """Another seed at every site, so that sites do not lose units of the same numbers."""
-    return int(digest_of([str(seed), str(number), site], 8), 16)
