@@ -1,5 +1,6 @@
 """What a lesion study asks of its numbers: rankings, controls, statistics, claims; and Grad-CAM."""
 
+from facelesion.analysis.against import against_controls
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
 from facelesion.analysis.claims import (
     Difference,
@@ -59,6 +60,7 @@ __all__ = [
     "Selectivity",
     "Term",
     "agreement_of_rankings",
+    "against_controls",
     "answers_of",
     "bootstrap_interval",
     "choice_of_two",
