@@ -74,7 +74,7 @@ def test_an_error_survives_the_way_out_of_a_worker_process(each):
         lambda: facelesion.get("no such network"),
         lambda: facelesion.Stimulus.from_dict("no such stimulus"),
         lambda: importlib.import_module("facelesion.study").Study(tasks=["no such task"]),
-        lambda: importlib.import_module("facelesion.sweeps").Options(batch_size=0),
+        lambda: importlib.import_module("facelesion.sweep").Options(batch_size=0),
     ],
 )
 def test_one_except_clause_catches_the_mistakes_of_every_room(wrong):

@@ -16,7 +16,7 @@ from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, calibrate
 from facelesion.models import Subject
 from facelesion.study.design import Planned, Study
-from facelesion.sweeps import sweep
+from facelesion.sweep import sweep
 from facelesion.tasks import TASKS, Healthy, Task
 
 # Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.

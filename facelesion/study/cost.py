@@ -11,7 +11,7 @@ import torch
 from facelesion.study.bench import Bench
 from facelesion.study.design import Planned
 from facelesion.study.run import Gathered
-from facelesion.sweeps import make_plan
+from facelesion.sweep import make_plan
 
 _SAMPLE = 16  # pictures of the measured piece
 
@@ -81,7 +81,7 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
 
 def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
     """Seconds that one picture under all lesions takes here, from some pictures after a first one to warm up."""
-    from facelesion.sweeps import sweep
+    from facelesion.sweep import sweep
 
     lesions = {str(number): each.lesion for number, each in enumerate(planned)}
     images = bench.subject.preprocess(bench.pool.images[:_SAMPLE].to(bench.device))
