@@ -8,7 +8,7 @@ import numpy as np
 
 from facelesion.analysis.crossed import holm
 from facelesion.analysis.statistics import null_test
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
         One row per participant, lesion, dose, stimulus, task and kind of control. The columns are `AGAINST`.
 
     Raises:
-        FacelesionError: the table has no controls.
+        Error: the table has no controls.
 
     Example:
         >>> import pandas as pd
@@ -67,7 +67,7 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     if "control" not in table or not (table["control"] != "").any():
-        raise FacelesionError("the table has no controls: no lesion of the study takes units by a ranking")
+        raise Error("the table has no controls: no lesion of the study takes units by a ranking")
     main = table[table["main"]]
     intact = main[main["lesion"] == "none"].groupby(["participant", "stimulus", "task"])["value"].mean()
     rows = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from facelesion.analysis.ways import LOSSES, WAYS, Way
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import nearest
 from facelesion.ranges import Range
 from facelesion.settings import SettingError, check
@@ -86,7 +86,7 @@ class Choice:
             raise SettingError(f"{key}.of", f"is {of!r}: a ranking by {name} is for {' or '.join(DOMAINS)}")
         try:
             return cls(kind(**given), of, tuple(against))
-        except (FacelesionError, TypeError) as error:
+        except (Error, TypeError) as error:
             raise SettingError(key, f"cannot be read: {error}") from None
 
     @property

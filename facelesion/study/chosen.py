@@ -23,7 +23,7 @@ from facelesion.analysis.controls import matched_units, random_units
 from facelesion.analysis.ranked import Loss, rank
 from facelesion.analysis.ways import LOSSES
 from facelesion.data.imagesets import FaceSet, ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate
 from facelesion.files import digest_of, write_bytes
 from facelesion.lesions import Lesion
@@ -71,7 +71,7 @@ class Chosen:
         Where a site has no equal set of other units left, there are no controls.
 
         Raises:
-            FacelesionError: a dose that comes to no unit, or to more units than are ranked.
+            Error: a dose that comes to no unit, or to more units than are ranked.
         """
         first: dict[tuple[int, str], tuple[int, ...]] = {}
         for number, part in enumerate(lesion.parts):
@@ -107,7 +107,7 @@ class Chosen:
         count = part.count if part.fraction is None else how_many(part.fraction, total)
         if not 0 < count <= ranked:
             few = "less than half a unit" if not count else f"more than the {ranked} that are ranked"
-            raise FacelesionError(f"lesions.{series}: {count} of {site}'s {total} units is {few}: take another dose")
+            raise Error(f"lesions.{series}: {count} of {site}'s {total} units is {few}: take another dose")
         return int(count)
 
     def _with(self, lesion: Lesion, units: Mapping[tuple[int, str], tuple[int, ...]]) -> Lesion:
@@ -140,7 +140,7 @@ def choose(
         parts: where what is done is kept.
 
     Raises:
-        FacelesionError: a site or a file that there is not.
+        Error: a site or a file that there is not.
     """
     import pandas
 

@@ -14,7 +14,7 @@ from facelesion.analysis.against import AGAINST, against_controls
 from facelesion.analysis.ranked import rank, top_units
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, Keep, Scale
 from facelesion.models import Subject
 from facelesion.models.subject import Preprocessing
@@ -130,7 +130,7 @@ class TestSets:
 
     @pytest.mark.parametrize("lesion", [Ablate("a", fraction=0.01), Ablate("a", count=21)])
     def test_a_dose_that_no_site_has_is_told(self, lesion):
-        with pytest.raises(FacelesionError, match=r"lesions\.x: .* of a's 20 units"):
+        with pytest.raises(Error, match=r"lesions\.x: .* of a's 20 units"):
             list(ranking().sets("x", lesion, Controls(), 0))
 
 
@@ -228,7 +228,7 @@ class TestAgainst:
         assert 0.02 < sum(each <= 0.05 for each in p) / len(p) < 0.08
 
     def test_a_table_without_controls_is_told(self):
-        with pytest.raises(FacelesionError, match="no controls"):
+        with pytest.raises(Error, match="no controls"):
             against_controls(self.table({"": [0.5]}))
 
 
