@@ -26,7 +26,7 @@ SWEEP = """
 import torch
 from facelesion.lesions import Ablate, Noise
 from facelesion.models import get
-from facelesion.sweeps import sweep
+from facelesion.sweep import sweep
 network = get("builtin").module
 images = torch.rand(32, 3, 112, 112)
 lesions = {f"a{i}": Ablate("conv4_3, conv5_*", fraction=0.2, seed=i) for i in range(8)}

@@ -47,7 +47,7 @@ from facelesion.lesions import (
     philox,
 )
 from facelesion.models.vgg import vgg_face
-from facelesion.sweeps import Options, make_plan, stream, stream_units
+from facelesion.sweep import Options, make_plan, stream, stream_units
 
 BLOCKS = ((1, 2, 64), (2, 2, 128), (3, 3, 256), (4, 3, 512), (5, 3, 512))
 CONVOLUTIONS = [f"conv{block}_{n}" for block, many, _ in BLOCKS for n in range(1, many + 1)]

@@ -6,7 +6,7 @@
 >>> with lesioned(subject.module, Ablate("conv5_*", fraction=0.2, seed=3)):
 ...     damaged = subject.module(torch.ones(1, 3, 112, 112))
 
-What is named here is what most programs need; each room (`facelesion.lesions`, `facelesion.sweeps`, `facelesion.faces`,
+What is named here is what most programs need; each room (`facelesion.lesions`, `facelesion.sweep`, `facelesion.faces`,
 `facelesion.data`, …) has more. `except facelesion.Error` catches whatever is the user's to mend.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from facelesion.models import Subject, get
     from facelesion.study import Study, run_study
-    from facelesion.sweeps import sweep, unit_sweep
+    from facelesion.sweep import sweep, unit_sweep
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ __getattr__, __dir__ = lazily(
         ),
         "models": ("Subject", "get"),
         "faces": ("Stimulus",),
-        "sweeps": ("sweep", "unit_sweep"),
+        "sweep": ("sweep", "unit_sweep"),
         "study": ("Study", "run_study"),
     },
 )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from facelesion.data import FaceSpace
 from facelesion.lesions import Ablate
 from facelesion.models import get
-from facelesion.sweeps import make_plan, sweep
+from facelesion.sweep import make_plan, sweep
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from facelesion.data import FaceSpace
 from facelesion.models import get
-from facelesion.sweeps import agreement, effects, first_order
+from facelesion.sweep import agreement, effects, first_order
 
 
 def main() -> None:

@@ -44,7 +44,19 @@ def test_no_public_name_is_a_module_s_too(room):
     """`from room import name` would give one or the other, by what was imported before."""
     module = importlib.import_module(room)
     modules = {each.name for each in pkgutil.iter_modules(module.__path__)}
-    assert not modules & set(module.__all__) - {"functional"}  # which is a module on purpose
+    assert not modules & set(module.__all__) - {"functional", "sweep"}  # a module on purpose; a room that can be called
+
+
+@pytest.mark.parametrize("first", ["from facelesion.sweep import unit_sweep", "import facelesion"])
+def test_sweep_sweeps_whatever_was_imported_first(first):
+    code = f"""{first}
+import torch, facelesion, facelesion.sweep as room
+from facelesion import Ablate, sweep
+from facelesion.sweep import sweep as function
+model, lesions, images = torch.nn.Linear(3, 4), {{"a": Ablate(".", units=[0])}}, torch.rand(2, 3)
+answers = [each(model, lesions, images)["a"] for each in (sweep, room, facelesion.sweep, function)]
+assert all(torch.equal(each, answers[0]) for each in answers)"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("room", OPEN)
@@ -66,7 +78,9 @@ def test_what_is_fetched_when_asked_for_is_what_type_checkers_are_told(room):
     module = importlib.import_module(room)
     assert set(told) == set(homes) <= set(module.__all__)
     for name, place in told.items():
-        assert getattr(importlib.import_module(place), name) is getattr(module, name)
+        found = getattr(module, name)
+        found = found.sweep if f"{room}.{name}" == "facelesion.sweep" else found  # the room, which is called as it is
+        assert getattr(importlib.import_module(place), name) is found
 
 
 def test_importing_the_package_loads_nothing_heavy():

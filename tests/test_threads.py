@@ -53,7 +53,7 @@ def test_what_the_user_set_stays():
 
 
 @pytest.mark.parametrize(
-    "module", ["facelesion", "facelesion.lesions", "facelesion.sweeps", "facelesion.cli"]
+    "module", ["facelesion", "facelesion.lesions", "facelesion.sweep", "facelesion.cli"]
 )
 def test_importing_the_library_changes_nothing_for_its_user(module):
     code = f"""

@@ -6,6 +6,8 @@
       trials.parquet   one row per condition and trial (`docs/table.md`)
       pictures.csv     who and what had which role
       manifest.json    versions, hashes, times, the command, the images left out
+      rankings.parquet optional: how units were ranked, where lesions take them by a ranking
+      controls.csv     optional: what chosen units did beside sets of other units
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
       gradcam.npz      optional: Grad-CAM of one face, intact and damaged
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
+RANKINGS, CONTROLS = "rankings.parquet", "controls.csv"
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
 
@@ -185,6 +188,7 @@ class Run:
     gradcam: GradCamMaps | None = None
     training: pd.DataFrame | None = None
     trials: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
@@ -215,6 +219,19 @@ def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
     """
     checked = check_trials(trials)
     return _write(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
+
+
+def write_rankings(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
+    """Write how every participant's units were ranked, as parquet: one row per unit and ranking."""
+    import pandas as pd
+
+    whole = pd.concat(tables, ignore_index=True)
+    return _write(Path(folder) / RANKINGS, lambda file: whole.to_parquet(file, index=False))
+
+
+def write_controls(folder: str | Path, table: pd.DataFrame) -> Path:
+    """Write what chosen units did beside their control sets (`facelesion.analysis.against_controls`), as CSV."""
+    return replace_file(Path(folder) / CONTROLS, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
@@ -280,7 +297,7 @@ def read_run(folder: str | Path) -> Run:
             raise Error(f"{root} has no {name}; run the study again, it did not finish there")
 
     config = _read(root / CONFIG, _config)
-    table = _read(root / TABLE, lambda path: check_table(as_shown(pd.read_parquet(path))))
+    table = _read(root / TABLE, lambda path: check_table(as_shown(_without_controls(pd.read_parquet(path)))))
     manifest = _read(root / MANIFEST, _manifest)
 
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
@@ -295,8 +312,14 @@ def read_run(folder: str | Path) -> Run:
         optional(CONFUSION, _confusions) or (),
         optional(GRADCAM, _gradcam),
         optional(TRAINING, pd.read_csv),
-        optional(TRIALS, lambda path: check_trials(pd.read_parquet(path))),
+        optional(TRIALS, lambda path: check_trials(_without_controls(pd.read_parquet(path)))),
+        optional(CONTROLS, pd.read_csv),
     )
+
+
+def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """The lesions themselves; what other units in their place did is summed up in `controls.csv`."""
+    return table[table["control"] == ""].reset_index(drop=True) if "control" in table.columns else table
 
 
 def replace_file(path: str | Path, data: bytes) -> Path:

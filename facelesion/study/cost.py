@@ -11,7 +11,7 @@ import torch
 from facelesion.study.bench import Bench
 from facelesion.study.design import Planned
 from facelesion.study.run import Gathered
-from facelesion.sweeps import make_plan
+from facelesion.sweep import make_plan
 
 _SAMPLE = 16  # pictures of the measured piece
 
@@ -38,7 +38,7 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     costs = []
     for participant in gathered.study.people:
         bench = gathered.bench(participant.name, device)
-        planned = gathered.study.planned(participant.name)
+        planned = bench.planned
         cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
         lesions = {str(number): each.lesion for number, each in enumerate(planned)}
         images = next(iter(bench.pool.under(gathered.study.stimuli[0], 1, device)))
@@ -81,7 +81,7 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
 
 def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
     """Seconds that one picture under all lesions takes here, from some pictures after a first one to warm up."""
-    from facelesion.sweeps import sweep
+    from facelesion.sweep import sweep
 
     lesions = {str(number): each.lesion for number, each in enumerate(planned)}
     images = bench.subject.preprocess(bench.pool.images[:_SAMPLE].to(bench.device))
@@ -95,7 +95,7 @@ def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
 
 
 def _lesions(gathered: Gathered) -> str:
-    counts = {len(gathered.study.planned(each.name)) for each in gathered.study.people}
+    counts = {len(gathered.planned(each.name)) for each in gathered.study.people}
     return " or ".join(str(count) for count in sorted(counts))
 
 

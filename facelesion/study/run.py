@@ -7,6 +7,7 @@ killed study goes on with the cells that are missing, and running one twice is h
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -19,13 +20,15 @@ from typing import Any
 import torch
 
 import facelesion
-from facelesion.data.materials import Materials
+from facelesion.data.imagesets import ImageSet
+from facelesion.data.materials import Materials, ranking_pictures
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.study.bench import Bench, Pool, threads
+from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
 from facelesion.tasks import TASKS
@@ -65,6 +68,9 @@ class Gathered:
         materials: the pictures by role.
         pool: the pictures that are shown under damage.
         key: hash of settings, weights, pictures and version: what names the whole study.
+        ranking: pictures that units are ranked on; empty where no lesion asks for a ranking.
+        remarks: what a reader of the results has to know of all this, in sentences.
+        chosen: by participant, its ranked units; empty until `with_rankings`, and where no lesion asks for one.
     """
 
     study: Study
@@ -72,12 +78,29 @@ class Gathered:
     materials: Materials
     pool: Pool
     key: str
+    ranking: Mapping[str, ImageSet]
+    remarks: tuple[str, ...]
+    chosen: Mapping[str, Chosen]
+
+    def planned(self, participant: str) -> list[Planned]:
+        """All lesions of a participant, the intact network first."""
+        return self.study.planned(participant, self.chosen.get(participant))
+
+    def with_rankings(self, parts: Path, device: torch.device) -> Gathered:
+        """The same with every participant's units ranked, if the study asks for that."""
+        if not self.study.chooses:
+            return self
+        chosen = {}
+        for name, subject in self.subjects.items():
+            say(f"{name}: ranking units")
+            chosen[name] = choose(self.study, name, subject, self.ranking, self.key, parts, device)
+        return dataclasses.replace(self, chosen=chosen)
 
     def cells(self) -> list[Cell]:
         """All cells, in the order in which they are done."""
         found = []
         for participant in self.study.people:
-            lesions = self.study.planned(participant.name)
+            lesions = self.planned(participant.name)
             for number, stimulus in enumerate(self.study.stimuli):
                 for start in range(0, len(lesions), SHARD):
                     shard = lesions[start : start + SHARD]
@@ -91,7 +114,13 @@ class Gathered:
     def bench(self, participant: str, device: torch.device) -> Bench:
         """One participant, ready."""
         return Bench.build(
-            participant, self.subjects[participant], self.study, self.materials, self.pool, device
+            participant,
+            self.subjects[participant],
+            self.study,
+            self.materials,
+            self.pool,
+            self.planned(participant),
+            device,
         )
 
 
@@ -125,7 +154,15 @@ def gather(
     size = max(subject.size for subject in subjects.values())
     materials = study.pictures.gather(study.seed, size) if pictures is None else pictures
     pool = Pool.of([TASKS[task] for task in study.tasks], materials, study.seed)
-    return Gathered(study, subjects, materials, pool, _key(study, subjects, materials))
+    ranking: Mapping[str, ImageSet] = {}
+    remarks = materials.remarks
+    if study.chooses:
+        ranking, said = (
+            study.pictures.for_ranking(study.seed, size, materials) if pictures is None else ranking_pictures(materials)
+        )
+        remarks = (*remarks, said)
+    key = _key(study, subjects, {**materials.sets(), **{f"ranking {name}": each for name, each in ranking.items()}})
+    return Gathered(study, subjects, materials, pool, key, ranking, remarks, {})
 
 
 def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
@@ -157,7 +194,7 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
     """
     started = time.monotonic()
     stimulus: Stimulus = study.stimuli[cell.stimulus]
-    planned = study.planned(bench.name)[cell.start : cell.stop]
+    planned = bench.planned[cell.start : cell.stop]
     found, changes = bench.represent(stimulus, planned, progress)
     trials: list[Any] = []
     rows: list[dict[str, Any]] = []
@@ -256,6 +293,8 @@ def _about(study: Study, bench: Bench, planned: Planned, stimulus: str) -> dict[
         "dose": planned.dose,
         "meaning": "" if series is None else series.meaning,
         "draw": planned.draw,
+        "control": planned.control,
+        "mismatch": float("nan") if planned.mismatch is None else planned.mismatch,
         "seed": study.seed,
         "stimulus": stimulus,
         "data": bench.pool.digest,
@@ -313,7 +352,7 @@ def _worker(
             return
 
 
-def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) -> str:
+def _key(study: Study, subjects: Mapping[str, Subject], sets: Mapping[str, ImageSet]) -> str:
     """What decides a study's numbers: settings (but for where and how fast), weights, pictures, version."""
     settings = study.to_dict()
     for name in ("output", "overwrite", "device", "processes", "question"):
@@ -324,7 +363,7 @@ def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) ->
     for name in study.pictures.places:
         settings["pictures"][name] = settings["pictures"][name] is not None
     weights = [f"{name} {subject.weights}" for name, subject in subjects.items()]
-    pictures = [f"{role} {each.digest}" for role, each in materials.sets().items()]
+    pictures = [f"{role} {each.digest}" for role, each in sets.items()]
     return digest_of([json.dumps(settings, sort_keys=True), *weights, *pictures, facelesion.__version__])
 
 

@@ -15,7 +15,7 @@ from facelesion.cli import run
 from facelesion.errors import Error
 from facelesion.lesions import Ablate, aliases, lesioned, sites
 from facelesion.models import MobileFaceNet, VGGFace, get, names, zoo
-from facelesion.sweeps import make_plan, sweep
+from facelesion.sweep import make_plan, sweep
 from facelesion.weights import store
 
 IMAGES = torch.randint(

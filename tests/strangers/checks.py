@@ -8,7 +8,7 @@ from torch import Tensor
 from zoo import Stranger
 
 from facelesion.lesions import LesionError
-from facelesion.sweeps import SweepError
+from facelesion.sweep import SweepError
 
 
 def difference(found: Tensor, expected: Tensor) -> float:

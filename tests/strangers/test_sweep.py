@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo import Stranger, whole_zoo
 
 from facelesion.lesions import Calibration, Lesion
-from facelesion.sweeps import Options, sweep
+from facelesion.sweep import Options, sweep
 
 ZOO = whole_zoo()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo import Place, Stranger, whole_zoo
 
 from facelesion.lesions import Ablate
-from facelesion.sweeps import unit_sweep
+from facelesion.sweep import unit_sweep
 
 ZOO = whole_zoo()
 

@@ -1,0 +1,66 @@
+"""How a sweep runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+
+from facelesion.sweep.errors import SweepError
+
+# Images walked through the healthy network at once.
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep runs; none of it changes what it computes, but for `autocast`.
+
+    Attributes:
+        batch_size: images at a time, where one tensor holds them all.
+        rows: rows of a batch run at once after a cut; None: as many as fit the budget and still gain.
+        budget: bytes for activations; None: half of what is free, measured when the sweep starts.
+        channels_last: lay feature maps out channels last: the same arithmetic with other rounding, and up to twice as
+            fast on processors. None: on a processor yes, on a GPU no. Networks whose answer hangs on the layout
+            keep their own.
+        winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by 2.25 times fewer products: other
+            rounding (a few 1e-6 of a layer's largest value), half as much time again saved.
+        autocast: a lower precision for convolutions and products, such as torch.bfloat16; about 1e-2 relative.
+        trace: cut the network; False runs it whole for every lesion, on the user's own batches.
+
+    Raises:
+        SweepError: a number or type that makes no sense.
+    """
+
+    batch_size: int = BATCH_SIZE
+    rows: int | None = None
+    budget: int | None = None
+    channels_last: bool | None = None
+    winograd: bool = True
+    autocast: torch.dtype | None = None
+    trace: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "rows", "budget"):
+            value = getattr(self, name)
+            if value is not None or name == "batch_size":
+                # A plain int, also where numpy counted.
+                object.__setattr__(self, name, at_least_one(name, value))
+        if self.autocast is not None and not (
+            isinstance(self.autocast, torch.dtype) and self.autocast.is_floating_point
+        ):
+            raise SweepError(
+                f"autocast is a floating point type such as torch.bfloat16, not {self.autocast!r}"
+            )
+        for name in ("channels_last", "winograd", "trace"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not (value is None and name == "channels_last"):
+                raise SweepError(f"{name} is True or False, not {value!r}")
+
+
+def at_least_one(name: str, value: object) -> int:
+    """A whole number of at least one; everything else is refused by the argument's name."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise SweepError(f"{name} is a whole number of at least 1, not {value!r}")
+    return int(value)

@@ -1,0 +1,420 @@
+"""Every single unit of a site removed, one by one, for little more than the layers that come two further on.
+
+Removing one channel stays the removal of one channel through activations and pools, and changes the next linear map by
+that channel's own contribution. All contributions of a site cost one pass of that map, so each unit's own run
+begins one layer later than its site; before a linear readout nothing is left to run at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from facelesion.lesions import Ablate, Calibration, Lesion, lesioned
+from facelesion.lesions.locate import Site, unit_axis
+from facelesion.sweep import arguments, engine, memory
+from facelesion.sweep.arguments import Batches, Units, name_of
+from facelesion.sweep.channels import Channels, Stretch, stretch
+from facelesion.sweep.errors import SweepError
+from facelesion.sweep.facts import ROWS, State
+from facelesion.sweep.kernels import contributions
+from facelesion.sweep.options import BATCH_SIZE, Options
+from facelesion.sweep.preparing import laid_out, prepared
+from facelesion.sweep.tracing import Trace
+from facelesion.sweep.trial import Trial, check_rows, tried
+from facelesion.sweep.whole import Whole
+
+
+@dataclass(frozen=True)
+class UnitPart:
+    """Outputs without each of some units of one site, for some images, as a unit sweep streams them.
+
+    Attributes:
+        site: the module path; a dot for the network's own output.
+        units: which units.
+        rows: which images, counted over the whole sweep.
+        outputs: (len(units), len(rows), ...).
+    """
+
+    site: str
+    units: tuple[int, ...]
+    rows: range
+    outputs: torch.Tensor
+
+
+def unit_sweep(
+    model: nn.Module,
+    sites: str | Sequence[str],
+    batches: Batches,
+    *,
+    units: Units | Mapping[str, Units] | None = None,
+    removed: Mapping[str, Units] | None = None,
+    to: str = "zero",
+    calibration: Calibration | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = False,
+    reduce: Callable[[torch.Tensor, range], torch.Tensor] | None = None,
+    options: Options | None = None,
+    trial: Trial | None = None,
+) -> dict[str, torch.Tensor]:
+    """The network's outputs with every single unit removed, one unit at a time.
+
+    Equal, to rounding, to one forward under `Ablate(site, units=[unit], to=to)` per unit.
+
+    Args:
+        model: any module in evaluation mode that takes one batch.
+        sites: a pattern or several: `"conv5_1"`, `"conv*"`.
+        batches: preprocessed images (N, ...), or an iterable of such tensors, or of tuples that begin with one.
+        units: which units to try, for all sites or per module path; None tries all.
+        removed: units that are already gone throughout, per module path (for greedy rankings).
+        to: "zero", or "mean": removed units take their calibrated mean.
+        calibration: for `to="mean"`.
+        batch_size, progress, options: as in `sweep`.
+        reduce: from outputs (units, images, ...) and the images' numbers to what is wanted of them, (units, ...) sums;
+            it is added up over batches, and no output is kept.
+        trial: what the network was seen to answer, where it was tried before (`trial.tried`).
+
+    Returns:
+        Module path to outputs (units, N, ...) in main memory, or to the sums that `reduce` made.
+
+    Raises:
+        SweepError: as `sweep`, or units that a site does not have.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Flatten(), nn.Linear(96, 2))
+        >>> images = torch.rand(5, 3, 8, 8)
+        >>> outputs = unit_sweep(network.eval(), "1", images)
+        >>> outputs["1"].shape
+        torch.Size([4, 5, 2])
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(network, Ablate("1", units=[3])):
+        ...     print(torch.allclose(network(images), outputs["1"][3], atol=1e-6))
+        True
+    """
+    kept: dict[str, dict[int, list[torch.Tensor]]] = {}
+    for part in stream_units(
+        model, sites, batches, units=units, removed=removed, to=to, calibration=calibration, progress=progress,
+        options=arguments.options_of(options, batch_size), trial=trial,
+    ):  # fmt: skip
+        here = kept.setdefault(part.site, {})
+        if reduce is None:
+            for unit, output in zip(part.units, part.outputs.cpu(), strict=True):
+                here.setdefault(unit, []).append(output)
+        else:
+            sums = reduce(part.outputs, part.rows)
+            if not isinstance(sums, torch.Tensor) or not sums.ndim or len(sums) != len(part.units):
+                raise SweepError(f"reduce gives one value for each of {len(part.units)} units, (units, ...)")
+            for unit, value in zip(part.units, sums.double().cpu(), strict=True):
+                here[unit] = [here[unit][0] + value if unit in here else value]
+    if reduce is None:
+        return {site: torch.stack([torch.cat(rows) for rows in here.values()]) for site, here in kept.items()}
+    return {site: torch.stack([rows[0] for rows in here.values()]) for site, here in kept.items()}
+
+
+def stream_units(
+    model: nn.Module,
+    sites: str | Sequence[str],
+    batches: Batches,
+    *,
+    units: Units | Mapping[str, Units] | None = None,
+    removed: Mapping[str, Units] | None = None,
+    to: str = "zero",
+    calibration: Calibration | None = None,
+    progress: bool = False,
+    options: Options | None = None,
+    ahead: bool = True,
+    trial: Trial | None = None,
+) -> Iterator[UnitPart]:
+    """As `unit_sweep`, handing outputs out as they come.
+
+    `ahead=False` leaves the one-layer-ahead step out; `trial` is what the network was seen to answer, where it was
+    tried before.
+    """
+    if to not in ("zero", "mean"):
+        raise SweepError(f"to is zero or mean, not {to!r}")
+    if to == "mean" and calibration is None:
+        raise SweepError('to="mean" needs calibration=calibrate(model, images, sites)')
+    options = arguments.options_of(options, BATCH_SIZE)
+    arguments.drawn_by(0, calibration)
+    model = arguments.network(model)
+    places = _places(model, sites)
+    chosen: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None
+    if isinstance(units, Mapping):
+        chosen = arguments.units_at(model, units, "units", places)
+    elif units is not None:
+        chosen = arguments.units_of(units, "units")
+    gone = arguments.units_at(model, {} if removed is None else removed, "removed")
+    device = engine.device_of(model)
+    iterator = arguments.in_batches(batches, options.batch_size)
+    first = next(iterator, None)
+    if first is None:
+        raise SweepError("nothing to sweep: give at least one image; batches holds none")
+    trial = trial or tried(model, first, engine.readout_of(None), device, rows=options.trace)
+    budget = options.budget if options.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
+    wanted = _Wanted(chosen, gone, to, calibration, budget, options, ahead)
+
+    def jobs_of(trace: Trace | Whole) -> list[_Job]:
+        return [
+            _job(trace, site, wanted)
+            for site in sorted(places, key=lambda site: trace.position(site.path) or 0)
+        ]
+
+    def cuts(trace: Trace | Whole) -> Iterator[int]:
+        for job in jobs_of(trace):
+            if job.way is not None:
+                yield from (job.step + 1, job.way.stop, job.way.end)
+
+    trace = prepared(model, {site.path for site in places}, options, trial, cuts)
+    jobs = jobs_of(trace)
+    left = model if trial.counting else None
+    begin = 0
+    with engine.bar_of(progress, sum(len(job.units) for job in jobs)) as bar:
+        for given in itertools.chain([first], iterator):
+            rows = range(begin, begin + len(given))
+            begin = rows.stop
+            batch = laid_out(given.to(device, non_blocking=True), trace)
+            for job, chunk, outputs in engine.quietly(
+                _batch(trace, jobs, batch, wanted), device, options.autocast, left
+            ):
+                yield UnitPart(job.site.path or name_of(job.site), tuple(chunk), rows, outputs)
+                bar.update(len(chunk) * len(rows))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a unit sweep was asked for, by module path where it differs between sites."""
+
+    units: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None
+    removed: Mapping[str, tuple[int, ...]]
+    to: str
+    calibration: Calibration | None
+    budget: int
+    options: Options
+    ahead: bool
+
+    def chosen(self, path: str, count: int) -> tuple[int, ...]:
+        """The units to try at a site of `count` units."""
+        named = self.units.get(path) if isinstance(self.units, Mapping) else self.units
+        chosen = tuple(range(count)) if named is None else named
+        arguments.check_count(chosen, path or ".", count, "units")
+        if not chosen:
+            raise SweepError(f"units: there is none to try at {path or '.'}")
+        return chosen
+
+
+@dataclass
+class _Job:
+    """What is to be done at one site.
+
+    Attributes:
+        site: the site.
+        step: the step that makes its output.
+        units: which units to try.
+        way: how far its units can be followed together; None: each runs as a lesion of its own.
+        fill: what a removed unit is set to, (units, 1, ...).
+        gone: units of this site that are removed throughout.
+        rows: how many rows are run at once.
+    """
+
+    site: Site
+    step: int
+    units: tuple[int, ...]
+    way: Stretch | None
+    fill: torch.Tensor
+    gone: tuple[int, ...]
+    rows: int
+
+
+def _places(model: nn.Module, patterns: object) -> list[Site]:
+    places = arguments.sites_of(model, patterns)
+    for site in places:
+        if site.call is not None or site.output or site.heads:
+            raise SweepError(f"{site}: a unit sweep takes whole modules; use sweep with one Ablate per unit")
+    return places
+
+
+def _job(trace: Trace | Whole, site: Site, wanted: _Wanted) -> _Job:
+    step = trace.position(site.path)
+    if step is None:
+        raise SweepError(
+            f"{name_of(site)} never runs in a forward of {type(trace.model).__name__}: name a site in use"
+        )
+    module = trace.model.get_submodule(site.path)
+    way, shape = None, trace.facts[step].shape
+    own = (
+        isinstance(trace, Trace) and trace.calls_of(site.path) == 1 and trace.steps[step].target == site.path
+    )
+    kind = trace.facts[step].dtype
+    if shape is None or not own or kind is None or not kind.is_floating_point:
+        # The site is part of a step, or runs more than once: its shape is not in the record.
+        shape = trace.output_shape(site.path)
+        own = False
+    if shape is None:
+        raise SweepError(
+            f"{name_of(site)} does not run, or does not answer with one tensor of floating point numbers; use sweep "
+            "with one Ablate per unit"
+        )
+    axis = unit_axis(module, torch.empty(shape, device="meta"), site)
+    # What has no row per image is no lesion's own in a longer batch.
+    if own and isinstance(trace, Trace) and trace.facts[step].growth == ROWS:
+        way = stretch(trace, step, axis, ahead=wanted.ahead)
+    count, device = shape[axis], engine.device_of(trace.model)
+    fill = torch.zeros(count)
+    if wanted.to == "mean":
+        assert wanted.calibration is not None
+        fill = wanted.calibration.of(site, 0)[0]
+        if len(fill) != count:
+            raise SweepError(f"calibration has {len(fill)} units for {name_of(site)}, which has {count}")
+    fill = fill.to(device).view(-1, *[1] * (len(shape) - 1 - axis))
+    end = way.end if way else step
+    row = trace.peak_bytes(end, trace.length)
+    fit = wanted.options.rows or memory.rows_that_fit(row, wanted.budget, device)
+    gone = wanted.removed.get(site.path, ())
+    arguments.check_count(gone, site.path or ".", count, "removed")
+    return _Job(site, step, wanted.chosen(site.path, count), way, fill, gone, fit)
+
+
+# A unit this many times larger than every other costs as many digits in a difference.
+_UNEVEN = 16.0
+
+Found = tuple[_Job, Sequence[int], torch.Tensor]
+
+
+def _batch(
+    trace: Trace | Whole, jobs: Sequence[_Job], batch: torch.Tensor, wanted: _Wanted
+) -> Iterator[Found]:
+    """One batch's way through all sites, in the network's order."""
+    state, begin = trace.repeated(trace.start(batch), 1), 0
+    for job in jobs:
+        elsewhere = any(gone and path != job.site.path for path, gone in wanted.removed.items())
+        last = job.step + 1 == trace.length and not trace.ends_with_last_step
+        if job.way is None or elsewhere or last:
+            yield from _plain(trace, job, batch, wanted)
+            continue
+        assert isinstance(trace, Trace)
+        behind = job.step + 1
+        if behind == trace.length:
+            yield job, job.units, _swapped(trace.run(trace.repeated(state, 1), begin, behind), job)
+            continue
+        if not trace.can_cut(behind):
+            yield from _plain(trace, job, batch, wanted)
+            continue
+        state, begin = trace.run(state, begin, behind), behind
+        yield from _units(trace, job, trace.repeated(state, 1), len(batch))
+
+
+def _plain(trace: Trace | Whole, job: _Job, batch: torch.Tensor, wanted: _Wanted) -> Iterator[Found]:
+    """Units of a site that cannot be cut behind, or of a network that is damaged elsewhere too: whole forwards."""
+    elsewhere = [
+        _removal(Site(path), gone, wanted.to)
+        for path, gone in wanted.removed.items()
+        if gone and path != job.site.path
+    ]
+    for unit in job.units:
+        here = _removal(job.site, sorted({*job.gone, unit}), wanted.to)
+        lesion = functools.reduce(operator.add, [*elsewhere, here])
+        with lesioned(trace.model, lesion, calibration=wanted.calibration):
+            outputs = trace.model(batch.clone())
+        check_rows(outputs, len(batch))
+        yield job, (unit,), outputs[None]
+
+
+def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found]:
+    """Every unit of a site, from the state behind it, which is used up."""
+    way = job.way
+    assert way is not None
+    name = trace.steps[job.step].name
+    axis = way.follow[name].axis
+    if name not in state:
+        raise SweepError(f"{job.site}: nothing reads this site's output")
+    if job.gone:
+        gone = torch.tensor(job.gone, device=state[name].device)
+        state[name].index_copy_(axis, gone, _filled(state[name], job.fill).index_select(axis, gone))
+    # All units removed at once: each follows its own way to the next map, and none meets another.
+    without = trace.repeated(state, 1)
+    without[name] = _filled(without[name], job.fill)
+    healthy, without = _followed(trace, way, state), _followed(trace, way, without)
+    if way.linear is not None and not _even(
+        without[way.source] - healthy[way.source], way.follow[way.source]
+    ):
+        # To take out what nearly all of a sum is made of leaves rounding behind: each unit runs from here itself.
+        way = stretch(trace, job.step, axis, ahead=False)
+    change = without[way.source] - healthy[way.source] if way.linear is not None else None
+    at_end = trace.run(healthy, way.stop, way.end) if way.linear is not None else healthy
+    if not isinstance(at_end, dict):
+        at_end = {way.result: at_end}
+
+    def run(units: Sequence[int]) -> torch.Tensor:
+        chosen = torch.tensor(units, device=engine.device_of(trace.model))
+        here: State = {}
+        for value in at_end:
+            if change is not None and value == way.result:
+                assert way.linear is not None
+                block = way.follow[way.source].block
+                here[value] = contributions(change, at_end[value], way.linear, chosen, block)
+            elif value in way.follow:
+                here[value] = _one_by_one(at_end[value], without[value], way.follow[value], units)
+            else:
+                here |= trace.repeated({value: at_end[value]}, len(units))
+        result = (
+            next(iter(here.values())) if way.end == trace.length else trace.run(here, way.end, trace.length)
+        )
+        return result.unflatten(0, (len(units), images))
+
+    for chunk, outputs in memory.in_chunks(job.units, max(1, job.rows // images), run):
+        yield job, chunk, outputs
+
+
+def _even(change: torch.Tensor, channels: Channels) -> bool:
+    """Whether no unit is so much larger than all others (or no number at all) that a difference would be inexact."""
+    if change.element_size() < 4:
+        # Half precision has no digits to lose.
+        return False
+    largest = (
+        change.abs().movedim(channels.axis, 0).flatten(1).amax(1).unflatten(0, (-1, channels.block)).amax(1)
+    )
+    first, second = (largest.topk(2).values if len(largest) > 1 else largest.repeat(2)).double().tolist()
+    return first < float("inf") and (first <= _UNEVEN * second or len(largest) == 1)
+
+
+def _followed(trace: Trace, way: Stretch, state: State) -> State:
+    """The state where the units' common stretch ends; the output itself under its step's name at the network's end."""
+    result = trace.run(state, way.begin, way.stop) if way.stop > way.begin else state
+    return result if isinstance(result, dict) else {trace.steps[-1].name: result}
+
+
+def _filled(value: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(value) + fill.to(value.dtype)
+
+
+def _swapped(output: torch.Tensor, job: _Job) -> torch.Tensor:
+    """The last step's own units, removed one by one."""
+    assert job.way is not None
+    channels = Channels(next(iter(job.way.follow.values())).axis)
+    without = _filled(output, job.fill)
+    if job.gone:
+        gone = torch.tensor(job.gone, device=output.device)
+        output = output.index_copy(channels.axis, gone, without.index_select(channels.axis, gone))
+    rows = _one_by_one(output, without, channels, job.units)
+    return rows.unflatten(0, (len(job.units), len(output)))
+
+
+def _one_by_one(
+    healthy: torch.Tensor, without: torch.Tensor, channels: Channels, units: Sequence[int]
+) -> torch.Tensor:
+    """(m·N, ...): the value with each unit's own place taken from `without`."""
+    rows = torch.cat([healthy] * len(units))  # which keeps the layout, as `repeat` does not
+    for row, unit in zip(rows.split(len(healthy)), units, strict=True):
+        place = (channels.axis, unit * channels.block, channels.block)
+        row.narrow(*place).copy_(without.narrow(*place))
+    return rows
+
+
+def _removal(site: Site, units: Iterable[int], to: str) -> Lesion:
+    return Ablate(name_of(site), units=tuple(units), to=to)
