@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -143,3 +144,24 @@ def test_no_file_is_longer_than_can_be_read_at_once():
     }
     assert len(lines) > 200
     assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_the_map_s_figures_beside_its_peers_are_the_package_s():
+    """Its own column, counted by the script that counted the others."""
+    counted = runpy.run_path(str(ROOT / "scripts" / "measure_package.py"))["measure"](ROOT / "facelesion")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    own = dict(re.findall(r"^\| ([\w ,]+) \| ([\w ]+) \| [\d,]+ \|", page[page.index("## Beside its peers") :], re.M))
+    assert own == {
+        "longest file, lines": f"at most {LONGEST}",
+        "files over 500 lines": str(counted.long_files),
+        "functions over 60 lines, in 100": str(round(100 * counted.long_functions / counted.functions)),
+        "public names at the top": str(counted.public),
+    }
+
+
+def test_an_addition_touches_as_many_files_as_the_map_says():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [\w ]+ \| `(\w+)` \| (\d+) \|", page, re.M)
+    assert len(rows) == 6
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "facelesion").rglob("*.py")]
+    assert rows == [(name, str(sum(bool(re.search(rf"\b{name}\b", text)) for text in texts))) for name, _ in rows]
