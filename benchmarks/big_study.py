@@ -11,6 +11,7 @@ told first.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import resource
 import shutil
@@ -131,6 +132,21 @@ def page(given: argparse.Namespace) -> str:
     return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
+def damage(given: argparse.Namespace) -> str:
+    """One cell of the built-in network in earnest: pictures, lesions, answers."""
+    from facelesion.study import run
+
+    study = dataclasses.replace(study_of(given), participants=["builtin"], name="earnest")
+    gathered = run.gather(study)
+    bench = gathered.bench("builtin", torch.device("cpu"))
+    before = _peak()
+    folder = Path(study.output) / study.name
+    run.work(study, gathered.key, bench, gathered.cells()[0], folder, progress=False)
+    shutil.rmtree(folder)
+    lesions = len(study.planned("builtin"))
+    return f"{lesions} lesions × {len(bench.pool)} pictures; {before:.0f} MB before the first cell"
+
+
 def nothing(given: argparse.Namespace) -> str:
     """What is imported, and no more."""
     import pandas  # noqa: F401
@@ -143,12 +159,16 @@ def nothing(given: argparse.Namespace) -> str:
     return "imports alone"
 
 
+def _peak() -> float:
+    """MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def _stage(work: Callable[[argparse.Namespace], str], given: argparse.Namespace, told: Any) -> None:
     torch.set_num_threads(1)
     started = time.monotonic()
     said = work(given)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told.put(f"{work.__name__:<10}{peak:>8.0f} MB {time.monotonic() - started:>7.0f} s   {said}")
+    told.put(f"{work.__name__:<10}{_peak():>8.0f} MB {time.monotonic() - started:>7.0f} s   {said}")
 
 
 def main() -> None:
@@ -159,10 +179,10 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="the report as well: some minutes")
     parser.add_argument("--stages", default="", help="only these, by commas; the earlier ones must have run")
     given = parser.parse_args()
-    stages = [nothing, cells, tables, export, *([page] if given.report else [])]
+    stages = [nothing, damage, cells, tables, export, *([page] if given.report else [])]
     if given.stages:
         named = given.stages.split(",")
-        stages = [stage for stage in (nothing, cells, tables, export, page) if stage.__name__ in named]
+        stages = [stage for stage in (nothing, damage, cells, tables, export, page) if stage.__name__ in named]
     context = multiprocessing.get_context("spawn")
     print(f"{'stage':<10}{'peak':>11}{'time':>9}")
     for stage in stages:

@@ -52,7 +52,7 @@ class Source(ABC):
         """All pictures by role, best at `size` pixels; the same arguments give the same pictures.
 
         Raises:
-            FacelesionError: a folder or file is missing, or there are too few people or pictures for what is asked.
+            Error: a folder or file is missing, or there are too few people or pictures for what is asked.
         """
 
     def without_faces(self, seed: int, size: int, training: FaceSet, tested: FaceSet) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION, Column
 from facelesion.report.run_folder import MANIFEST, TABLE, TRIALS, Manifest, read_manifest, reading
 from facelesion.report.tables import CONDITION, TrialFile, check_table
@@ -46,19 +46,19 @@ def export_run(run_folder: str | Path, out: str | Path | None = None, to: Format
         The folder, with `trials.csv`, `table.csv` and `columns.json`.
 
     Raises:
-        FacelesionError: no finished run, tables that were edited into something else, or a folder that is there.
+        Error: no finished run, tables that were edited into something else, or a folder that is there.
     """
     if to not in ("csv", "csv.gz"):
-        raise FacelesionError(f"to is {to!r}: it must be csv or csv.gz")
+        raise Error(f"to is {to!r}: it must be csv or csv.gz")
     run = Path(run_folder)
     if not run.is_dir():
-        raise FacelesionError(f"{run}: no such folder: give a run's, such as runs/default")
+        raise Error(f"{run}: no such folder: give a run's, such as runs/default")
     for name in (MANIFEST, TABLE, TRIALS):
         if not (run / name).is_file():
-            raise FacelesionError(f"{run} has no {name}: run its study to the end first")
+            raise Error(f"{run} has no {name}: run its study to the end first")
     target = Path(out) if out is not None else run / "csv"
     if os.path.lexists(target):
-        raise FacelesionError(f"{target} is there already: delete it, or choose another folder with --out")
+        raise Error(f"{target} is there already: delete it, or choose another folder with --out")
     manifest, table = read_manifest(run), _table(run / TABLE)
     with reading(run / TRIALS):
         trials = TrialFile(run / TRIALS)
@@ -150,7 +150,7 @@ def _lines(piece: pd.DataFrame, columns: Mapping[str, Column]) -> memoryview:
         values = pa.array(piece[name], from_pandas=True)
         values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         if name not in columns and (pa.types.is_nested(values.type) or pa.types.is_binary(values.type)):
-            raise FacelesionError(f"column {name}, which was added to the table, cannot be written as text")
+            raise Error(f"column {name}, which was added to the table, cannot be written as text")
         cells.append(compute.fill_null(_cells(values), ""))
     lines = compute.binary_join_element_wise(*cells, ",")
     lines = compute.binary_join_element_wise(lines, "\n", "")
@@ -186,7 +186,7 @@ def _check_together(table: pd.DataFrame, counts: Mapping[tuple[Any, ...], int]) 
         one, other = wanted.get(condition, 0), counts.get(condition, 0)
         if one != other:
             named = ", ".join(f"{name} {value}" for name, value in zip(CONDITION, condition, strict=True))
-            raise FacelesionError(f"it does not belong to {TABLE}: {named} has {other} trials here and {one} there")
+            raise Error(f"it does not belong to {TABLE}: {named} has {other} trials here and {one} there")
 
 
 def _sidecar(manifest: Manifest, table: pd.DataFrame, files: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,13 +235,13 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which is moved to its place once it is full, or goes.
 
     Raises:
-        FacelesionError: nothing can be written there.
+        Error: nothing can be written there.
     """
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=target.absolute().parent, prefix=f".{target.name[:80]}.", suffix=".part"))
     except OSError as error:
-        raise FacelesionError(
+        raise Error(
             f"{target}: nothing can be written there ({error.strerror or error}): choose another folder with --out"
         ) from None
     try:

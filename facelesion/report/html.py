@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import summary
 from facelesion.report.drawings import EXAMPLE_FIGURES, FIGURES, STUDY_FIGURES, Drawing, Results, drawn
 from facelesion.report.findings import (
@@ -95,7 +95,7 @@ def write_report(run_folder: str | Path) -> Path:
         The path of the report.
 
     Raises:
-        FacelesionError: the folder is no finished run.
+        Error: the folder is no finished run.
     """
     run = read_run(run_folder)
     names = run.table.groupby("participant")["weights"].nunique()
@@ -121,8 +121,8 @@ def write_report(run_folder: str | Path) -> Path:
 def _evidence(table: pd.DataFrame, run: Run) -> Evidence | None:
     try:
         return evidence(table, run.trials)
-    except FacelesionError as error:
-        raise FacelesionError(f"{run.folder / TRIALS}: {error}") from None
+    except Error as error:
+        raise Error(f"{run.folder / TRIALS}: {error}") from None
 
 
 def _network(label: str, found: Evidence | None, everything: Results) -> Network:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report.checks import kind_of, text
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION, Column
 
@@ -28,23 +28,23 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     """The result table with its columns in order and of their kind, after checks that it can be what it says.
 
     Raises:
-        FacelesionError: no rows, a missing column, a value of another kind (the column and row are named), or the
+        Error: no rows, a missing column, a value of another kind (the column and row are named), or the
             same condition and measure twice.
     """
     found = _checked(table, TABLE_COLUMNS, "result table")
     if found.empty:
-        raise FacelesionError("the result table has no rows; the study measured nothing")
+        raise Error("the result table has no rows; the study measured nothing")
     wrong = set(found["better"]) - {"higher", "lower", ""}
     if wrong:
-        raise FacelesionError(
+        raise Error(
             f"the result table's column better holds {sorted(wrong)[0]!r}; it must be higher, lower or empty"
         )
     if (found["n"] < 1).any():
-        raise FacelesionError("the result table's column n counts trials: it must be 1 or more")
+        raise Error("the result table's column n counts trials: it must be 1 or more")
     twice = found.duplicated(_MEASURED)
     if twice.any():
         row = found[twice].iloc[0]
-        raise FacelesionError(
+        raise Error(
             f"{int(twice.sum())} rows are there twice, the first: {row['damage']}, {row['stimulus']}, "
             f"{row['task']} {row['metric']}, draw {row['draw']}; write each condition once"
         )
@@ -55,7 +55,7 @@ def check_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """The answers trial by trial, columns in order and of their kind, after the same checks.
 
     Raises:
-        FacelesionError: as for `check_table`.
+        Error: as for `check_table`.
     """
     seen = _Seen()
     found = _checked(trials, TRIAL_COLUMNS, "table of trials")
@@ -79,7 +79,7 @@ class TrialFile:
         said = (self._file.schema_arrow.metadata or {}).get(b"facelesion")
         version = json.loads(said).get("version") if said is not None else VERSION
         if version != VERSION:
-            raise FacelesionError(
+            raise Error(
                 f"it is of version {version!r}, and this facelesion reads version {VERSION}: run the study again"
             )
         self.rows: int = self._file.metadata.num_rows
@@ -89,7 +89,7 @@ class TrialFile:
         """All trials in their order, some ten thousand at a time; the last check is made after the last piece.
 
         Raises:
-            FacelesionError: as `check_trials`.
+            Error: as `check_trials`.
         """
         seen, first = _Seen(), 0
         for batch in self._file.iter_batches(_PIECE):
@@ -105,7 +105,7 @@ def read_trials(path: str | Path, stimulus: str) -> pd.DataFrame:
     """The trials under one stimulus; all are checked, and only these are kept.
 
     Raises:
-        FacelesionError: as `check_trials`.
+        Error: as `check_trials`.
     """
     import pandas as pd
 
@@ -131,7 +131,7 @@ class _Seen:
 
         trial = piece["trial"].to_numpy()
         if ((trial < 0) | (trial >= _MOST_TRIALS)).any():
-            raise FacelesionError("the table of trials' column trial must be 0 or more, and no number of its own")
+            raise Error("the table of trials' column trial must be 0 or more, and no number of its own")
         place = np.zeros(len(piece), np.int64)
         for name in CONDITION:
             codes, values = pd.factorize(piece[name])
@@ -144,7 +144,7 @@ class _Seen:
     def settle(self) -> None:
         """Refuse a table without trials, and one that has a trial twice."""
         if not sum(map(len, self._keys)):
-            raise FacelesionError("the table of trials has no rows; no answer was kept")
+            raise Error("the table of trials has no rows; no answer was kept")
         keys = np.concatenate(self._keys)
         self._keys = [keys]
         keys.sort()
@@ -152,7 +152,7 @@ class _Seen:
         if len(twice):
             condition, trial = divmod(int(keys[twice[0]]), _MOST_TRIALS)
             _, lesion, dose, draw, stimulus, task = list(self._conditions)[condition]
-            raise FacelesionError(
+            raise Error(
                 f"{len(twice)} trials are there twice, the first: {lesion} {dose:g}, draw {draw}, {stimulus}, {task}, "
                 f"trial {trial}; write each once"
             )
@@ -169,9 +169,9 @@ def _checked(table: pd.DataFrame, columns: Mapping[str, Column], what: str, firs
     missing = [name for name in columns if name not in table.columns]
     if missing:
         hint = " (tables of version 1 are read no more: run the study again)" if "approach" in table.columns else ""
-        raise FacelesionError(f"the {what} lacks {', '.join(missing)}; a study writes all of its columns{hint}")
+        raise Error(f"the {what} lacks {', '.join(missing)}; a study writes all of its columns{hint}")
     if not table.columns.is_unique:
-        raise FacelesionError(f"the {what} has a column twice")
+        raise Error(f"the {what} has a column twice")
     found = table[ordered(columns, table.columns)].reset_index(drop=True)
     for name, column in columns.items():
         found[name] = _column(found[name], column, f"the {what}'s column {name}", first)
@@ -204,16 +204,16 @@ def _column(values: pd.Series, column: Column, where: str, first: int) -> Any:
         else:
             numbers = values.to_numpy()
     except OverflowError:
-        raise FacelesionError(f"{where} holds a number that is too large") from None
+        raise Error(f"{where} holds a number that is too large") from None
     bad = np.isinf(numbers) if column.empty else ~np.isfinite(numbers)
     if bad.any():
-        raise FacelesionError(
+        raise Error(
             f"{where}: {int(bad.sum())} values are not finite, the first in row {first + int(bad.argmax())}; "
             "a measure without an answer must not be written"
         )
     if column.kind == "whole":
         if len(numbers) and np.abs(numbers.astype(float)).max() >= 2**63:
-            raise FacelesionError(f"{where} holds a number that is too large")
+            raise Error(f"{where} holds a number that is too large")
         return values.astype(object).to_numpy().astype(np.int64) if bare == "O" else numbers.astype(np.int64)
     return numbers if numbers.dtype.kind == "f" else numbers.astype(float)
 
@@ -223,7 +223,7 @@ def _all_text(values: pd.Series, empty: bool) -> bool:
     try:
         for cell in values.unique():
             text(cell, "cell", empty=empty)
-    except (FacelesionError, TypeError):  # lists cannot be told apart
+    except (Error, TypeError):  # lists cannot be told apart
         return False
     return True
 
@@ -242,10 +242,10 @@ def _plain(cell: object) -> object:
 def _cell(cell: object, column: Column, where: str) -> None:
     if column.kind == "true or false":
         if not isinstance(cell, bool):
-            raise FacelesionError(f"{where} must be true or false, not {kind_of(cell)}")
+            raise Error(f"{where} must be true or false, not {kind_of(cell)}")
         return
     if cell is None and column.kind != "whole":
         return  # a missing number: whether it may be missing is looked at afterwards
     whole = column.kind == "whole"
     if isinstance(cell, bool) or not isinstance(cell, int | float) or (whole and cell != cell // 1):
-        raise FacelesionError(f"{where} must be a {'whole ' if whole else ''}number, not {kind_of(cell)}")
+        raise Error(f"{where} must be a {'whole ' if whole else ''}number, not {kind_of(cell)}")

@@ -56,7 +56,7 @@ def run_study(
         command: what to type to get the run again; kept in the manifest.
 
     Raises:
-        FacelesionError: a site, model, file or stimulus does not exist, or the folder holds another study.
+        Error: a site, model, file or stimulus does not exist, or the folder holds another study.
         LesionError: a lesion does not fit a network.
     """
     from facelesion import report
@@ -109,7 +109,7 @@ def run_study(
                 "study": gathered.key,
             },
             seeds={"pictures and lesions": study.seed},
-            left_out=[report.LeftOut(left.name, left.reason) for left in gathered.materials.left_out],
+            left_out=gathered.materials.left_out,
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},

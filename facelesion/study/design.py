@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.source import Source
 from facelesion.data.sources import SOURCES
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import nearest
 from facelesion.lesions import Lesion, LesionError
@@ -153,7 +153,7 @@ class Study:
         for number, given in enumerate(self.stimuli):
             try:
                 stimulus = given if isinstance(given, Stimulus) else Stimulus.from_dict(given)
-            except FacelesionError as error:
+            except Error as error:
                 raise SettingError(f"stimuli.{number}", f"cannot be read: {error}") from None
             found.append(stimulus)
         return found
@@ -311,5 +311,5 @@ def _short_stimulus(stimulus: Stimulus) -> Any:
     name = str(stimulus)
     try:
         return name if Stimulus.from_dict(name) == stimulus else stimulus.to_dict()
-    except FacelesionError:
+    except Error:
         return stimulus.to_dict()

@@ -20,7 +20,7 @@ import torch
 
 import facelesion
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, lesion_sites
@@ -108,13 +108,13 @@ def gather(
         pictures: pictures of one's own by role; from the study's source when left out.
 
     Raises:
-        FacelesionError: a site, network, file or role does not exist.
+        Error: a site, network, file or role does not exist.
         LesionError: a lesion does not fit a network.
     """
     own, named = dict(participants or {}), [each.name for each in study.people]
     for name in own:
         if name not in named:
-            raise FacelesionError(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
+            raise Error(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
     subjects = {
         each.name: own.get(each.name) or get(each.network, each.seed) for each in study.people
     }
@@ -153,7 +153,7 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
     """Do one cell and write its part.
 
     Raises:
-        FacelesionError: a lesion makes the network's answer infinite.
+        Error: a lesion makes the network's answer infinite.
     """
     started = time.monotonic()
     stimulus: Stimulus = study.stimuli[cell.stimulus]
@@ -164,7 +164,7 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
     for number, each in enumerate(planned):
         representation = found[str(number)].float().cpu()
         if not torch.isfinite(representation).all():
-            raise FacelesionError(
+            raise Error(
                 f"{each.lesion} makes {bench.name}'s output infinite: lower the dose of {each.series}"
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
@@ -189,7 +189,7 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
     """Make the run folder ours: new, or begun earlier by the very same study. True where that is finished.
 
     Raises:
-        FacelesionError: the folder holds something else.
+        Error: the folder holds something else.
     """
     note, manifest = folder / "parts" / "key", folder / "manifest.json"
     there = _hash_in(manifest)
@@ -198,10 +198,10 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
     if note.is_file():
         there = note.read_text(errors="replace").strip()
     if there is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FacelesionError(f"{folder} exists and is no run of a study: choose another --name")
+        raise Error(f"{folder} exists and is no run of a study: choose another --name")
     if there not in (None, key):
         if not overwrite:
-            raise FacelesionError(
+            raise Error(
                 f"{folder} holds another study (its settings, weights or pictures differ): "
                 "choose another --name, or replace it with --overwrite true"
             )
@@ -226,7 +226,7 @@ def device_called(name: str) -> torch.device:
     """The device of this name; `auto` is a GPU where there is one.
 
     Raises:
-        FacelesionError: it cannot be used.
+        Error: it cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -234,7 +234,7 @@ def device_called(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise FacelesionError(
+        raise Error(
             f"device {name!r} cannot be used ({str(error).splitlines()[0]}): take cpu or auto"
         ) from None
     return device
@@ -266,7 +266,7 @@ def _in_processes(study: Study, key: str, bench: Bench, cells: Sequence[Cell], p
     """Share cells out over processes: each takes the next one that nobody has taken.
 
     Raises:
-        FacelesionError: a cell could not be done, with its own line; the others are kept.
+        Error: a cell could not be done, with its own line; the others are kept.
     """
     import torch.multiprocessing as multiprocessing
 
@@ -285,10 +285,10 @@ def _in_processes(study: Study, key: str, bench: Bench, cells: Sequence[Cell], p
     for worker in workers:
         worker.join()
     if not wrong.empty():
-        raise FacelesionError(wrong.get())
+        raise Error(wrong.get())
     failed = [worker.exitcode for worker in workers if worker.exitcode]
     if failed:
-        raise FacelesionError(
+        raise Error(
             f"a worker process ended unexpectedly (exit status {failed[0]}; out of memory?): what is done is kept, so "
             "run the study again, with fewer processes"
         )
@@ -306,7 +306,7 @@ def _worker(
             return
         try:
             work(study, key, bench, cells[number], parts, progress=False)
-        except ValueError as error:  # the user's to mend: told once, by the main process
+        except Error as error:  # the user's to mend: told once, by the main process
             wrong.put(str(error))
             with taken.get_lock():
                 taken.value = len(cells)

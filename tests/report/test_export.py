@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from facelesion.cli import run as command
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import run_folder, tables
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
 from facelesion.report.export import export_run
@@ -176,7 +176,7 @@ class TestOneLineAndNothingWritten:
 
     def test_a_format_that_there_is_not(self, finished, capsys):
         one_line(capsys, finished, finished, "--to", "xlsx", said="--to is 'xlsx'")
-        with pytest.raises(FacelesionError, match="csv or csv.gz"):
+        with pytest.raises(Error, match="csv or csv.gz"):
             export_run(finished, to="xlsx")
 
     def test_files_that_are_none(self, finished, capsys):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import tables
 from facelesion.report.columns import TRIAL_COLUMNS, VERSION
 
@@ -72,7 +72,7 @@ def test_only_the_trials_under_one_stimulus_are_kept(tmp_path, small_pieces):
 def test_a_trial_that_is_there_twice_is_found_however_far_apart(tmp_path, small_pieces):
     frame = trials_of()
     path = stored(tmp_path, pd.concat([frame, frame.iloc[[61]]]))
-    with pytest.raises(FacelesionError, match=r"1 trials are there twice, the first: noise 0.1, .*, trial 11"):
+    with pytest.raises(Error, match=r"1 trials are there twice, the first: noise 0.1, .*, trial 11"):
         list(tables.TrialFile(path).pieces())
 
 
@@ -85,7 +85,7 @@ def test_a_cell_that_cannot_be_is_told_by_its_row_in_the_file(tmp_path, small_pi
     frame = trials_of()
     frame[column] = frame[column].astype("int64" if column == "trial" else "float64")
     frame.loc[130, column] = cell
-    with pytest.raises(FacelesionError, match=said):
+    with pytest.raises(Error, match=said):
         list(tables.TrialFile(stored(tmp_path, frame)).pieces())
 
 
@@ -99,16 +99,16 @@ def test_a_file_of_another_version_is_refused(tmp_path):
         if fits:
             assert tables.TrialFile(path).rows == len(table)
         else:
-            with pytest.raises(FacelesionError, match=f"version {version}"):
+            with pytest.raises(Error, match=f"version {version}"):
                 tables.TrialFile(path)
 
 
 def test_tables_of_the_first_version_are_told_in_one_line():
     old = trials_of().rename(columns={"participant": "model", "lesion": "approach"})
-    with pytest.raises(FacelesionError, match="lacks participant, lesion.*version 1.*run the study again"):
+    with pytest.raises(Error, match="lacks participant, lesion.*version 1.*run the study again"):
         tables.check_trials(old)
 
 
 def test_no_trials_at_all_are_refused(tmp_path):
-    with pytest.raises(FacelesionError, match="no rows"):
+    with pytest.raises(Error, match="no rows"):
         list(tables.TrialFile(stored(tmp_path, trials_of().iloc[:0])).pieces())
