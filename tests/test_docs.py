@@ -27,9 +27,11 @@ def lists():
     from facelesion.data.sources import SOURCES
     from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions.kinds import KINDS
+    from facelesion.report import FIGURES
     from facelesion.tasks import TASKS
+    from facelesion.training.recipes import RECIPES
 
-    held = [(each, dict(each)) for each in (SOURCES, STIMULI, KINDS, TASKS)]
+    held = [(each, dict(each)) for each in (SOURCES, STIMULI, KINDS, TASKS, FIGURES, RECIPES)]
     yield
     for each, before in held:
         each.clear()
