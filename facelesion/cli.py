@@ -28,6 +28,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
   facelesion report RUN_FOLDER                     write a finished run's report again
+  facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
@@ -111,6 +112,24 @@ def _report(argv: list[str]) -> None:
         print(write_report(writable_folder(run_folder, "run_folder")))
 
     report(**read_arguments(report, argv, "facelesion report"))
+
+
+def _export(argv: list[str]) -> None:
+    from facelesion.report.export import export_run
+
+    def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
+        """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.
+
+        Args:
+            run_folder: a folder such as runs/default.
+            to: csv, or csv.gz, which R and pandas read as it is.
+            out: the folder to make; csv in the run's folder when left out.
+        """
+        if Path(run_folder).is_dir():
+            writable_folder(Path(out or run_folder).absolute().parent if out else run_folder, "out")
+        print(export_run(run_folder, out, to))
+
+    export(**read_arguments(export, argv, "facelesion export"))
 
 
 def _prepare(argv: list[str]) -> None:
@@ -356,6 +375,7 @@ def _unknown(name: str) -> None:
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "study": _study,
     "report": _report,
+    "export": _export,
     "prepare": _prepare,
     "faces": _faces,
     "weights": _weights,

@@ -28,9 +28,11 @@ def lists():
     from facelesion.data.sources import SOURCES
     from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions.kinds import KINDS
+    from facelesion.report import FIGURES
     from facelesion.tasks import TASKS
+    from facelesion.training.recipes import RECIPES
 
-    held = [(each, dict(each)) for each in (SOURCES, STIMULI, KINDS, TASKS)]
+    held = [(each, dict(each)) for each in (SOURCES, STIMULI, KINDS, TASKS, FIGURES, RECIPES)]
     yield
     for each, before in held:
         each.clear()
@@ -54,8 +56,9 @@ def test_the_page_on_the_tables_names_every_column_with_its_meaning():
     from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION
 
     page = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.*) \|$", page, re.M)
-    assert told == [*TRIAL_COLUMNS.items(), *TABLE_COLUMNS.items()]
+    told = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]*) \| (.*) \|$", page, re.M)
+    columns = [*TRIAL_COLUMNS.items(), *TABLE_COLUMNS.items()]
+    assert told == [(name, column.kind, column.unit, column.meaning) for name, column in columns]
     assert f"version {VERSION} of both" in page
 
 

@@ -215,12 +215,14 @@ def answers_of(trials: pd.DataFrame, chance: Mapping[str, float] | None = None) 
     Args:
         trials: rows with lesion, dose, draw, task, trial, person, other, target, answer, value and right, and perhaps
             `forced_choice` (the share of the other answers that the target beats) and `section`, of one participant and
-            one stimulus.
+            one stimulus. Rows of `control` sets are left out: what they are compared with is `against_controls`'s.
         chance: what a guesser scores in each task, for the number of alternatives; else it is counted.
 
     Raises:
         Error: several participants or stimuli; or a lesion that was not asked every trial of a task.
     """
+    if "control" in trials:
+        trials = trials[trials["control"] == ""]
     for column in ("participant", "stimulus"):
         if column in trials and trials[column].nunique() > 1:
             raise Error(f"give the trials of one {column} at a time")

@@ -1,6 +1,7 @@
 """Figures and the report of a study, made from its run folder alone."""
 
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
+from facelesion.report.drawings import FIGURES, STUDY_FIGURES, Drawing, Results
 from facelesion.report.html import write_report
 from facelesion.report.run_folder import (
     Confusion,
@@ -24,10 +25,14 @@ from facelesion.report.run_folder import (
 
 __all__ = [
     "Confusion",
+    "Drawing",
+    "FIGURES",
     "GradCamMaps",
     "LeftOut",
     "Manifest",
+    "Results",
     "Run",
+    "STUDY_FIGURES",
     "StimulusExamples",
     "TABLE_COLUMNS",
     "TRIAL_COLUMNS",

@@ -19,10 +19,11 @@ read is checked where it is read: a folder that was edited gives one line that n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -32,16 +33,15 @@ import numpy as np
 from facelesion.errors import Error
 from facelesion.files import LeftOut
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
-from facelesion.report.columns import TABLE_COLUMNS
-from facelesion.report.tables import COLUMNS as COLUMNS
-from facelesion.report.tables import as_shown, check_trials
 from facelesion.report.tables import check_table as check_table
+from facelesion.report.tables import check_trials, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
 RANKINGS, CONTROLS = "rankings.parquet", "controls.csv"
+UNCHANGED = "intact"  # the stimulus that changes nothing
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
 
@@ -177,7 +177,11 @@ class GradCamMaps:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything in a run folder; what is optional and absent is None or empty."""
+    """Everything in a run folder; what is optional and absent is None or empty.
+
+    `trials` are those under unchanged pictures alone: all of them may be more than memory holds
+    (`facelesion.report.tables.TrialFile` reads them piece by piece).
+    """
 
     folder: Path
     config: Mapping[str, Any]
@@ -205,10 +209,8 @@ def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
     Raises:
         Error: a column is missing, a value is not finite or of another kind, or a row is there twice.
     """
-    check_table(as_shown(table))
-    first = [name for name in TABLE_COLUMNS if name in table.columns]
-    ordered = table[[*first, *(name for name in table.columns if name not in first)]]
-    return _write(Path(folder) / TABLE, lambda file: ordered.to_parquet(file, index=False))
+    checked = check_table(table)
+    return _write(Path(folder) / TABLE, lambda file: checked.to_parquet(file, index=False))
 
 
 def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
@@ -297,8 +299,8 @@ def read_run(folder: str | Path) -> Run:
             raise Error(f"{root} has no {name}; run the study again, it did not finish there")
 
     config = _read(root / CONFIG, _config)
-    table = _read(root / TABLE, lambda path: check_table(as_shown(_without_controls(pd.read_parquet(path)))))
-    manifest = _read(root / MANIFEST, _manifest)
+    table = _read(root / TABLE, lambda path: _without_controls(check_table(pd.read_parquet(path))))
+    manifest = read_manifest(root)
 
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
         return _read(root / name, read) if (root / name).is_file() else None
@@ -312,14 +314,14 @@ def read_run(folder: str | Path) -> Run:
         optional(CONFUSION, _confusions) or (),
         optional(GRADCAM, _gradcam),
         optional(TRAINING, pd.read_csv),
-        optional(TRIALS, lambda path: check_trials(_without_controls(pd.read_parquet(path)))),
+        optional(TRIALS, lambda path: read_trials(path, UNCHANGED)),
         optional(CONTROLS, pd.read_csv),
     )
 
 
 def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
     """The lesions themselves; what other units in their place did is summed up in `controls.csv`."""
-    return table[table["control"] == ""].reset_index(drop=True) if "control" in table.columns else table
+    return table[table["control"] == ""].reset_index(drop=True)
 
 
 def replace_file(path: str | Path, data: bytes) -> Path:
@@ -348,14 +350,31 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return _write(path, save)
 
 
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes its reader raise becomes one line that names the file."""
     try:
-        return read(path)
+        yield
     except Error as error:  # it was read, and holds what it must not
         raise Error(f"{path}: {error}") from None
-    except Exception as error:  # whatever a damaged file makes its reader raise
+    except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise Error(f"{path} cannot be read ({reason}); run the study again") from error
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    with reading(path):
+        return read(path)
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a run folder.
+
+    Raises:
+        Error: it is missing, or holds what it must not.
+    """
+    manifest: Manifest = _read(Path(folder) / MANIFEST, _manifest)
+    return manifest
 
 
 def _config(path: Path) -> Mapping[str, Any]:

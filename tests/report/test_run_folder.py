@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from facelesion.errors import Error
-from facelesion.report import run_folder
+from facelesion.report import TABLE_COLUMNS, run_folder
 
 
 def test_what_is_written_is_read_back(run, table, arrays, manifest):
     found = run_folder.read_run(run)
-    pd.testing.assert_frame_equal(found.table, table[list(run_folder.COLUMNS)])
+    pd.testing.assert_frame_equal(found.table, table[list(TABLE_COLUMNS)])
     assert found.manifest == manifest
     assert found.config["lesions"]["noise"] == [0.25, 0.5, 1.0, 2.0, 4.0]
     assert found.stimuli.names == arrays["stimuli"][0]
