@@ -137,7 +137,9 @@ def _ran(module: nn.Module, image: torch.Tensor, wanted: Mapping[str, Site]) -> 
 
         return note
 
-    handles = [module.get_submodule(site.path).register_forward_hook(noter(name, site)) for name, site in wanted.items()]
+    handles = [
+        module.get_submodule(site.path).register_forward_hook(noter(name, site)) for name, site in wanted.items()
+    ]
     try:
         with torch.no_grad():
             module(image)

@@ -106,9 +106,7 @@ def test_under_a_lesion_all_sites_in_one_pass_are_what_is_computed_by_hand(known
         kept: list[torch.Tensor] = []
         # The lesion's own hook comes first; where it is the site, what is looked at is damaged already.
         handles = [network.get_submodule(there.path).register_forward_hook(silence)]
-        handles.append(
-            network.get_submodule(site.path).register_forward_hook(lambda m, i, output: kept.append(output) or output.clone())
-        )
+        handles.append(network.get_submodule(site.path).register_forward_hook(keeper(kept)))
         try:
             value = score(network(images.clone().requires_grad_(True)))
         finally:
@@ -122,6 +120,16 @@ def test_under_a_lesion_all_sites_in_one_pass_are_what_is_computed_by_hand(known
     assert changed >= 4
 
 
+def keeper(kept: list[torch.Tensor]):
+    """A hook that keeps the output, and lets what comes next work in place on a copy."""
+
+    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        kept.append(output)
+        return output.clone()
+
+    return keep
+
+
 def silenced_by(network: nn.Module, lesion: Ablate, path: str, images: torch.Tensor) -> torch.Tensor:
     """Which units of a site a lesion leaves nothing of, seen in health and in damage."""
     kept: list[torch.Tensor] = []
@@ -129,7 +137,7 @@ def silenced_by(network: nn.Module, lesion: Ablate, path: str, images: torch.Ten
     with torch.no_grad():
         for context in (None, lesion):
             with lesioned(network, context):
-                handle = module.register_forward_hook(lambda m, i, output: kept.append(output.clone()))
+                handle = module.register_forward_hook(keeper(kept))
                 network(images)
                 handle.remove()
     healthy, damaged = (each.abs().sum((0, 2, 3)) for each in kept)
