@@ -20,7 +20,7 @@ class Frame:
 
     Attributes:
         height, width: of what the network is given.
-        scale, shift: along x and y: a point at x lies at `scale * x + shift` afterwards, pixel centres at whole numbers.
+        scale, shift: along x and y: a point at x lies at `scale * x + shift`, pixel centres at whole numbers.
         order: which channel of the result is red, which green, which blue.
         black, white: float (3,), what these colours become.
     """
