@@ -29,6 +29,8 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
+  facelesion stimuli PHOTO ... [--out sheet.png]   what a network is shown: landmarks, regions, every stimulus
+  facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
@@ -352,6 +354,18 @@ def _sites(argv: list[str]) -> None:
     sites(**read_arguments(sites, argv, "facelesion sites"))
 
 
+def _stimuli(argv: list[str]) -> None:
+    from facelesion.looking.commands import stimuli_command
+
+    stimuli_command(argv)
+
+
+def _gradcam(argv: list[str]) -> None:
+    from facelesion.looking.commands import gradcam_command
+
+    gradcam_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise FacelesionError(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -360,6 +374,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "study": _study,
     "report": _report,
     "prepare": _prepare,
+    "stimuli": _stimuli,
+    "gradcam": _gradcam,
     "faces": _faces,
     "weights": _weights,
     "sites": _sites,

@@ -31,6 +31,7 @@ def grad_cam(
     *,
     damage: Callable[[], AbstractContextManager[object]] = nullcontext,
     normalise: bool = True,
+    resize: bool = True,
 ) -> dict[str, torch.Tensor]:
     """Heat maps of one score at several layers.
 
@@ -49,10 +50,11 @@ def grad_cam(
             that is already open works too.
         normalise: each map is divided by its own largest value. The map then shows where, not how much: a dying
             network's map can be as bright as a healthy one's. False keeps Grad-CAM's own values.
+        resize: each map is brought to the image's size (`resized`). False leaves it as coarse as the layer is.
 
     Returns:
-        For each site, by the name it was given (a pattern of several: by each one's own), float32 (N, H, W): upsampled
-        to the image (bilinear), in [0, 1] if normalised. A map without positive evidence is zero everywhere.
+        For each site, by the name it was given (a pattern of several: by each one's own), float32 (N, H, W) or, not
+        resized, (N, h, w); in [0, 1] if normalised. A map without positive evidence is zero everywhere.
 
     Raises:
         FacelesionError: images of another type or shape; a site that is none, does not run (so often), or whose output
@@ -77,12 +79,18 @@ def grad_cam(
     with torch.inference_mode(False), torch.enable_grad(), damage():
         small = _small_maps(module, images, chosen, score)
     for name, each in small.items():
-        large = nn.functional.interpolate(each, images.shape[-2:], mode="bilinear")[:, 0].float()
+        large = each[:, 0].float()
+        large = resized(large, images.shape[-2], images.shape[-1]) if resize else large
         if normalise:
             top = large.flatten(1).amax(1)[:, None, None]
             large = torch.where(top > 0, large / top.clamp_min(torch.finfo(large.dtype).tiny), 0.0)
         heat[name] = large
     return heat
+
+
+def resized(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Maps (N, h, w) at the picture's size (N, height, width): bilinear, as Captum's `LayerAttribution.interpolate`."""
+    return nn.functional.interpolate(maps[:, None], (height, width), mode="bilinear")[:, 0]
 
 
 def sites_called(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:

@@ -112,6 +112,15 @@ class Stimulus:
         batch = _Batch(images, landmarks.to(images.device, torch.float32), ids.to(images.device), others)
         return self._apply(batch).images
 
+    def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
+        """Where landmarks (N, points, 2) of pictures of this size lie once the stimulus is made of them.
+
+        Example:
+            >>> (Mask("eyes") + Invert()).moved(torch.tensor([[[0.0, 10.0]]]), 112, 112).tolist()
+            [[[111.0, 101.0]]]
+        """
+        return landmarks
+
     def _apply(self, batch: _Batch) -> _Batch:
         return replace(batch, images=self._pictures(batch))
 
@@ -171,6 +180,11 @@ class Chain(Stimulus):
             )
         if len(parts) > _MOST_PARTS:
             raise FacelesionError(f"{self.kind}: {len(parts)} parts, more than {_MOST_PARTS}: leave some out")
+
+    def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
+        for part in self.parts:
+            landmarks = part.moved(landmarks, height, width)
+        return landmarks
 
     def _apply(self, batch: _Batch) -> _Batch:
         for part in self.parts:
@@ -340,10 +354,11 @@ class Invert(Stimulus):
 
     kind: ClassVar[str] = "invert"
 
+    def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
+        return landmarks.new_tensor([width - 1, height - 1]) - landmarks
+
     def _apply(self, batch: _Batch) -> _Batch:
-        height, width = batch.size
-        corner = batch.landmarks.new_tensor([width - 1, height - 1])
-        return replace(batch, images=batch.images.flip(-2, -1), landmarks=corner - batch.landmarks)
+        return replace(batch, images=batch.images.flip(-2, -1), landmarks=self.moved(batch.landmarks, *batch.size))
 
 
 @dataclass(frozen=True)

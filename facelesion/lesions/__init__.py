@@ -34,6 +34,6 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Ablate", "Calibration", "Changes", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion",
     "LesionCallback", "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune",
-    "RowsDoNotDivide", "Scale", "Series", "Shift", "aliases", "calibrate", "functional", "lesion_of_words", "lesion_sites",
-    "lesioned", "relative_change", "sites", "slots",
+    "RowsDoNotDivide", "Scale", "Series", "Shift", "aliases", "calibrate", "functional", "lesion_of_words",
+    "lesion_sites", "lesioned", "relative_change", "sites", "slots",
 ]  # fmt: skip

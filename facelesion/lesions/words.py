@@ -5,8 +5,8 @@
     place    = [ "at" | "on" | "in" | "into" | "of" ] [ share | units ] site
     share    = NUMBER "% of"          units = "units" NUMBERS "of"          seed = "(seed" NUMBER ")"
 
-A verb is a kind's name in small letters. Its dose is one number ("noise 0.8"), or numbers by name ("clamp min 0 max 2"),
-with its switches as they are called ("relative", "multiplicative"). `Ablate`, `Keep` and `Prune` have their own verbs.
+A verb is a kind's name in small letters. Its dose is one number ("noise 0.8"), or numbers by name ("clamp min 0"), with
+its switches as they are called ("relative", "multiplicative"). `Ablate`, `Keep` and `Prune` have their own verbs.
 """
 
 from __future__ import annotations

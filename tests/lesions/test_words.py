@@ -1,4 +1,4 @@
-"""Lesions in words: what is said is what is meant, what a lesion prints is read back, and a slip is told how to mend."""
+"""Lesions in words: what is said is what is meant, what a lesion prints is read back, and slips are told."""
 
 from __future__ import annotations
 
