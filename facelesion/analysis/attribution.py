@@ -8,6 +8,7 @@ is told for every row which picture it is of, so that all variants meet the same
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -52,7 +53,8 @@ def guided_grad_cam(
     for layer in apart.modules():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False  # Captum goes back through what each was given
-    with torch.enable_grad(), damage(apart, rows):
+    with torch.enable_grad(), damage(apart, rows), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that its hooks will be removed afterwards
         back = GuidedBackprop(_Scored(apart, scores(rows))).attribute(images.detach().clone().requires_grad_(True))
     return {site: (back.detach() * each[:, None]).sum(1).relu() for site, each in heat.items()}
 

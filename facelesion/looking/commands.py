@@ -85,6 +85,7 @@ def gradcam(
     lesion: PathText | None = None,
     method: Literal["gradcam", "guided-gradcam", "integrated-gradients", "occlusion"] = "gradcam",
     rows: Literal["stages", "all"] = "stages",
+    scale: Literal["healthy", "own"] = "healthy",
     known: PathText | None = None,
     out: PathText = "gradcam",
     sheets: Annotated[int, Range(0, 10_000)] = 12,
@@ -104,6 +105,8 @@ def gradcam(
         lesion: in words, such as "ablate 20% of conv5_3", or a YAML file; shown beside the healthy network.
         method: gradcam; or, to compare, one of Captum's others. The last two look at no site.
         rows: of the sheets: the last site of the early, middle and late layers, or all sites.
+        scale: of the sheets' colours: 1 is the largest value of the healthy map of the normal face at the same site, or
+            of each map's own, which shows where and not how much.
         known: a folder of people with photographs, who are enrolled, for a person's name in --of.
         out: the folder to write: a sheet for each face (.png and .svg), maps.npz, evidence.csv and evidence.parquet,
             settings.json.
@@ -151,7 +154,7 @@ def gradcam(
     chosen = [site.name for site in (maps.sites if rows == "all" else stages_of(maps.sites).values())]
     chosen = [INPUT] if maps.sites[0].name == INPUT else chosen
     for face, file in enumerate(_files(maps.faces[:sheets])):
-        figure = evidence_sheet(maps, face, chosen)
+        figure = evidence_sheet(maps, face, chosen, scale=scale)
         for ending in ("png", "svg"):
             write_bytes(folder / f"{file}.{ending}", encoded(figure, ending))
     write_whole(folder / "maps.npz", lambda file: np.savez_compressed(file, **maps.arrays()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Scale = Literal["healthy", "own"]
 Picture = npt.NDArray[Any]
 DOTS = 150  # per inch
 _TILE, _LABEL, _GAP = 0.86, 1.5, 0.1  # inches
@@ -28,18 +29,21 @@ _EVIDENCE, _DIFFERENCE = "inferno", "RdBu_r"
 _COLOURS = {"eyebrows": "#009e73", "eyes": "#56b4e9", "nose": "#e69f00", "mouth": "#d55e00"}
 
 
-def evidence_sheet(maps: Maps, face: int, sites: Sequence[str], stimuli: Sequence[int] | None = None) -> Figure:
+def evidence_sheet(
+    maps: Maps, face: int, sites: Sequence[str], stimuli: Sequence[int] | None = None, scale: Scale = "healthy"
+) -> Figure:
     """One face's maps: a row of pictures, then for each site its map and the map over the picture.
 
     With a lesion each site has three rows: healthy, damaged, and damaged less healthy. All colours of a site are on one
-    scale: 1 is the largest value of the healthy network's map of the unmasked face there, and what exceeds it has the
-    colour of 1.
+    scale: 1 is the largest value of the healthy network's map of the unmasked face there (of maps that are as fine as
+    the picture, what 99 % of its places lie below), and what exceeds it has the colour of 1.
 
     Args:
         maps: of some faces.
         face: which of them.
         sites: names of the rows' sites.
         stimuli: which of the stimuli; all when left out.
+        scale: `own` divides each map by its own largest value instead: it shows where, not how much.
     """
     from matplotlib.figure import Figure
 
@@ -67,9 +71,9 @@ def evidence_sheet(maps: Maps, face: int, sites: Sequence[str], stimuli: Sequenc
         top = head
         for name in sites:
             k = [site.name for site in maps.sites].index(name)
-            _site_block(place, maps, face, k, shown, states, top)
+            _site_block(place, maps, face, k, shown, states, top, scale)
             top += len(states) * _TILE + 0.12
-        _scales(place, top + 0.16, width, len(states) > 1)
+        _scales(place, top + 0.16, width, len(states) > 1, _UNITS[scale, maps.method in _FINE])
     return figure
 
 
@@ -77,6 +81,15 @@ _METHODS = {
     "gradcam": "Grad-CAM", "guided-gradcam": "guided Grad-CAM", "integrated-gradients": "integrated gradients",
     "occlusion": "occlusion",
 }  # fmt: skip
+
+
+_FINE = ("guided-gradcam", "integrated-gradients")  # maps of single pixels, of which a few are very large
+_UNITS = {
+    ("healthy", False): "evidence; 1: largest of the site's healthy, normal map",
+    ("healthy", True): "evidence; 1: above 99 % of the site's healthy, normal map",
+    ("own", False): "evidence; 1: largest of each map",
+    ("own", True): "evidence; 1: above 99 % of each map",
+}
 
 
 class _Places:
@@ -99,23 +112,28 @@ class _Places:
         self.figure.text(left / self.width, 1 - top / self.height, words, va="center", **{"color": INK, **style})
 
 
-def scale_of(maps: Maps, face: int, site: str) -> float:
-    """What is 1 on a site's colour scale: the largest value of the healthy map of the face's first stimulus.
+def in_units(maps: Maps, face: int, site: str, scale: Scale = "healthy") -> npt.NDArray[np.float32]:
+    """One face's maps at a site (stimuli, networks, h, w) in units of what is 1 on the sheet's colour scale.
 
-    Where that map is empty, the largest value of all the face's maps there; 0 where all are empty.
+    Where the healthy map of the unmasked face is empty, 1 is the largest value of all the face's maps there.
     """
     heat = maps.maps[site][face]
-    first = float(heat[0, 0].max())
-    return first if first > 0 else float(heat.max())
+    share = 0.99 if maps.method in _FINE else 1.0
+    if scale == "own":
+        top = np.quantile(heat, share, axis=(2, 3), keepdims=True)
+        top = np.where(top > 0, top, heat.max((2, 3), keepdims=True))
+    else:
+        found = (float(np.quantile(heat[0, 0], share)), float(heat[0, 0].max()), float(heat.max()))
+        top = np.array(next((value for value in found if value > 0), 1.0))
+    return np.divide(heat, top, out=np.zeros_like(heat), where=top > 0)
 
 
 def _site_block(
-    place: _Places, maps: Maps, face: int, k: int, shown: Sequence[int], states: Sequence[str], top: float
+    place: _Places, maps: Maps, face: int, k: int, shown: Sequence[int], states: Sequence[str], top: float, scale: Scale
 ) -> None:
     site = maps.sites[k]
     side = maps.pictures.shape[2:4]
-    scale = scale_of(maps, face, site.name)
-    heat = maps.maps[site.name][face] / (scale or 1.0)
+    heat = in_units(maps, face, site.name, scale)
     large = resized(torch.from_numpy(heat).flatten(0, 1), *side).unflatten(0, heat.shape[:2]).numpy()
     middle = top + len(states) * _TILE / 2
     stage = "" if site.name == INPUT else f"{site.stage}\n"
@@ -154,11 +172,11 @@ def _damage_line(maps: Maps) -> str:
     return f"healthy and under: {legible(maps.damage, 110)}; left the map, right the map over the picture"
 
 
-def _scales(place: _Places, top: float, width: float, difference: bool) -> None:
+def _scales(place: _Places, top: float, width: float, difference: bool, unit: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    kinds = [(_EVIDENCE, 0, 1, "evidence; 1: largest of the site's healthy, normal map", "max")]
+    kinds = [(_EVIDENCE, 0, 1, unit, "max")]
     if difference:
         kinds.append((_DIFFERENCE, -1, 1, "damaged less healthy, same unit", "both"))
     length = min(3.2, (width - 0.4) / len(kinds) - 0.3)
@@ -184,7 +202,7 @@ def stimuli_sheet(given: Photographed, stimuli: Sequence[Stimulus], pictures: Se
     from matplotlib.figure import Figure
 
     count, tile = len(given.faces), 1.5
-    width, height = 0.2 + (1.35 * tile + 0.12) + len(stimuli) * (tile + 0.06), 0.62 + count * (tile + 0.24) + 0.2
+    width, height = 0.2 + (1.1 * tile + 0.12) + len(stimuli) * (tile + 0.06), 0.62 + count * (tile + 0.24) + 0.2
     with figure_style():
         figure = Figure(figsize=(width, height), dpi=DOTS)
         place = _Places(figure, width, height)
@@ -194,10 +212,10 @@ def stimuli_sheet(given: Photographed, stimuli: Sequence[Stimulus], pictures: Se
             x += 0.15 + 0.075 * len(name)
         for row in range(count):
             top = 0.5 + row * (tile + 0.24)
-            _landmarks(place.axes(0.1, top, 1.35 * tile, tile), given.shots[row])
+            _landmarks(place.axes(0.1, top, 1.1 * tile, tile), given.shots[row])
             place.text(0.1, top + tile + 0.09, legible(given.faces.names[row], 60), size=7.5, color=QUIET)
             for column, (stimulus, made) in enumerate(zip(stimuli, pictures, strict=True)):
-                axes = place.axes(0.22 + 1.35 * tile + column * (tile + 0.06), top, tile, tile)
+                axes = place.axes(0.22 + 1.1 * tile + column * (tile + 0.06), top, tile, tile)
                 axes.imshow(made[row], interpolation="bilinear")
                 if row == 0:
                     axes.set_title(_wrapped(str(stimulus)), loc="center", fontsize=8.5, pad=3)

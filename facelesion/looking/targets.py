@@ -77,7 +77,7 @@ def target_of(
         return _answer(subject, of)
     if _looks_like_a_file(of):
         return _likeness(of, subject, faces, represent, finder, model)
-    return _person(of, subject, represent, known, finder, model)
+    return _person(of, subject, faces, represent, known, finder, model)
 
 
 def _itself(subject: Subject, faces: FaceSet, represent: Represent) -> Target:
@@ -115,9 +115,10 @@ def _likeness(
 
 
 def _person(
-    name: str, subject: Subject, represent: Represent, known: str | None, finder: Finder, model: str | None
-) -> Target:
-    """Likeness to the mean of a known person's embeddings."""
+    name: str, subject: Subject, faces: FaceSet, represent: Represent, known: str | None, finder: Finder,
+    model: str | None,
+) -> Target:  # fmt: skip
+    """Likeness to the mean of a known person's embeddings; what is looked at is not among them."""
     from facelesion.data.photographs import Photographs
 
     if known is None:
@@ -135,9 +136,18 @@ def _person(
     if len(set(people.labels)) < 2:
         raise FacelesionError(f"{known}: only {name} is known: give a folder of two people or more")
     with torch.no_grad():
-        memory = Prototypes.learn(subject.identity(represent(people)), people.labels)
+        embedding = subject.identity(represent(people))
+        likeness = unit_vectors(embedding) @ unit_vectors(subject.identity(represent(faces))).T
+    others = torch.nonzero(likeness.amax(1) < _SAME)[:, 0]
+    labels = [people.labels[row] for row in others.tolist()]
+    if name not in labels:
+        raise FacelesionError(f"--of {name}: {known} has no other picture of {name} than the one looked at: add some")
+    memory = Prototypes.learn(embedding[others], labels)
     score = likeness_score(memory.vectors, memory.names.index(name), subject.identity)
-    return Target(f"likeness to {name} (cosine with {people.labels.count(name)} enrolled pictures)", lambda rows: score)
+    count = labels.count(name)
+    return Target(
+        f"likeness to {name} (cosine with {count} enrolled picture{'s' if count > 1 else ''})", lambda rows: score
+    )
 
 
 def _answers(subject: Subject) -> Sequence[str]:
