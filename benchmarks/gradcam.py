@@ -19,8 +19,8 @@ from collections.abc import Callable
 import torch
 from captum.attr import LayerAttribution, LayerGradCam
 
-from facelesion.analysis.evidence import evidence_shares
-from facelesion.analysis.gradcam import grad_cam, resized
+from facelesion.analysis.evidence import site_shares
+from facelesion.analysis.gradcam import grad_cam
 from facelesion.data.facespace import FaceSpace
 from facelesion.data.imagesets import FaceSet
 from facelesion.faces.division import divided
@@ -31,7 +31,7 @@ from facelesion.looking.targets import target_of
 from facelesion.models import get
 from facelesion.models.frame import frame_of
 
-_PIECE, _BATCH = 64, 32
+_PIECE, _BATCH = 32, 32
 
 
 def main() -> None:
@@ -64,8 +64,7 @@ def main() -> None:
     def with_shares() -> None:
         for batch in rows.split(_BATCH):
             heat = grad_cam(subject.module, images[batch], sites, target.scores(batch), normalise=False, resize=False)
-            for each in heat.values():
-                evidence_shares(resized(each, 112, 112), parts[batch])
+            site_shares(heat, parts[batch])
 
     def captum() -> None:
         for batch in rows.split(_BATCH):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from facelesion.errors import FacelesionError
 
@@ -51,11 +53,47 @@ def evidence_shares(maps: torch.Tensor, parts: torch.Tensor) -> Evidence:
             f"maps (N, H, W) and parts (N, parts, H, W) of the same pictures, not {tuple(maps.shape)} and "
             f"{tuple(parts.shape)}"
         )
-    if not torch.isfinite(maps).all() or (maps < 0).any():
-        raise FacelesionError("maps of evidence are finite and not below 0: cut off what speaks against the answer")
+    return site_shares({"": maps}, parts)[""]
+
+
+def site_shares(maps: Mapping[str, torch.Tensor], parts: torch.Tensor) -> dict[str, Evidence]:
+    """As `evidence_shares`, of maps that are coarser than the picture, each as if it were `resized` to it.
+
+    Resizing is linear, so the parts are brought to each map's size once and no map is enlarged.
+
+    Args:
+        maps: by site, (N, h, w), no value below 0.
+        parts: (N, parts, H, W), as for `evidence_shares`.
+    """
+    if parts.ndim != 4 or any(each.ndim != 3 or len(each) != len(parts) for each in maps.values()):
+        raise FacelesionError("maps are (N, h, w) and parts (N, parts, H, W), of the same pictures")
     if ((parts.sum(1) - 1).abs() > 1e-4).any():
         raise FacelesionError("every pixel must belong to the parts once in all: take them from faces.division")
-    heat, weight = maps.double(), parts.double()
-    total = heat.sum((1, 2))
-    share = torch.einsum("nhw,nphw->np", heat, weight) / torch.where(total > 0, total, torch.nan)[:, None]
-    return Evidence(share.float(), weight.mean((2, 3)).float())
+    weight = parts.float()
+    area = weight.mean((2, 3))
+    known: dict[torch.Size, torch.Tensor] = {}
+    found = {}
+    for name, each in maps.items():
+        if not torch.isfinite(each).all() or (each < 0).any():
+            raise FacelesionError(
+                "maps of evidence are finite and not below 0: cut off what speaks against the answer"
+            )
+        size = each.shape[1:]
+        if size not in known:
+            known[size] = _carried_back(weight, size[0], size[1]).flatten(2)
+        top = each.flatten(1).amax(1).clamp_min(torch.finfo(torch.float32).tiny)
+        lying = (known[size] @ (each.float() / top[:, None, None]).flatten(1)[:, :, None])[:, :, 0]
+        total = lying.sum(1, keepdim=True)
+        found[name] = Evidence(lying / torch.where(total > 0, total, torch.nan), area)
+    return found
+
+
+def _carried_back(parts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """How much of every place of a coarse map comes to lie on each part once the map is enlarged: (N, parts, h, w)."""
+    if parts.shape[2:] == (height, width):
+        return parts
+    rows, columns = (
+        nn.functional.interpolate(torch.eye(few)[None].to(parts), many, mode="linear")[0]
+        for few, many in ((height, parts.shape[2]), (width, parts.shape[3]))
+    )
+    return rows @ (parts @ columns.T)

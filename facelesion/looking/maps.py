@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from facelesion.analysis.attribution import guided_grad_cam, integrated_gradients, occlusion
-from facelesion.analysis.evidence import evidence_shares
-from facelesion.analysis.gradcam import grad_cam, resized
+from facelesion.analysis.evidence import site_shares
+from facelesion.analysis.gradcam import grad_cam
 from facelesion.analysis.map_sites import MapSite
 from facelesion.data.imagesets import FaceSet
 from facelesion.errors import FacelesionError
@@ -150,15 +150,15 @@ def maps_of(
         pictures[here, s] = (frame.seen(given) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         for n, state in enumerate(states):
             damage = _damage(state, faces.ids[rows], calibration)
-            found = _maps(method, subject.module, given, sites, target, rows, damage)
-            scores[here, s, n] = _score(subject.module, given, target, rows, damage)
-            for k, site in enumerate(sites):
+            found, scores[here, s, n] = _maps(method, subject.module, given, sites, target, rows, damage)
+            for site in sites:
                 heat = found[site.name]
                 if not torch.isfinite(heat).all():
                     raise FacelesionError(f"{state or subject.name}: no finite map at {site.name}: lower the dose")
                 maps[site.name][here, s, n] = heat.numpy()
-                lying = evidence_shares(resized(heat, frame.height, frame.width), parts)
-                share[here, s, n, k], area[here, s] = lying.share.numpy(), lying.area.numpy()
+            lying = site_shares(found, parts)
+            for k, site in enumerate(sites):
+                share[here, s, n, k], area[here, s] = lying[site.name].share.numpy(), lying[site.name].area.numpy()
     progress(len(todo), len(todo))
     return Maps(
         faces.names, tuple(map(str, stimuli)), (HEALTHY, DAMAGED)[: len(states)], tuple(sites), pictures, maps, scores,
@@ -216,22 +216,30 @@ def _maps(
     target: Target,
     rows: torch.Tensor,
     damage: Callable[[nn.Module, torch.Tensor], AbstractContextManager[object]],
-) -> dict[str, torch.Tensor]:
+) -> tuple[dict[str, torch.Tensor], npt.NDArray[np.float32]]:
+    """Every site's maps, and the score's values."""
     names = [site.name for site in sites]
     everybody = torch.arange(len(given))
     if method == "gradcam":
-        return grad_cam(
-            module, given, names, target.scores(rows), damage=lambda: damage(module, everybody), normalise=False,
-            resize=False,
-        )  # fmt: skip
+        values: list[torch.Tensor] = []
+
+        def noted(representation: torch.Tensor) -> torch.Tensor:
+            values.append(target.scores(rows)(representation))
+            return values[-1]
+
+        heat = grad_cam(
+            module, given, names, noted, damage=lambda: damage(module, everybody), normalise=False, resize=False
+        )
+        return heat, np.asarray(values[-1].detach().float().numpy())
 
     def scores(chosen: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         return target.scores(rows[chosen])
 
+    value = _score(module, given, target, rows, damage)
     if method == "guided-gradcam":
-        return guided_grad_cam(module, given, names, scores, damage=damage)
+        return guided_grad_cam(module, given, names, scores, damage=damage), value
     made = integrated_gradients if method == "integrated-gradients" else occlusion
-    return {INPUT: made(module, given, scores, damage=damage)}
+    return {INPUT: made(module, given, scores, damage=damage)}, value
 
 
 def _score(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facelesion.analysis.evidence import evidence_shares
+from facelesion.analysis.evidence import evidence_shares, site_shares
+from facelesion.analysis.gradcam import resized
 from facelesion.errors import FacelesionError
 from facelesion.faces.division import PARTS, divided
 from facelesion.faces.regions import mean_face, region_mask
@@ -36,6 +37,15 @@ def test_evidence_that_lies_anywhere_alike_has_the_share_of_the_area(parts):
     found = evidence_shares(torch.full((2, 48, 48), 0.3), parts)
     assert torch.allclose(found.share, found.area, atol=1e-6)
     assert torch.allclose(found.density, torch.ones_like(found.density), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(48, 48), (24, 24), (7, 7), (5, 9), (1, 1)])
+def test_a_coarse_map_has_the_shares_of_the_same_map_enlarged(parts, size):
+    coarse = torch.rand(2, *size, generator=torch.Generator().manual_seed(2)) ** 4
+    found = site_shares({"there": coarse}, parts)["there"]
+    expected = evidence_shares(resized(coarse, 48, 48), parts)
+    assert torch.allclose(found.share, expected.share, atol=1e-5)
+    assert torch.equal(found.area, expected.area)
 
 
 def test_a_map_of_zeros_has_no_shares(parts):
