@@ -158,12 +158,14 @@ def _is_list(target: Callable[..., Any], key: str) -> bool:
 
 def _type_of(target: Callable[..., Any], key: str) -> Any:
     """The type of a setting, or of one within it; None where there is no such setting."""
-    for part in key.split("."):
-        found = next((found for found in fields_of(target) if found.name == part), None) if target else None
+    wanted: Any = target
+    for number, part in enumerate(key.split(".")):
+        found = None
+        if not number or is_dataclass(wanted):
+            found = next((found for found in fields_of(wanted) if found.name == part), None)
         if found is None:
             return None
         wanted = bare(found.wanted)
-        target = wanted if is_dataclass(wanted) else None
     return wanted
 
 

@@ -33,9 +33,9 @@ from facelesion.report.style import INK, QUIET, figure_style
 
 FACES = ["facespace:1", "facespace:5"]
 STIMULI = ["intact", "mask eyebrows", "mask eyes", "mask nose", "mask mouth"]
-MORE = ["intact", "blur mouth", "isolate eyes", "control eyes", "invert", "phase scramble"]
+MORE = ["intact", "mask eyes", "control eyes", "blur mouth", "isolate eyes", "invert", "phase scramble"]
 LESION = "ablate 30% of conv5_3"
-WIDEST = 1100  # pixels
+WIDEST = 1200  # pixels
 
 
 def main() -> None:
@@ -47,12 +47,12 @@ def main() -> None:
 
 
 def small(figure: Figure, path: Path) -> None:
-    """A figure as a small PNG: no wider than the page, in 128 colours."""
+    """A figure as a small JPEG, no wider than the page."""
     picture = Image.open(io.BytesIO(encoded(figure, "png"))).convert("RGB")
     if picture.width > WIDEST:
         picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)), Image.Resampling.LANCZOS)
     memory = io.BytesIO()
-    picture.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(memory, "PNG", optimize=True)
+    picture.save(memory, "JPEG", quality=88, optimize=True)
     write_bytes(path, memory.getvalue())
     print(path, len(memory.getvalue()) // 1024, "kB")
 
@@ -60,8 +60,8 @@ def small(figure: Figure, path: Path) -> None:
 def sheets(folder: Path) -> dict[str, str]:
     """The sheets of stimuli, of maps of one face in health and in damage, and of two targets."""
     big = photographed(FACES, 224)
-    read = [Stimulus.from_dict(each) for each in dict.fromkeys([*STIMULI, *MORE])]
-    small(stimuli_sheet(big, read, shown(big, read)), folder / "stimuli.png")
+    read = [Stimulus.from_dict(each) for each in MORE]
+    small(stimuli_sheet(big, read, shown(big, read)), folder / "stimuli.jpg")
     subject = get("builtin")
     given = photographed(FACES, subject.size)
     reference, frame = Reference(subject), frame_of(subject.preprocess, subject.size, subject.size)
@@ -74,7 +74,7 @@ def sheets(folder: Path) -> dict[str, str]:
         target = target_of(of, subject, given.faces, reference.represent, materials=reference.materials)
         damage = None if lesion is None else lesion_of_words(lesion)
         maps = maps_of(subject, given.faces, target, sites, frame, stimuli=stimuli, lesion=damage)
-        small(evidence_sheet(maps, 0, chosen), folder / f"{name}.png")
+        small(evidence_sheet(maps, 0, chosen), folder / f"{name}.jpg")
     return {"lesion": LESION}
 
 
@@ -107,7 +107,7 @@ def sanity(folder: Path) -> dict[str, str]:
             curves[name].append(float(rank_likeness(learned[name], each).nanmean()))
         if layer in ("conv5_3", "conv5_1", "conv4_1", "conv2_1", "conv1_1"):
             shown_at[f"down to {layer}"] = found
-    small(sanity_figure(faces.images[0].permute(1, 2, 0).numpy(), shown_at, layers, curves), folder / "sanity.png")
+    small(sanity_figure(faces.images[0].permute(1, 2, 0).numpy(), shown_at, layers, curves), folder / "sanity.jpg")
     return {
         f"{name} {when}": f"{curve[place]:.2f}"
         for name, curve in curves.items() for when, place in (("first", 1), ("last", -1))
@@ -122,8 +122,8 @@ def sanity_figure(
         figure = Figure(figsize=(9.6, 6.6), dpi=120)
         lines = len(curves)
         grid = figure.add_gridspec(
-            lines + 1, len(shown_at), height_ratios=[1] * lines + [1.7], hspace=0.12, wspace=0.06, left=0.14, right=0.98,
-            top=0.94, bottom=0.13,
+            lines + 1, len(shown_at), height_ratios=[1] * lines + [1.7], hspace=0.12, wspace=0.06,
+            left=0.14, right=0.98, top=0.94, bottom=0.13,
         )  # fmt: skip
         grey = face.mean(-1, keepdims=True).repeat(3, -1) / 255
         for line, name in enumerate(curves):
@@ -161,35 +161,37 @@ def page(numbers: dict[str, str]) -> str:
 
 PAGE = """# Gallery
 
-Pictures of the built-in network on built-in faces, made by `python scripts/gallery.py`. [looking.md](looking.md) says what each shows
-and how to make them of your own photographs.
+Pictures of the built-in network on built-in faces, made by `python scripts/gallery.py`. [looking.md](looking.md) says
+what each shows and how to make them of your own photographs.
 
 ## What a network is shown
 
-![Two built-in faces with landmarks and regions, and eleven stimuli of each](pictures/stimuli.png)
+![Two built-in faces with landmarks and regions, and seven stimuli of each](pictures/stimuli.jpg)
 
-`facelesion stimuli facespace:1 facespace:5 --stimuli intact "mask eyebrows" "mask eyes" ... "phase scramble"`
+`facelesion stimuli facespace:1 facespace:5 --stimuli intact "mask eyes" "control eyes" "blur mouth" "isolate eyes" ...`
 
 ## Where the evidence lies, healthy and damaged
 
-![Grad-CAM of one face at an early, a middle and a late layer for five stimuli, healthy, damaged, difference](pictures/gradcam.png)
+![Grad-CAM of a face at three layers under five stimuli, healthy, damaged, difference](pictures/gradcam.jpg)
 
-`facelesion gradcam facespace:1 --lesion "{lesion}"`: the evidence for the face's own embedding. All colours of a layer are on one scale.
+`facelesion gradcam facespace:1 --lesion "{lesion}"`: the evidence for the face's own embedding. All colours of a
+layer are on one scale.
 
 ## Where the evidence for a face lies
 
-![The same for the answer face or no face, healthy network](pictures/gradcam_detection.png)
+![The same for the answer face or no face, healthy network](pictures/gradcam_detection.jpg)
 
 `facelesion gradcam facespace:1 --of detection`
 
 ## The check that maps must pass
 
-![Maps as ever more layers have weights that nobody trained](pictures/sanity.png)
+![Maps as ever more layers have weights that nobody trained](pictures/sanity.jpg)
 
-Weights are drawn anew from the top down (Adebayo et al. 2018), for 24 built-in faces. A map that shows what a network learned must
-change. Grad-CAM's does at once: the rank correlation with the trained network's map falls to {first} when the last convolution alone is
-drawn anew, and is {last} when all are. Guided Grad-CAM's stays at {guided_first}, and at {guided_last} when nothing that was trained is
-left: much of it is edges of the picture. So it is here for comparison, and no measure is taken from it.
+Weights are drawn anew from the top down (Adebayo et al. 2018), for 24 built-in faces. A map that shows what a network
+learned must change. Grad-CAM's does at once: the rank correlation with the trained network's map falls to {first} when
+the last convolution alone is drawn anew, and is {last} when all are. Guided Grad-CAM's stays at {guided_first}, and at
+{guided_last} when nothing that was trained is left: much of it is edges of the picture. So it is here for comparison,
+and no measure is taken from it.
 """
 
 

@@ -39,7 +39,7 @@ def randomised_from_the_top(module: nn.Module, image: torch.Tensor, seed: int = 
     apart = copy.deepcopy(module)
     order: dict[str, None] = {}
     handles = [
-        layer.register_forward_hook(lambda _layer, _in, _out, name=name: order.update({name: None}))  # type: ignore[misc]
+        layer.register_forward_hook(lambda _layer, _in, _out, name=name: order.update({name: None}))
         for name, layer in apart.named_modules()
         if any(True for _ in layer.parameters(recurse=False))
     ]

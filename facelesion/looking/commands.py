@@ -157,7 +157,7 @@ def gradcam(
         figure = evidence_sheet(maps, face, chosen, scale=scale)
         for ending in ("png", "svg"):
             write_bytes(folder / f"{file}.{ending}", encoded(figure, ending))
-    write_whole(folder / "maps.npz", lambda file: np.savez_compressed(file, **maps.arrays()))
+    write_whole(folder / "maps.npz", lambda file: np.savez_compressed(file, **maps.arrays()))  # type: ignore[arg-type]
     _write_table(folder, list(evidence_rows(maps, about)))
     settings = {
         "command": " ".join(["facelesion", *sys.argv[1:]]), **about, "damage": maps.damage, "of": target.words,

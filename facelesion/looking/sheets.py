@@ -236,7 +236,7 @@ def _landmarks(axes: Axes, shot: Shot) -> None:
     reach = 0.3 * float((high - low).max())
     height, width = shot.picture.shape[:2]
     axes.imshow(shot.picture, interpolation="bilinear")
-    axes.scatter(*shot.landmarks.T, s=0.35, color="#ffffff", linewidths=0)
+    axes.scatter(shot.landmarks[:, 0], shot.landmarks[:, 1], s=0.35, color="#ffffff", linewidths=0)
     for name in FEATURES:
         corners = boxes(torch.from_numpy(np.asarray(shot.landmarks))[None], name).corners[0].numpy()
         closed = np.vstack([corners, corners[:1]])

@@ -78,7 +78,7 @@ def frame_of(preprocess: Preprocess, height: int, width: int) -> Frame:
         _line(plain[3, 0].mean(0), plain[3, 0].std(0), width), _line(plain[4, 0].mean(1), plain[4, 0].std(1), height),
         strict=True,
     )  # fmt: skip
-    return Frame(sent.shape[2], sent.shape[3], scale, shift, (order[0], order[1], order[2]), black, white)  # type: ignore[arg-type]
+    return Frame(sent.shape[2], sent.shape[3], scale, shift, (order[0], order[1], order[2]), black, white)
 
 
 def _line(place: torch.Tensor, spread: torch.Tensor, size: int) -> tuple[float, float]:

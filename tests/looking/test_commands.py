@@ -229,7 +229,7 @@ def test_what_cannot_be_looked_at_is_one_line_and_nothing_is_written(here, capsy
         (["gradcam", "facespace:0", "facespace:0"], "given twice"),
         (["gradcam", "facespace:0", "--stimuli", "mask eyes"], "begin with intact"),
         (["gradcam", "facespace:0", "--stimuli", "intact", "mask ears"], "no region 'ears'"),
-        (["gradcam", "facespace:0", "--stimuli", "intact", "{kind: part swap, region: eyes}"], "made of two faces"),
+        (["gradcam", "facespace:0", "--stimuli", "intact", "{kind: swap, region: eyes}"], "made of two faces"),
         (["gradcam"], "photographs"),
         (["gradcam", str(here)], "is a folder"),
         (["stimuli", "facespace:0", "--out", "sheet.txt"], "end it in .png"),
