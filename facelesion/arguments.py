@@ -173,7 +173,8 @@ def _as_list(words: Sequence[str]) -> str:
     """Words as one list in YAML; a single word that is a list already stays as it is."""
     if len(words) == 1 and words[0].lstrip().startswith("["):
         return words[0]
-    return f"[{', '.join(word if word.lstrip().startswith('{') else json.dumps(word) for word in words)}]"
+    plain = (word if word.lstrip().startswith("{") else json.dumps(word, ensure_ascii=False) for word in words)
+    return f"[{', '.join(plain)}]"
 
 
 def help_text(target: Callable[..., Any], prog: str, config: bool = False) -> str:
