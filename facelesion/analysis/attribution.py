@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis.gradcam import Score, grad_cam
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Scores = Callable[[torch.Tensor], Score]  # rows -> the score of the pictures that stand there
 Damage = Callable[[nn.Module, torch.Tensor], AbstractContextManager[object]]  # network, rows -> its damage
@@ -39,12 +39,12 @@ def guided_grad_cam(
     picture more than what the network learned.
 
     Raises:
-        FacelesionError: the network has no `nn.ReLU`, whose gradient this method is about.
+        Error: the network has no `nn.ReLU`, whose gradient this method is about.
     """
     from captum.attr import GuidedBackprop
 
     if not any(isinstance(layer, nn.ReLU) for layer in module.modules()):
-        raise FacelesionError("guided Grad-CAM changes how ReLUs are gone back through, and this network has none")
+        raise Error("guided Grad-CAM changes how ReLUs are gone back through, and this network has none")
     rows = torch.arange(len(images))
     heat = grad_cam(
         module, images, sites, scores(rows), damage=lambda: damage(module, rows), normalise=False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ def evidence_shares(maps: torch.Tensor, parts: torch.Tensor) -> Evidence:
         parts: (N, parts, H, W), how much of every pixel belongs to each part, as `faces.division.divided` gives it.
 
     Raises:
-        FacelesionError: shapes that do not fit, values below 0 or not finite, or pixels that belong to more or less
+        Error: shapes that do not fit, values below 0 or not finite, or pixels that belong to more or less
             than one part in all.
 
     Example:
@@ -49,7 +49,7 @@ def evidence_shares(maps: torch.Tensor, parts: torch.Tensor) -> Evidence:
         ([[1.0, 0.0]], [[0.5, 0.5]])
     """
     if maps.ndim != 3 or parts.ndim != 4 or parts.shape[::2] + parts.shape[3:] != maps.shape:
-        raise FacelesionError(
+        raise Error(
             f"maps (N, H, W) and parts (N, parts, H, W) of the same pictures, not {tuple(maps.shape)} and "
             f"{tuple(parts.shape)}"
         )
@@ -66,16 +66,16 @@ def site_shares(maps: Mapping[str, torch.Tensor], parts: torch.Tensor) -> dict[s
         parts: (N, parts, H, W), as for `evidence_shares`.
     """
     if parts.ndim != 4 or any(each.ndim != 3 or len(each) != len(parts) for each in maps.values()):
-        raise FacelesionError("maps are (N, h, w) and parts (N, parts, H, W), of the same pictures")
+        raise Error("maps are (N, h, w) and parts (N, parts, H, W), of the same pictures")
     if ((parts.sum(1) - 1).abs() > 1e-4).any():
-        raise FacelesionError("every pixel must belong to the parts once in all: take them from faces.division")
+        raise Error("every pixel must belong to the parts once in all: take them from faces.division")
     weight = parts.float()
     area = weight.mean((2, 3))
     known: dict[torch.Size, torch.Tensor] = {}
     found = {}
     for name, each in maps.items():
         if not torch.isfinite(each).all() or (each < 0).any():
-            raise FacelesionError(
+            raise Error(
                 "maps of evidence are finite and not below 0: cut off what speaks against the answer"
             )
         size = each.shape[1:]

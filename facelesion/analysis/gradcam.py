@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import LesionError, aliases
 from facelesion.lesions import sites as list_sites
 from facelesion.lesions.errors import NoSuchSite
@@ -57,7 +57,7 @@ def grad_cam(
         resized, (N, h, w); in [0, 1] if normalised. A map without positive evidence is zero everywhere.
 
     Raises:
-        FacelesionError: images of another type or shape; a site that is none, does not run (so often), or whose output
+        Error: images of another type or shape; a site that is none, does not run (so often), or whose output
             is no map; a score or network through which no gradient flows.
 
     Example:
@@ -72,7 +72,7 @@ def grad_cam(
             if isinstance(images, torch.Tensor)
             else type(images).__name__
         )
-        raise FacelesionError(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
+        raise Error(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
     chosen = sites_called(module, sites)
     heat = {}
     # Inside `inference_mode` nothing keeps a trace to follow back, and nothing can be made to.
@@ -98,16 +98,16 @@ def sites_called(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
     found: dict[str, Site] = {}
     for name in [wanted] if isinstance(wanted, str) else wanted:
         if not isinstance(name, str):
-            raise FacelesionError(f"a site is a name, not {name!r}: give a module's path or an alias")
+            raise Error(f"a site is a name, not {name!r}: give a module's path or an alias")
         try:
             several = find(module, name)
         except NoSuchSite as error:
             known = [*aliases(module), *list_sites(module)]
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
             hint = f"; did you mean {', '.join(near)}?" if near else f" ({error})"
-            raise FacelesionError(f"the network has no site {name!r}{hint}") from None
+            raise Error(f"the network has no site {name!r}{hint}") from None
         except LesionError as error:
-            raise FacelesionError(str(error)) from None
+            raise Error(str(error)) from None
         found |= {name: several[0]} if len(several) == 1 else {str(site): site for site in several}
     return found
 
@@ -118,7 +118,7 @@ def _small_maps(
     """Grad-CAM's own values at every site, by name: (N, 1, h, w) of the site's own size."""
     inside = [name for name, value in module.state_dict().items() if value.is_inference()]
     if inside:
-        raise FacelesionError(
+        raise Error(
             f"{inside[0]} was made inside torch.inference_mode, where no gradient can flow: make the network outside"
         )
     kept: dict[str, list[torch.Tensor]] = {name: [] for name in sites}
@@ -134,17 +134,17 @@ def _small_maps(
         y = {name: _of_call(kept[name], site) for name, site in sites.items()}
         channel = {name: _unit_axis(layers[name], y[name], site, len(images)) for name, site in sites.items()}
         if representation.requires_grad and not values.requires_grad:
-            raise FacelesionError("no gradient flows through the score: it must not detach what it is given")
+            raise Error("no gradient flows through the score: it must not detach what it is given")
         # Where a lesion has cut the way from a site to the answer, there is no evidence.
         slopes: Sequence[torch.Tensor | None] = [None] * len(y)
         if values.requires_grad and y:
             slopes = torch.autograd.grad(values.sum(), list(y.values()), allow_unused=True)
     except LesionError as error:
-        raise FacelesionError(str(error)) from None
+        raise Error(str(error)) from None
     except RuntimeError as error:
         if "nference tensor" not in str(error):
             raise
-        raise FacelesionError(
+        raise Error(
             f"{', '.join(sites)}: the score or the network uses tensors made inside torch.inference_mode: make them "
             "outside, or give their .clone() from outside"
         ) from None
@@ -165,7 +165,7 @@ def _keeper(site: Site, kept: list[torch.Tensor]) -> Callable[[nn.Module, object
         if site.call is not None and len(kept) != site.call + 1:
             return None
         if not torch.is_grad_enabled():
-            raise FacelesionError(
+            raise Error(
                 f"{site}: the network runs it without gradients (torch.no_grad): take that out"
             )
         whole, rebuild = pick(output, site.output, site)
@@ -187,9 +187,9 @@ def _weighted(y: torch.Tensor, slope: torch.Tensor | None) -> torch.Tensor:
 def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
     """The output of the call that is wanted; the last one where the site does not say."""
     if not kept:
-        raise FacelesionError(f"{site} never runs in this network: no map can be shown of it")
+        raise Error(f"{site} never runs in this network: no map can be shown of it")
     if site.call is not None and site.call >= len(kept):
-        raise FacelesionError(
+        raise Error(
             f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number"
         )
     return kept[-1 if site.call is None else site.call]
@@ -198,10 +198,10 @@ def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
 def _unit_axis(layer: nn.Module, y: torch.Tensor, site: Site, images: int) -> int:
     """Which axis of a map holds its units."""
     if site.heads or y.ndim != 4:
-        raise FacelesionError(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
+        raise Error(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
     axis = unit_axis(layer, y, site)
     if axis == 0 or len(y) != images:
-        raise FacelesionError(
+        raise Error(
             f"{site} has no map to show: the first axis of its output must count the images"
         )
     return axis
@@ -257,7 +257,7 @@ def _outside(values: torch.Tensor) -> torch.Tensor:
 def _scores(score: Score, representation: torch.Tensor, images: int) -> torch.Tensor:
     values = score(representation)
     if values.shape != (images,):
-        raise FacelesionError(
+        raise Error(
             f"a score gives one number per image, ({images},), not {tuple(values.shape)}: pick one class"
         )
     return values

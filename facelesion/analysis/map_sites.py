@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis.gradcam import sites_called
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import LesionError, aliases
 from facelesion.lesions.locate import Site, pick, unit_axis, unwrap
 
@@ -49,7 +49,7 @@ def map_sites(
             its activations, else its convolutions.
 
     Raises:
-        FacelesionError: a site that there is not, has no map, or never runs; of a pattern, all of them.
+        Error: a site that there is not, has no map, or never runs; of a pattern, all of them.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(8), nn.Flatten())
@@ -63,14 +63,14 @@ def map_sites(
     if patterns is None:
         ran = {name: size for name, size in ran.items() if isinstance(size, tuple)}
         if not ran:
-            raise FacelesionError("the network has no place whose output is a map (N, C, h, w): none can be shown")
+            raise Error("the network has no place whose output is a map (N, C, h, w): none can be shown")
     found: dict[str, tuple[int, int]] = {}
     for pattern in patterns or [""]:
         here = ran if patterns is None else {name: ran.get(name) for name in _asked(module, names, [pattern])}
         seen = {name: size for name, size in here.items() if isinstance(size, tuple)}
         if not seen or (len(seen) < len(here) and not pattern.startswith("re:") and not set(pattern) & set("*?,")):
             name, why = next((name, size) for name, size in here.items() if not isinstance(size, tuple))
-            raise FacelesionError(why or f"{name} never runs in this network: no map can be shown of it")
+            raise Error(why or f"{name} never runs in this network: no map can be shown of it")
         found |= seen
     coarsest = min(height * width for height, width in found.values())
     side = image.shape[-2] * image.shape[-1]

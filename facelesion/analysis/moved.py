@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, holm
 from facelesion.analysis.statistics import null_test
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +29,10 @@ class Moved:
         found: damaged share less intact share, mean over people and draws, with its error over both.
         p: of a t test against no change, adjusted over all parts, lesions and doses (Holm); not a number if it cannot
             be tested.
-        null_low, null_high: what 95 % of the control lesions' draws change the share by; not a number without controls.
-        null_p: of the change among those of the control lesions' draws, two-sided (Phipson & Smyth 2010).
-        controls: how many draws of control lesions there are.
+        control: which sets of other units it is compared with, such as `random`; empty where there are none.
+        null_low, null_high: what 95 % of these sets change the share by; not a number without them.
+        null_p: of the change among theirs, two-sided (Phipson & Smyth 2010).
+        sets: how many there are.
     """
 
     part: str
@@ -39,24 +40,26 @@ class Moved:
     dose: float
     found: Contrast
     p: float
+    control: str = ""
     null_low: float = math.nan
     null_high: float = math.nan
     null_p: float = math.nan
-    controls: int = 0
+    sets: int = 0
 
 
-def moved_evidence(trials: pd.DataFrame, controls: Mapping[str, str] | None = None) -> list[Moved]:
+def moved_evidence(trials: pd.DataFrame) -> list[Moved]:
     """Changes of every part's share of the evidence under every lesion of one participant and stimulus.
 
     Args:
         trials: rows of task `attention` of a study's trials, of one participant and one stimulus: a trial is a part of
-            a picture, and its value the part's share less its size, for or against `more`.
-        controls: by the name of a series, that of the series it is compared with: the same number of doses, in the same
-            order, and best many draws.
+            a picture, and its value the part's share less its size, for or against `more`. Where a column `control`
+            is not empty, other units were damaged than the lesion's: these rows are its null.
+
+    Returns:
+        For every part, lesion and dose one change, once beside each kind of control there is.
 
     Raises:
-        FacelesionError: trials of several participants or stimuli, none of the intact network, or a series that there
-            is not.
+        Error: trials of several participants or stimuli, or none of the intact network.
 
     Example:
         >>> import pandas as pd
@@ -71,60 +74,47 @@ def moved_evidence(trials: pd.DataFrame, controls: Mapping[str, str] | None = No
     """
     for column in ("participant", "stimulus"):
         if trials[column].nunique() != 1:
-            raise FacelesionError(f"give the trials of one {column} at a time, and of one at least")
+            raise Error(f"give the trials of one {column} at a time, and of one at least")
     excess = np.where(trials["target"].astype(str) == "more", 1.0, -1.0) * trials["value"].to_numpy(float)
-    frame = trials.assign(excess=excess)
-    columns = ["section", "lesion", "dose", "draw", "person"]
+    kind = trials["control"].astype(str) if "control" in trials else ""
+    frame = trials.assign(excess=excess, control=kind)
+    columns = ["section", "lesion", "dose", "control", "draw", "person"]
     means = frame.groupby(columns, observed=True, sort=False)["excess"].mean().unstack("person")
+    people = tuple(map(str, means.columns))
     scores: dict[tuple[str, str], PersonScores] = {}
-    doses: dict[str, list[float]] = {}
-    for (part, lesion, dose), rows in means.groupby(level=[0, 1, 2], sort=False):
-        people = tuple(map(str, rows.columns))
-        scores[str(part), _cell(lesion, dose)] = PersonScores(people, rows.to_numpy(float))
-        if dose not in doses.setdefault(str(lesion), []):
-            doses[str(lesion)].append(float(dose))
-    parts = list(dict.fromkeys(part for part, _ in scores))
+    nulls: dict[tuple[str, str, float], dict[str, list[float]]] = {}
+    for (part, lesion, dose, control), rows in means.groupby(level=[0, 1, 2, 3], sort=False):
+        if control:
+            nulls.setdefault((part, lesion, dose), {})[control] = rows.to_numpy(float).mean(1).tolist()
+        else:
+            scores[part, _cell(lesion, dose)] = PersonScores(people, rows.to_numpy(float))
     intact = _cell(INTACT, 0.0)
-    if any((part, intact) not in scores for part in parts):
-        raise FacelesionError("there are no trials of the intact network to compare with")
-    against = dict(controls or {})
-    for name in {*against, *against.values()}:
-        if name not in doses:
-            raise FacelesionError(f"no lesion is called {name!r}: there are {', '.join(doses)}")
+    parts = list(dict.fromkeys(part for part, _ in scores))
+    if not parts or any((part, intact) not in scores for part in parts):
+        raise Error("there are no trials of the intact network to compare with")
+    damaged = dict.fromkeys((lesion, dose) for lesion, dose in zip(frame["lesion"], frame["dose"], strict=True))
+    cells = [(part, *each) for part in parts for each in damaged if each[0] != INTACT]
+    changes = [
+        contrast(scores, [Term(1, part, _cell(lesion, dose)), Term(-1, part, intact, fixed=True)])
+        for part, lesion, dose in cells
+    ]
     found = []
-    for part in parts:
-        for lesion in (name for name in doses if name != INTACT):
-            for step, dose in enumerate(sorted(doses[lesion])):
-                change = contrast(
-                    scores, [Term(1, part, _cell(lesion, dose)), Term(-1, part, intact, fixed=True)]
-                )
-                null = _null(scores, part, against.get(lesion), doses, step)
-                found.append(_beside(Moved(part, lesion, dose, change, math.nan), null))
-    adjusted = holm([one.found.p for one in found])
-    return [replace(one, p=float(p)) for one, p in zip(found, adjusted, strict=True)]
+    for cell, change, p in zip(cells, changes, holm([change.p for change in changes]), strict=True):
+        one = Moved(str(cell[0]), str(cell[1]), float(cell[2]), change, float(p))
+        healthy = float(scores[cell[0], intact].values.mean())
+        null = {kind: [value - healthy for value in values] for kind, values in nulls.get(cell, {}).items()}
+        found += [_beside(one, kind, values) for kind, values in null.items()] or [one]
+    return found
 
 
-def _cell(lesion: object, dose: object) -> str:
-    return f"{lesion} {float(dose)!r}"  # type: ignore[arg-type]
+def _cell(lesion: object, dose: float) -> str:
+    return f"{lesion} {float(dose)!r}"
 
 
-def _null(
-    scores: Mapping[tuple[str, str], PersonScores],
-    part: str,
-    control: str | None,
-    doses: Mapping[str, Sequence[float]],
-    step: int,
-) -> list[float]:
-    """What each draw of the control of the same step changes a part's share by."""
-    if control is None or step >= len(doses[control]):
-        return []
-    damaged = scores[part, _cell(control, sorted(doses[control])[step])].values.mean(1)
-    return [float(value) for value in damaged - scores[part, _cell(INTACT, 0.0)].values.mean()]
-
-
-def _beside(one: Moved, null: Sequence[float]) -> Moved:
-    if not null:
-        return one
+def _beside(one: Moved, control: str, null: Sequence[float]) -> Moved:
+    """A change beside those of one kind of control sets."""
     low, high = np.quantile(null, [0.025, 0.975])
     p = null_test(one.found.estimate, null, "two-sided").p
-    return replace(one, null_low=float(low), null_high=float(high), null_p=p, controls=len(null))
+    return replace(
+        one, control=control, null_low=float(low), null_high=float(high), null_p=p, sets=len(null)
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def randomised_from_the_top(module: nn.Module, image: torch.Tensor, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
@@ -29,7 +29,7 @@ def randomised_from_the_top(module: nn.Module, image: torch.Tensor, seed: int = 
         the layer that was drawn last, and the network: the same object each time, so use it before going on.
 
     Raises:
-        FacelesionError: no layer has weights.
+        Error: no layer has weights.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
@@ -50,7 +50,7 @@ def randomised_from_the_top(module: nn.Module, image: torch.Tensor, seed: int = 
         for handle in handles:
             handle.remove()
     if not order:
-        raise FacelesionError("no layer of this network has weights: nothing can be drawn anew")
+        raise Error("no layer of this network has weights: nothing can be drawn anew")
     for number, name in enumerate(reversed(order)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 10_000 + number)

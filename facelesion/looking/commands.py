@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from facelesion.arguments import read_arguments
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import write_bytes, write_whole
 from facelesion.looking.lesions import lesion_of
 from facelesion.looking.photographs import Finder, photographed
@@ -127,7 +127,7 @@ def gradcam(
 
     read = _stimuli(stimuli)
     if read[0] != Intact():
-        raise FacelesionError(f"stimuli: the first is {read[0]}: begin with intact, for colours are scaled by it")
+        raise Error(f"stimuli: the first is {read[0]}: begin with intact, for colours are scaled by it")
     damage = None if lesion is None else lesion_of(lesion)
     folder = writable_folder(out, "out")
     subject = get(participant, seed)
@@ -178,12 +178,12 @@ def _stimuli(given: Sequence[Any]) -> list[Any]:
     for each in given:
         try:
             read.append(Stimulus.from_dict(each))
-        except FacelesionError as error:
-            raise FacelesionError(f"stimuli: {error}") from None
+        except Error as error:
+            raise Error(f"stimuli: {error}") from None
     names = [str(each) for each in read]
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
-        raise FacelesionError(f"stimuli: {twice} is there twice: give each once")
+        raise Error(f"stimuli: {twice} is there twice: give each once")
     return read
 
 
@@ -194,13 +194,13 @@ def _check_pairs(stimuli: Sequence[Any], faces: int) -> None:
     for stimulus in stimuli if faces < 2 else ():
         parts = stimulus.parts if isinstance(stimulus, Chain) else (stimulus,)
         if any(isinstance(part, PartSwap | Composite) for part in parts):
-            raise FacelesionError(f"stimuli: {stimulus} is made of two faces: give a second photograph")
+            raise Error(f"stimuli: {stimulus} is made of two faces: give a second photograph")
 
 
 def _ending(out: str) -> str:
     ending = Path(out).suffix.lower()
     if ending not in _ENDINGS:
-        raise FacelesionError(f"out: {out} ends in {ending or 'nothing'}: end it in {', '.join(_ENDINGS)}")
+        raise Error(f"out: {out} ends in {ending or 'nothing'}: end it in {', '.join(_ENDINGS)}")
     return ending
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Lesion, LesionError, Series, lesion_of_words
 from facelesion.yaml_files import read_yaml
 
@@ -17,7 +17,7 @@ def lesion_of(given: str) -> Lesion:
     A file holds one lesion, or the parts of one in a list, as studies and `Lesion.to_dict` write them.
 
     Raises:
-        FacelesionError: words or a file that are no lesion, or a file with several doses.
+        Error: words or a file that are no lesion, or a file with several doses.
 
     Example:
         >>> str(lesion_of("noise 0.8 on conv3_2"))
@@ -31,7 +31,7 @@ def lesion_of(given: str) -> Lesion:
     try:
         series = Series.from_list(parts)
     except LesionError as error:
-        raise FacelesionError(f"{given}: {error}") from None
+        raise Error(f"{given}: {error}") from None
     if len(series) > 1:
-        raise FacelesionError(f"{given}: {len(series)} doses: give each field one value, for one lesion is looked at")
+        raise Error(f"{given}: {len(series)} doses: give each field one value, for one lesion is looked at")
     return series.steps[0]

@@ -17,7 +17,7 @@ from facelesion.analysis.evidence import site_shares
 from facelesion.analysis.gradcam import grad_cam
 from facelesion.analysis.map_sites import MapSite
 from facelesion.data.imagesets import FaceSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.division import PARTS, divided
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, lesioned
@@ -124,11 +124,11 @@ def maps_of(
         progress: told how many of how many batches are done.
 
     Raises:
-        FacelesionError: a lesion that takes from other pictures, which each photograph alone has not; values that are
+        Error: a lesion that takes from other pictures, which each photograph alone has not; values that are
             not finite.
     """
     if lesion is not None and any(getattr(part, "to", "") == "resample" for part in lesion.parts):
-        raise FacelesionError(f"{lesion}: it takes from other pictures at random: take another lesion to look at")
+        raise Error(f"{lesion}: it takes from other pictures at random: take another lesion to look at")
     if method in ("integrated-gradients", "occlusion"):
         sites = (MapSite(INPUT, frame.height, frame.width, "early"),)
     states: tuple[Lesion | None, ...] = (None,) if lesion is None else (None, lesion)
@@ -154,7 +154,7 @@ def maps_of(
             for site in sites:
                 heat = found[site.name]
                 if not torch.isfinite(heat).all():
-                    raise FacelesionError(f"{state or subject.name}: no finite map at {site.name}: lower the dose")
+                    raise Error(f"{state or subject.name}: no finite map at {site.name}: lower the dose")
                 maps[site.name][here, s, n] = heat.numpy()
             lying = site_shares(found, parts)
             for k, site in enumerate(sites):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Finder = Literal["mediapipe", "dlib", "mtcnn"]
 BUILT_IN = "facespace"
@@ -58,12 +58,12 @@ def photographed(
         model: its model file.
 
     Raises:
-        FacelesionError: no picture, no face in it, no such person, or no model of what finds faces.
+        Error: no picture, no face in it, no such person, or no model of what finds faces.
     """
-    from facelesion.faces.preparation import is_prepared
+    from facelesion.data.preparation import is_prepared
 
     if not photographs:
-        raise FacelesionError("no photograph: give one or more, or facespace:0 for a built-in face")
+        raise Error("no photograph: give one or more, or facespace:0 for a built-in face")
     names = _names(photographs)
     sets: list[FaceSet] = []
     shots: list[Shot] = []
@@ -74,7 +74,7 @@ def photographed(
                 found = _built_in(each, size)
             elif Path(each).is_dir():
                 if not is_prepared(each):
-                    raise FacelesionError(
+                    raise Error(
                         f"{each} is a folder: give photographs, or a folder that `facelesion prepare` wrote"
                     )
                 found = _prepared(each, size)
@@ -99,7 +99,7 @@ def photographed(
 def _readable(photographs: Sequence[str]) -> None:
     for each in photographs:
         if each.partition(":")[0] != BUILT_IN and not Path(each).exists():
-            raise FacelesionError(f"{each}: no such file: give a photograph")
+            raise Error(f"{each}: no such file: give a photograph")
 
 
 def _names(photographs: Sequence[str]) -> list[str]:
@@ -115,13 +115,13 @@ def _one(path: str, name: str, size: int, backend: object) -> tuple[FaceSet, Sho
     import cv2
 
     from facelesion.data.images import read_image
-    from facelesion.faces.align import align
+    from facelesion.faces.alignment import align
     from facelesion.faces.landmarks import choose
 
     photograph = read_image(path)
     face = choose(backend.find(photograph), *photograph.shape[:2])  # type: ignore[attr-defined]
     if face is None:
-        raise FacelesionError(f"{path}: no face found: give a photograph of a face that can be seen from the front")
+        raise Error(f"{path}: no face found: give a photograph of a face that can be seen from the front")
     crop, landmarks = align(photograph, face.mesh, size)
     shrink = min(1.0, _LARGEST / max(photograph.shape[:2]))
     height, width = (max(1, round(side * shrink)) for side in photograph.shape[:2])
@@ -139,14 +139,14 @@ def _built_in(word: str, size: int) -> FaceSet:
 
     number = word.partition(":")[2]
     if not number.isdecimal() or int(number) > 9999:
-        raise FacelesionError(f"{word}: write {BUILT_IN}:NUMBER for a built-in face, such as {BUILT_IN}:0 (to 9999)")
+        raise Error(f"{word}: write {BUILT_IN}:NUMBER for a built-in face, such as {BUILT_IN}:0 (to 9999)")
     space = FaceSpace.load()
     images, landmarks = space.render(space.people(int(number) + 1)[-1:])
     return _resized(FaceSet(images, (word,), (word,), landmarks), size)
 
 
 def _prepared(folder: str, size: int) -> FaceSet:
-    from facelesion.faces.preparation import load_prepared
+    from facelesion.data.preparation import load_prepared
 
     return _resized(load_prepared(folder), size)
 
@@ -175,7 +175,7 @@ def _together(sets: Sequence[FaceSet]) -> FaceSet:
     names = tuple(name for each in sets for name in each.names)
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
-        raise FacelesionError(f"{twice} is given twice: give each photograph once")
+        raise Error(f"{twice} is given twice: give each photograph once")
     return FaceSet(
         torch.cat([each.images for each in sets]),
         tuple(label for each in sets for label in each.labels),

@@ -16,7 +16,7 @@ from facelesion.analysis.attribution import Scores
 from facelesion.analysis.gradcam import class_score, likeness_score
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import nearest
 from facelesion.looking.photographs import Finder, photographed
 from facelesion.models import Subject
@@ -64,7 +64,7 @@ def target_of(
         finder, model: what finds the faces in photographs.
 
     Raises:
-        FacelesionError: no such person, file or answer.
+        Error: no such person, file or answer.
     """
     if of == DETECTION:
         readout = face_readout(materials(), represent)
@@ -104,9 +104,9 @@ def _likeness(
         vectors = unit_vectors(subject.identity(represent(reference)))
         likeness = unit_vectors(subject.identity(represent(faces))) @ vectors.T
     if len(reference) > 1:
-        raise FacelesionError(f"{path} holds {len(reference)} faces: give one reference photograph")
+        raise Error(f"{path} holds {len(reference)} faces: give one reference photograph")
     if float(likeness.max()) > _SAME:
-        raise FacelesionError(
+        raise Error(
             f"{path} is the face that is looked at: its likeness to itself has no slope, so take --of identity, or "
             "another photograph of the person"
         )
@@ -126,22 +126,22 @@ def _person(
         told = f"its answers are people, but none is {name!r} ({nearest(name, has)})" if has else (
             f"the network's answer names no people, and no file is called {name!r}"
         )
-        raise FacelesionError(
+        raise Error(
             f"--of {name}: {told}: write detection, identity or the path of a photograph, or say with --known "
             "which folder of people with photographs it knows"
         )  # fmt: skip
     people, _ = Photographs(landmarks=finder, landmarker=model).faces(known, subject.size)
     if name not in people.labels:
-        raise FacelesionError(f"--of {name}: {known} has no person of that name: {nearest(name, set(people.labels))}")
+        raise Error(f"--of {name}: {known} has no person of that name: {nearest(name, set(people.labels))}")
     if len(set(people.labels)) < 2:
-        raise FacelesionError(f"{known}: only {name} is known: give a folder of two people or more")
+        raise Error(f"{known}: only {name} is known: give a folder of two people or more")
     with torch.no_grad():
         embedding = subject.identity(represent(people))
         likeness = unit_vectors(embedding) @ unit_vectors(subject.identity(represent(faces))).T
     others = torch.nonzero(likeness.amax(1) < _SAME)[:, 0]
     labels = [people.labels[row] for row in others.tolist()]
     if name not in labels:
-        raise FacelesionError(f"--of {name}: {known} has no other picture of {name} than the one looked at: add some")
+        raise Error(f"--of {name}: {known} has no other picture of {name} than the one looked at: add some")
     memory = Prototypes.learn(embedding[others], labels)
     score = likeness_score(memory.vectors, memory.names.index(name), subject.identity)
     count = labels.count(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Preprocess = Callable[[torch.Tensor], torch.Tensor]
 _INNER = 0.15  # of the side: nearer to the border, resampling bends what is straight
@@ -49,7 +49,7 @@ def frame_of(preprocess: Preprocess, height: int, width: int) -> Frame:
     Ramps of brightness are sent through it: they show where every column and row of a picture comes to lie.
 
     Raises:
-        FacelesionError: it turns, bends or recolours pictures so that a place in them has no one place afterwards.
+        Error: it turns, bends or recolours pictures so that a place in them has no one place afterwards.
 
     Example:
         >>> from facelesion.models.subject import Preprocessing
@@ -94,5 +94,5 @@ def _line(place: torch.Tensor, spread: torch.Tensor, size: int) -> tuple[float, 
     return 1 / slope, -start / slope
 
 
-def _unlike(what: str) -> FacelesionError:
-    return FacelesionError(f"the network's preprocessing {what}: maps of it cannot be laid over the picture")
+def _unlike(what: str) -> Error:
+    return Error(f"the network's preprocessing {what}: maps of it cannot be laid over the picture")

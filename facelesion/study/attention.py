@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from facelesion.analysis.moved import INTACT, moved_evidence
+from facelesion.analysis.moved import moved_evidence
 from facelesion.files import write_bytes
 from facelesion.tasks.attention import Attention
 
-CONTROL = " control"  # a series called "face units control" is what "face units" is compared with
 FILE = "attention.csv"
 
 #: Columns of `attention.csv`, in order, and what they mean.
@@ -23,10 +22,11 @@ ATTENTION_COLUMNS: Mapping[str, str] = {
     "low": "lower end of the change's 95 % interval over people and draws",
     "high": "upper end",
     "p": "of no change: crossed t test, adjusted over parts, lesions and doses (Holm)",
-    "null_low": "lower end of what 95 % of the control series' draws change it by; empty without one",
+    "control": "which sets of other units it is compared with, random or matched; empty where there are none",
+    "null_low": "lower end of what 95 % of these sets change it by",
     "null_high": "upper end",
-    "null_p": "of the change among those of the control series' draws, two-sided",
-    "controls": "number of those draws",
+    "null_p": "of the change among theirs, two-sided",
+    "sets": "how many there are",
 }
 
 
@@ -37,13 +37,11 @@ def write_attention(folder: Path) -> Path | None:
     trials = pd.read_parquet(folder / "trials.parquet", filters=[("task", "==", Attention.name)])
     rows = []
     for (participant, stimulus), part in trials.groupby(["participant", "stimulus"], observed=True, sort=False):
-        names = [str(name) for name in part["lesion"].unique()]
-        controls = {name: name + CONTROL for name in names if name + CONTROL in names and name != INTACT}
-        for one in moved_evidence(part, controls):
+        for one in moved_evidence(part):
             interval = one.found.interval()
             rows.append(
                 [participant, stimulus, one.lesion, one.dose, one.part, one.found.estimate, interval.low, interval.high,
-                 one.p, one.null_low, one.null_high, one.null_p, one.controls]
+                 one.p, one.control, one.null_low, one.null_high, one.null_p, one.sets]
             )  # fmt: skip
     if not rows:
         return None

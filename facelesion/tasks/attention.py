@@ -12,7 +12,7 @@ from facelesion.analysis.evidence import evidence_shares
 from facelesion.analysis.gradcam import likeness_score
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.division import PARTS, divided
 from facelesion.tasks.readouts import Prototypes
 from facelesion.tasks.task import Answers, Groups, Healthy, Look, Measure, Task, Trials
@@ -59,10 +59,10 @@ class Attention(Task):
         """Enrol people from the healthy network, and see where its evidence lies.
 
         Raises:
-            FacelesionError: a network without a layer whose output is a map.
+            Error: a network without a layer whose output is a map.
         """
         if healthy.look is None:
-            raise FacelesionError("task attention looks into the network, and here it has only its answers")
+            raise Error("task attention looks into the network, and here it has only its answers")
         pictures = healthy.materials
         memory = Prototypes.learn(healthy.embedding(pictures.enrolment), pictures.enrolment.labels)
         first: dict[str, int] = {}
@@ -99,7 +99,7 @@ class Attention(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """None: this task looks into the network."""
-        raise FacelesionError("task attention looks into the network: ask it with `ask`")
+        raise Error("task attention looks into the network: ask it with `ask`")
 
     def ask(self, representation: torch.Tensor, look: Look) -> Answers:
         """Whether each part has more or less than its size; neither where a map has no evidence."""
@@ -112,15 +112,14 @@ class Attention(Task):
         return Answers(torch.where(right, wanted, 1 - wanted), value, right, forced_choice)
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
-        """Means over people; shares over the pictures whose map has evidence, evenly spread where none has."""
+        """Means over people; the evidence of a map that has none counts as spread evenly."""
         excess = answers.value.reshape(self.area.shape) * self._sign
         share = excess + self.area
         evident = (excess != 0).any(1)
-        seen = share[evident] if evident.any() else self.area
         return {
             "agreement": Groups.of(self.trials.person).mean(answers.forced_choice),
             "overlap": float(self._overlap(share)),
-            **{part: float(value) for part, value in zip(PARTS, seen.mean(0), strict=True)},
+            **{part: float(value) for part, value in zip(PARTS, share.mean(0), strict=True)},
             "evident": float(evident.float().mean()),
         }
 

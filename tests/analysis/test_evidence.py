@@ -7,7 +7,7 @@ import torch
 
 from facelesion.analysis.evidence import evidence_shares, site_shares
 from facelesion.analysis.gradcam import resized
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.division import PARTS, divided
 from facelesion.faces.regions import mean_face, region_mask
 
@@ -77,7 +77,7 @@ def test_every_feature_is_what_its_mask_covers_and_no_pixel_is_lost(parts):
     ],
 )
 def test_maps_that_cannot_be_shared_out_are_told(parts, maps, said):
-    with pytest.raises(FacelesionError, match=said):
+    with pytest.raises(Error, match=said):
         evidence_shares(maps, parts)
-    with pytest.raises(FacelesionError, match="once in all"):
+    with pytest.raises(Error, match="once in all"):
         evidence_shares(torch.ones(2, 48, 48), 0.5 * parts)

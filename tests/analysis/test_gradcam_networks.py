@@ -8,7 +8,7 @@ from torch import nn
 
 from facelesion.analysis import class_score, grad_cam, likeness_score
 from facelesion.analysis.map_sites import MapSite, map_sites, stages_of
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, lesioned
 from facelesion.lesions.locate import find
 from facelesion.models import MobileFaceNet, VGGFace
@@ -188,9 +188,9 @@ def test_a_site_without_a_map_is_told_and_a_pattern_takes_those_with_one():
         ("idle", "idle never runs"),
         ("heads", "no site 'heads'.*head"),
     ):
-        with pytest.raises(FacelesionError, match=said):
+        with pytest.raises(Error, match=said):
             map_sites(network, picture, [pattern])
-    with pytest.raises(FacelesionError, match="no place whose output is a map"):
+    with pytest.raises(Error, match="no place whose output is a map"):
         map_sites(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), picture)
 
 

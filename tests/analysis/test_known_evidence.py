@@ -10,7 +10,7 @@ from facelesion.analysis.attribution import guided_grad_cam, integrated_gradient
 from facelesion.analysis.evidence import evidence_shares
 from facelesion.analysis.gradcam import grad_cam, resized
 from facelesion.analysis.randomised import randomised_from_the_top, rank_likeness
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, Noise, lesioned
 
 SIDE = 28
@@ -166,7 +166,7 @@ def test_methods_with_many_passes_show_every_variant_of_a_picture_the_same_noise
 
 def test_a_network_without_relus_has_no_guided_map():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(FacelesionError, match="this network has none"):
+    with pytest.raises(Error, match="this network has none"):
         guided_grad_cam(network, torch.rand(1, 3, 8, 8), ["1"], lambda rows: lambda x: x[:, 0])
 
 

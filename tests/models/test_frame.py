@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.frame import frame_of
 from facelesion.models.subject import Preprocessing
 from facelesion.models.zoo import CroppedPreprocessing
@@ -52,5 +52,5 @@ def test_what_is_seen_has_the_picture_s_own_colours():
     ],
 )
 def test_a_preprocessing_without_a_frame_is_told(preprocess, said):
-    with pytest.raises(FacelesionError, match=said):
+    with pytest.raises(Error, match=said):
         frame_of(preprocess, 32, 32)
