@@ -26,7 +26,8 @@ class Moved:
     Attributes:
         part: of the picture.
         lesion, dose: the series, and how much.
-        found: damaged share less intact share, mean over people and draws, with its error over both.
+        found: damaged share less intact share, mean over people and draws, with its error over both; over people alone
+            where the lesion has one draw.
         p: of a t test against no change, adjusted over all parts, lesions and doses (Holm); not a number if it cannot
             be tested.
         control: which sets of other units it is compared with, such as `random`; empty where there are none.
@@ -94,10 +95,11 @@ def moved_evidence(trials: pd.DataFrame) -> list[Moved]:
         raise Error("there are no trials of the intact network to compare with")
     damaged = dict.fromkeys((lesion, dose) for lesion, dose in zip(frame["lesion"], frame["dose"], strict=True))
     cells = [(part, *each) for part in parts for each in damaged if each[0] != INTACT]
-    changes = [
-        contrast(scores, [Term(1, part, _cell(lesion, dose)), Term(-1, part, intact, fixed=True)])
-        for part, lesion, dose in cells
-    ]
+    changes = []
+    for part, lesion, dose in cells:
+        name = _cell(lesion, dose)
+        once = len(scores[part, name].values) == 1  # units that were chosen could not have come out otherwise
+        changes.append(contrast(scores, [Term(1, part, name, fixed=once), Term(-1, part, intact, fixed=True)]))
     found = []
     for cell, change, p in zip(cells, changes, holm([change.p for change in changes]), strict=True):
         one = Moved(str(cell[0]), str(cell[1]), float(cell[2]), change, float(p))

@@ -19,7 +19,7 @@ ATTENTION_COLUMNS: Mapping[str, str] = {
     "dose": "how much",
     "part": "part of the picture",
     "change": "its share of the evidence under the lesion less that in the intact network, mean over people and draws",
-    "low": "lower end of the change's 95 % interval over people and draws",
+    "low": "lower end of the change's 95 % interval over people and draws; over people alone where there is one draw",
     "high": "upper end",
     "p": "of no change: crossed t test, adjusted over parts, lesions and doses (Holm)",
     "control": "which sets of other units it is compared with, random or matched; empty where there are none",

@@ -59,6 +59,12 @@ def test_controls_give_a_band_that_what_moved_lies_outside_and_what_stayed_withi
     assert moved["eyes", "matched"].null_low < eyes.found.estimate < moved["eyes", "matched"].null_high
 
 
+def test_a_lesion_of_one_draw_has_an_interval_over_people_alone():
+    moved = {each.part: each for each in moved_evidence(trials_of({"cut": np.array([-0.15, 0, 0.15])}, draws=1))}
+    interval = moved["eyes"].found.interval()
+    assert interval.low < -0.15 < interval.high < 0 and set(moved["eyes"].found.parts) == {"people"}
+
+
 def test_nothing_that_only_varies_is_said_to_have_moved():
     called = sum(
         any(each.p < 0.05 for each in moved_evidence(trials_of({"cut": np.zeros(3)}, seed=seed))) for seed in range(60)
