@@ -26,6 +26,7 @@ from facelesion.analysis.against import against_controls
 from facelesion.data.materials import Materials
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.study.attention import write_attention
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say, tidy
@@ -98,6 +99,7 @@ def run_study(
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 
+    write_attention(folder)
     maps = grad_cam_maps(bench)
     if maps is not None:
         report.write_gradcam(folder, maps)

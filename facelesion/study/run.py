@@ -27,10 +27,12 @@ from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, lesion_sites
 from facelesion.models import Subject, get
-from facelesion.study.bench import Bench, Pool, threads
+from facelesion.study.bench import Bench
 from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
+from facelesion.study.pool import Pool
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
+from facelesion.study.threads import threads
 from facelesion.tasks import TASKS
 
 SHARD = 128  # lesions in one cell: enough to share the healthy part of the network, little enough to lose
@@ -205,9 +207,10 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
                 f"{each.lesion} makes {bench.name}'s output infinite: lower the dose of {each.series}"
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
+        look = bench.look(stimulus, each.lesion)
         for task in bench.tasks:
             with threads(1):
-                answers = task.answer(representation)
+                answers = task.ask(representation, look)
             trials.append(trials_of(bench.name, each, str(stimulus), task, answers))
             rows += rows_of(task, answers, about)
     write_part(cell.path(parts), trials, rows)
