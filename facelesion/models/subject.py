@@ -66,7 +66,7 @@ class Preprocessing:
     colour order.
 
     Raises:
-        Error: another order of colours, or pictures of another shape or range.
+        Error: another order of colours, a size that is none, or pictures of another shape or range.
 
     Example:
         >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
@@ -82,6 +82,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.colour_order not in ("RGB", "BGR"):
             raise Error(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise Error(f"size {self.size!r}: give the side of the network's pictures in pixels, such as 224")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:

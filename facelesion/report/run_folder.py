@@ -292,7 +292,7 @@ def read_run(folder: str | Path) -> Run:
     import pandas as pd
 
     root = Path(folder)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # which has no error of its own for a name that none can be
         raise Error(f"no run folder at {root}; give a folder that `facelesion study` wrote")
     for name in (CONFIG, TABLE, MANIFEST):
         if not (root / name).is_file():

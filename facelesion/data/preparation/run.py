@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from facelesion.data.listing import list_folder, list_table
-from facelesion.data.preparation.folder import JOURNAL, check_unchanged, manifest_of, prepared_place
+from facelesion.data.preparation.folder import JOURNAL, check_unchanged, manifest_of
 from facelesion.data.preparation.journal import Found, Job, Options, done_of, hashes_of, work
 from facelesion.data.preparation.result import Prepared, assemble, finish_swap, printable
 from facelesion.data.preparation.workers import work_in_parallel
@@ -111,20 +111,6 @@ def prepare(
             f"({first.reason}): mend or remove what {out / 'left_out.csv'} lists"
         )
     return prepared
-
-
-def prepare_once(
-    root: str | Path, size: int, out: str | Path | None = None, model: str | Path | None = None
-) -> Prepared:
-    """Prepare a folder of photographs where it is kept for good: studies and trainings share one result.
-
-    Args:
-        root: the folder of people.
-        size: side of the crops in pixels.
-        out: the folder to keep it in; one in the user's cache folder, by the photographs' place, when left out.
-        model: MediaPipe's model file, needed where something is still to be prepared.
-    """
-    return prepare(root, out or prepared_place(root, size), model=model, size=size)
 
 
 @contextlib.contextmanager
