@@ -18,6 +18,7 @@ python -m facelesion.train --config FILE.yaml [--key value ...]
 
 The config's `recipe` says what is trained:
   distil     a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)
+  participant  the same that knows individual things too, one per seed (configs/train/participant.yaml)
   classify   a network and a readout learn "face or not" or who it is, healthy or damaged (configs/notebook/*.yaml)
   recovery   injuries one after the other, with retraining after each (configs/train/recovery.yaml)
   notebook   the whole Keras notebook, as it was or as it should have been (configs/notebook/as_it_was.yaml, right.yaml)
@@ -50,6 +51,10 @@ def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
         from facelesion.training.distil import DistilConfig, distil
 
         return DistilConfig, distil
+    if name == "participant":
+        from facelesion.training.participant import ParticipantConfig, participant
+
+        return ParticipantConfig, participant
     if name == "classify":
         from facelesion.training.classify import ClassifyConfig, classify
 
@@ -62,7 +67,7 @@ def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
         from facelesion.training.notebook import NotebookConfig, notebook
 
         return NotebookConfig, notebook
-    raise FacelesionError(f"no recipe is called {name!r}: take distil, classify, recovery or notebook")
+    raise FacelesionError(f"no recipe is called {name!r}: take distil, participant, classify, recovery or notebook")
 
 
 def _named_recipe(words: list[str]) -> str:

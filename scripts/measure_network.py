@@ -18,7 +18,7 @@ from facelesion.data.seen import refuse_seen
 from facelesion.errors import FacelesionError
 from facelesion.models import Subject, get
 from facelesion.tasks import Healthy, Identification, Objects
-from facelesion.training.distil import represent
+from facelesion.training.reached import represent
 
 
 def measured(subject: Subject, seed: int) -> dict[str, float]:
