@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 
-from facelesion.data import builtin_exemplars, find_pairs, object_folder, open_lfw
+from facelesion.data import ImageSet, builtin_exemplars, find_pairs, object_folder, open_lfw
+from facelesion.data.from_facespace import FaceSpacePictures
+from facelesion.data.seen import refuse_seen
 from facelesion.errors import FacelesionError
 from facelesion.models.subject import Subject
-from facelesion.tasks.exemplars import CATEGORIES, within_class_whitening
+from facelesion.tasks import Healthy, Identification, Objects
+from facelesion.tasks.exemplars import CATEGORIES, Exemplars, within_class_whitening
+from facelesion.tasks.memory import Memory
 from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.scores import area_under_curve
+from facelesion.tasks.task import Task
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
 from facelesion.training.photographs import Photographs, aligned_photographs
 
@@ -93,6 +99,61 @@ def things_reached(
             values = representation @ subject.extra["things.weight"].T + subject.extra["things.bias"]
             own[f"things_{kind}"] = named_by_likeness(values, shown.labels, enrolled)
     return {key: round(value, 4) for key, value in (own | whitened).items()}
+
+
+def tasks_reached(subject: Subject, seed: int = 0) -> dict[str, float]:
+    """Tasks of studies on people of the face space and built-in things, healthy; share of right answers by task.
+
+    Identification of 100 people (3 pictures of each remembered, 2 asked about), 16 kinds of objects (30 pictures of
+    each, a readout fitted on 40 others), the memory test of 72 items, and 40 individual things.
+
+    Args:
+        subject: the network.
+        seed: of the people and things.
+
+    Raises:
+        FacelesionError: people who are asked about trained the network.
+    """
+    source = FaceSpacePictures(enrolled_people=100, enrolment_pictures=3, probe_pictures=2, object_pictures=30)
+    materials = source.gather(seed, subject.size)
+    refuse_seen(subject.name, subject.about, materials.probes.labels)
+    tasks: tuple[type[Task], ...] = (Identification, Objects, Exemplars, Memory)
+    shown: dict[str, ImageSet] = {}
+    for task in tasks:
+        shown |= task.shows(materials, seed)
+    starts = dict(zip(shown, accumulate(map(len, shown.values()), initial=0), strict=False))
+    healthy = Healthy(
+        materials,
+        subject.identity,
+        lambda pictures: represent(subject, pictures.images),
+        lambda role: torch.arange(starts[role], starts[role] + len(shown[role])),
+        seed,
+    )
+    representation = torch.cat([represent(subject, pictures.images) for pictures in shown.values()])
+    fitted = [task.fit(healthy) for task in tasks]
+    return {task.name: task.measure(task.answer(representation))["accuracy"] for task in fitted}
+
+
+def likeness_of(first: Subject, second: Subject, images: torch.Tensor) -> float:
+    """How alike two networks find the same pictures: representational similarity (Kriegeskorte et al. 2008).
+
+    The correlation, over all pairs of pictures, of the cosines between their representations, each less its network's
+    mean.
+
+    Args:
+        first, second: of the same size of pictures.
+        images: uint8 (N, 3, S, S), three or more.
+
+    Returns:
+        -1 to 1; 1 for networks of the same geometry.
+    """
+    cosines = []
+    for subject in (first, second):
+        values = represent(subject, images).double()
+        values = torch.nn.functional.normalize(values - values.mean(0))
+        rows, columns = torch.triu_indices(len(values), len(values), 1)
+        cosines.append((values @ values.T)[rows, columns])
+    return float(torch.corrcoef(torch.stack(cosines))[0, 1])
 
 
 def named_by_likeness(embeddings: torch.Tensor, names: Sequence[str], enrolled: int) -> float:
