@@ -1,11 +1,14 @@
 """Measure participants, and make the table of weights/README.md from what was measured.
 
     python scripts/measure_participants.py runs/participants/seed*/weights.safetensors
+    python scripts/measure_participants.py --half weights runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --table
 
 The first puts a row for each network into weights/participants.csv (a network measured before is passed over by its
-hash): what its file says of LFW's test pairs, which training asked once, and what is measured here. The second writes
-the table between the two marks in weights/README.md anew from that file alone.
+hash): what its file says of LFW's test pairs, which training asked once, and what is measured here. The second does the
+same for copies in half precision, which it writes to a folder as `participant_seedN.safetensors`, and says by how much
+their figures differ from those of the whole ones. The third writes the table between the two marks in
+weights/README.md anew from the CSV alone.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from facelesion.data.facespace import FaceSpace
 from facelesion.errors import FacelesionError
 from facelesion.fetching import file_hash
 from facelesion.files import write_bytes
-from facelesion.models import Subject, get
+from facelesion.models import Subject, get, store
 from facelesion.training.reached import likeness_of, tasks_reached, things_reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,10 +51,24 @@ def measured(path: Path) -> dict[str, object]:
         "name": path.parent.name if path.stem == "weights" else path.stem,
         "seed": about.get("seed"), "weights": subject.weights, "sha256": file_hash(path),
         "teacher": "MobileFaceNet" if about.get("teacher") else "none",
-        "people": len(about.get("people", ())), "minutes": minutes(path.parent / "learning" / "log.csv"),
+        "people": len(about.get("people", ())),
     }  # fmt: skip
     found = {key: round(value, 4) for key, value in (tested | things_reached(subject)).items()}
     return row | dict(about.get("reached", {})) | found
+
+
+def halved(path: Path, folder: Path) -> Path:
+    """A copy of weights in half precision: half the bytes; what reads it computes in float32 as ever."""
+    tensors, about = store.read_weights(path)
+    target = folder / f"participant_seed{about['seed']}.safetensors"
+    store.save_weights(target, {name: value.half() for name, value in tensors.items()}, about)
+    return target
+
+
+def differences(row: dict[str, object], other: dict[str, object]) -> dict[str, float]:
+    """By how much the figures of two rows differ, where they do."""
+    both = [key for key in row if isinstance(row[key], float) and isinstance(other.get(key), float)]
+    return {key: float(other[key]) - float(row[key]) for key in both if other[key] != row[key]}  # type: ignore[arg-type]
 
 
 def minutes(log: Path) -> float | None:
@@ -111,6 +128,9 @@ def main() -> None:
     parser.add_argument(
         "networks", nargs="*", type=Path, help="files of weights that the recipe participant made"
     )
+    parser.add_argument(
+        "--half", type=Path, help="a folder for copies in half precision, which are measured then"
+    )
     parser.add_argument("--table", action="store_true", help="write the page's table from the CSV")
     parser.add_argument("--alike", type=Path, help="a CSV of how alike every two of the networks are")
     given = parser.parse_args()
@@ -120,10 +140,16 @@ def main() -> None:
         if CSV.is_file()
         else pd.DataFrame(columns=["weights", "seed"])
     )
-    for path in given.networks:
+    for whole in given.networks:
+        path = halved(whole, given.half) if given.half else whole
         if get(str(path)).weights in set(rows["weights"]):
             continue
-        row = measured(path)
+        row = measured(path) | {"minutes": minutes(whole.parent / "learning" / "log.csv")}
+        if given.half:
+            print(
+                f"{row['name']}: half less whole: {differences(measured(whole), row) or 'the same'}",
+                flush=True,
+            )
         rows = pd.concat([rows, pd.DataFrame([row])]).sort_values(["teacher", "seed"])
         write_bytes(CSV, rows[[*row, *(key for key in rows if key not in row)]].to_csv(index=False).encode())
         print(f"{row['name']}: {row['weights']}", flush=True)

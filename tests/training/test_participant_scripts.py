@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from facelesion.models import get
+from facelesion.models import get, store
 from facelesion.training.reached import likeness_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +106,21 @@ def test_the_table_holds_what_the_csv_holds(tmp_path: Path, monkeypatch: pytest.
     assert len(lines) == 2 + 3 + 2
     assert "| `seed3` | 3,200 | 94.0 |" in lines[2] and "`003`" in lines[2]
     assert "| mean, taught |  | 94.5 |" in lines[5]  # those without a teacher are another group
+
+
+def test_half_precision_is_half_the_bytes_and_the_same_network_but_for_rounding(
+    tmp_path: Path, tiny: str
+) -> None:
+    module = script("measure_participants")
+    tensors, about = store.read_weights(tiny)
+    store.save_weights(tmp_path / "whole.safetensors", tensors, about | {"seed": 5})
+    half = module.halved(tmp_path / "whole.safetensors", tmp_path)
+    assert half.name == "participant_seed5.safetensors"
+    assert half.stat().st_size < 0.6 * Path(tiny).stat().st_size
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    answers = [get(str(path)).module(pictures) for path in (tmp_path / "whole.safetensors", half)]
+    torch.testing.assert_close(*answers, rtol=0.02, atol=1e-3)
+    assert module.differences({"a": 0.5, "b": 1.0, "n": "x"}, {"a": 0.5, "b": 0.75, "n": "y"}) == {"b": -0.25}
 
 
 def test_minutes_are_those_of_all_starts(tmp_path: Path) -> None:
