@@ -15,7 +15,15 @@ from typing import Annotated, Literal
 import torch
 from torch import nn
 
-from facelesion.data import FaceSet, ImageSet, builtin_exemplars, builtin_objects, nonfaces, object_folder
+from facelesion.data import (
+    FaceSet,
+    ImageSet,
+    builtin_exemplars,
+    builtin_objects,
+    nonfaces,
+    object_folder,
+    open_lfw,
+)
 from facelesion.data.objects import CATEGORIES as KINDS
 from facelesion.data.seen import NAMED_TRAINING, TEACHING_SEEDS
 from facelesion.errors import FacelesionError
@@ -158,11 +166,12 @@ def participant(config: ParticipantConfig) -> Path:
     """
     folder = Path(config.run.folder) / f"seed{config.seed}"
     run = replace(config.run, folder=str(folder))
+    teacher = _found(config)  # before the folder is claimed: what is not there is no run's setting
     claim_for_stages(run, asdict(replace(config, run=run)))
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
     if target.is_file() and not config.run.overwrite:
         return target
-    lessons = _lessons(config, folder)
+    lessons = _lessons(config, teacher, folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         learner = Learner(
@@ -183,6 +192,21 @@ def participant(config: ParticipantConfig) -> Path:
         write_whole(folder / "reached.json", json.dumps(reached, indent=2) + "\n")
     store.save_weights(target, tensors, about)
     return target
+
+
+def _found(config: ParticipantConfig) -> MobileFaceNet | None:
+    """The teacher, if there is one, once it is known that everything else is where the settings say.
+
+    Raises:
+        FacelesionError: it is not.
+    """
+    if config.data.root is not None:
+        open_lfw(config.data.root, config.data.protocols).people("train")
+    if config.data.objects is not None and not Path(config.data.objects).exists():
+        raise FacelesionError(
+            f"data.objects {config.data.objects}: no such folder or archive: check the path"
+        )
+    return None if config.teacher is None else read_mobilefacenet(config.teacher)
 
 
 @dataclass(frozen=True)
@@ -207,7 +231,7 @@ class _Lessons:
         }  # fmt: skip
 
 
-def _lessons(config: ParticipantConfig, folder: Path) -> _Lessons:
+def _lessons(config: ParticipantConfig, teacher: MobileFaceNet | None, folder: Path) -> _Lessons:
     """Whom and what this seed learns from, and by whom it is watched."""
     data = config.data
     things = _things(data, config.seed)
@@ -229,7 +253,6 @@ def _lessons(config: ParticipantConfig, folder: Path) -> _Lessons:
     shared = open_pool(faces, data.shares, _VIEWS_SEED, _pool_folder(data), config.run.progress)
     plain = _plain_rows(shared, validated)
     rows = shared.rows_of(trained)
-    teacher = None if config.teacher is None else read_mobilefacenet(config.teacher)
     if teacher is None:
         material_faces: Taught | Individuals = _named(shared, rows, data, config.seed)
         targets = None
