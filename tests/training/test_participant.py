@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as lightning
 import torch
 
+from facelesion.arguments import read_arguments
 from facelesion.data import ImageSet, open_lfw
 from facelesion.data.seen import people_seen
 from facelesion.errors import FacelesionError
@@ -28,6 +29,7 @@ from facelesion.training.participant_lessons import (
 )
 from facelesion.training.run import RunConfig, fit
 
+ROOT = Path(__file__).resolve().parents[2]
 SCHEDULE = Schedule(epochs=3, views_per_epoch=16, batch_size=8, nonfaces=2, sizes=((0, 32), (2, 48)))
 PEOPLE, THINGS = Contrast(4, 2, 1.0), Contrast(2, 2, 0.5)
 QUIET = RunConfig(progress=False, accelerator="cpu")
@@ -181,19 +183,32 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         ParticipantConfig(data=ParticipantSources(root="x"), schedule=replace(SCHEDULE, batch_size=8))
 
 
+@pytest.mark.parametrize(("name", "people", "by_name"), [
+    ("participant", "photographs", False), ("participant_named", "photographs", True),
+    ("participant_objects", "none", True),
+])  # fmt: skip
+def test_the_three_kinds_of_participants_can_be_asked_for(name: str, people: str, by_name: bool) -> None:
+    words = [str(ROOT / "configs" / "train" / f"{name}.yaml"), "--seed", "7"]
+    words += [] if people == "none" else ["--data.root", "lfw.tgz"]
+    words += [] if by_name else ["--teacher", "teacher.pt"]
+    config = ParticipantConfig(
+        **read_arguments(ParticipantConfig, words, "python -m facelesion.train", config=True)
+    )
+    assert (config.seed, config.data.people, config.teacher is None) == (7, people, by_name)
+    assert config.schedule.size(0) == 64 and config.schedule.size(config.schedule.epochs - 1) == 112
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.parametrize("teacher", [True, False])
 def test_the_command_runs_from_photographs_to_figures(
     teacher: bool, little_lfw: Path, shared: Path, tmp_path: Path
 ) -> None:
-    root = Path(__file__).resolve().parents[2]
-
     def words(seed: int) -> list[str]:
         taught = ["--teacher", str(shared / "data" / "mobilefacenet.pt")] if teacher else []
         apart = [] if teacher else ["--people", "{individuals: 8, pictures: 2}"]
         return [
-            "--config", str(root / "configs" / "train" / "participant.yaml"), "--seed", str(seed), *taught, *apart,
+            "--config", str(ROOT / "configs" / "train" / "participant.yaml"), "--seed", str(seed), *taught, *apart,
             "--data.root", str(little_lfw), "--data.prepared", str(tmp_path / "prepared"),
             "--data.landmarker", str(shared / "data" / "face_landmarker.task"),
             "--data.pool", str(tmp_path / "pool"), "--data.share", "0.75", "--data.held_out_people", "3",
