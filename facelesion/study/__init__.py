@@ -26,7 +26,17 @@ from facelesion.files import write_bytes
 from facelesion.models import Subject
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
-from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say, tidy
+from facelesion.study.run import (
+    Gathered,
+    check_ours,
+    claim,
+    device_called,
+    gather,
+    parts_of,
+    run_cells,
+    say,
+    tidy,
+)
 from facelesion.study.table import confusion_of, gather_rows, gather_trials
 from facelesion.tasks import TASKS
 
@@ -63,9 +73,10 @@ def run_study(
 
     clock = _Clock()
     device = device_called(study.device)
+    folder = Path(study.output) / study.name
+    check_ours(folder)
     say(f"Gathering networks and pictures ({study.pictures.name if pictures is None else 'given'})")
     gathered = gather(study, participants, pictures)
-    folder = Path(study.output) / study.name
     if claim(folder, gathered.key, study.overwrite):
         say(f"{folder} holds this very study already: only the report is written again")
         page = report.write_report(folder)
@@ -132,8 +143,9 @@ def dry_run(
 
     Arguments and errors as for `run_study`; nothing is written.
     """
+    device = device_called(study.device)
     gathered = gather(study, participants, pictures)
-    return describe(gathered, estimate(gathered, device_called(study.device)))
+    return describe(gathered, estimate(gathered, device))
 
 
 def versions() -> dict[str, str]:
