@@ -117,7 +117,7 @@ def _report(argv: list[str]) -> None:
 
 
 def _export(argv: list[str]) -> None:
-    from facelesion.report.export import export_run
+    from facelesion.report import export_run
 
     def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
         """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.

@@ -62,7 +62,8 @@ class Materials:
                 raise Error(f"pictures of one size are needed, but there are {told} pixels: resize one of them")
             points = {each.landmarks.shape[1] for each in (self.probes, pictures) if isinstance(each, FaceSet)}
             if len(points) > 1:
-                raise Error(f"{role} and probes have {' and '.join(map(str, sorted(points)))} landmarks: give both alike")
+                told = " and ".join(map(str, sorted(points)))
+                raise Error(f"{role} and probes have {told} landmarks: give both alike")
         for name, pairs, faces in (
             ("training_pairs", self.training_pairs, self.training), ("pairs", self.pairs, self.strangers),
         ):  # fmt: skip

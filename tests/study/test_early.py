@@ -1,4 +1,4 @@
-"""What cannot be is told before anything heavy is done: before networks are loaded, before photographs are looked at."""
+"""What cannot be is told before anything heavy is done: before networks are loaded or photographs looked at."""
 
 from __future__ import annotations
 
