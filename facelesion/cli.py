@@ -89,15 +89,17 @@ def guarded(work: Callable[[], Any]) -> int:
 
 def _study(argv: list[str]) -> None:
     from facelesion.study import Study, dry_run, run_study
-    from facelesion.study.design import study_of
+    from facelesion.study.design import placed, study_of
 
     words = [word for word in argv if word != "--dry-run"]
-    study = study_of(read_words(Study, words, "facelesion study [--dry-run]", config=True))
-    if len(words) < len(argv):
-        print(dry_run(study))
-        return
-    writable_folder(Path(study.output) / study.name, "output")
-    print(run_study(study, command=" ".join(["facelesion study", *argv])))
+    tree = read_words(Study, words, "facelesion study [--dry-run]", config=True)
+    study = study_of(tree)
+    with placed(tree):
+        if len(words) < len(argv):
+            print(dry_run(study))
+            return
+        writable_folder(Path(study.output) / study.name, "output")
+        print(run_study(study, command=" ".join(["facelesion study", *argv])))
 
 
 def _report(argv: list[str]) -> None:
@@ -117,7 +119,7 @@ def _report(argv: list[str]) -> None:
 
 
 def _export(argv: list[str]) -> None:
-    from facelesion.report.export import export_run
+    from facelesion.report import export_run
 
     def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
         """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.
