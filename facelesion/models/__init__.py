@@ -3,6 +3,6 @@
 from facelesion.models.mobilefacenet import MobileFaceNet
 from facelesion.models.subject import Preprocessing, Subject
 from facelesion.models.vgg import VGGFace
-from facelesion.models.zoo import get, names
+from facelesion.models.zoo import get, look_for, names
 
-__all__ = ["MobileFaceNet", "Preprocessing", "Subject", "VGGFace", "get", "names"]
+__all__ = ["MobileFaceNet", "Preprocessing", "Subject", "VGGFace", "get", "look_for", "names"]

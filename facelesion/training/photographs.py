@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from facelesion.data import LFW, FaceSet
 from facelesion.data.photographs import Photographs
+
+
+class WherePhotographsLie(Protocol):
+    """Settings that say where LFW's photographs are; see `DistilData`."""
+
+    @property
+    def root(self) -> str | None: ...
+    @property
+    def protocols(self) -> str | None: ...
+    @property
+    def prepared(self) -> str | None: ...
+    @property
+    def landmarker(self) -> str | None: ...
 
 
 def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: str | None) -> FaceSet:

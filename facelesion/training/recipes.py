@@ -37,6 +37,12 @@ def _distil() -> Parts:
     return DistilConfig, distil
 
 
+def _participant() -> Parts:
+    from facelesion.training.participant import ParticipantConfig, participant
+
+    return ParticipantConfig, participant
+
+
 def _classify() -> Parts:
     from facelesion.training.classify import ClassifyConfig, classify
 
@@ -58,6 +64,9 @@ def _notebook() -> Parts:
 #: Every recipe by its name. One more is one line.
 RECIPES: dict[str, Recipe] = {
     "distil": Recipe("a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)", _distil),
+    "participant": Recipe(
+        "the same that knows individual things too, one per seed (configs/train/participant.yaml)", _participant
+    ),
     "classify": Recipe(
         'a network and a readout learn "face or not" or who it is, healthy or damaged (configs/notebook/*.yaml)',
         _classify,
