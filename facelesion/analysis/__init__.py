@@ -14,6 +14,7 @@ from facelesion.analysis.claims import (
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
+from facelesion.analysis.mapped_sites import map_sites
 from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.rankings import (
     Agreement,
@@ -81,6 +82,7 @@ __all__ = [
     "holm",
     "likeness_score",
     "losses",
+    "map_sites",
     "matched_units",
     "null_test",
     "profile",
