@@ -30,6 +30,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
+  facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -352,6 +353,12 @@ def _sites(argv: list[str]) -> None:
     sites(**read_arguments(sites, argv, "facelesion sites"))
 
 
+def _units(argv: list[str]) -> None:
+    from facelesion.looking.units import units_command
+
+    units_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise FacelesionError(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -363,4 +370,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "faces": _faces,
     "weights": _weights,
     "sites": _sites,
+    "units": _units,
 }
