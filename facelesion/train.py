@@ -20,6 +20,7 @@ The config's `recipe` says what is trained:
   distil     a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)
   classify   a network and a readout learn "face or not" or who it is, healthy or damaged (configs/notebook/*.yaml)
   recovery   injuries one after the other, with retraining after each (configs/train/recovery.yaml)
+  manipulation  units of each feature excited, inhibited and held, with controls (configs/notebook/manipulation.yaml)
   notebook   the whole Keras notebook, as it was or as it should have been (configs/notebook/as_it_was.yaml, right.yaml)
 
 `python -m facelesion.train --recipe NAME --help` lists a recipe's settings. What follows on the command line goes over
@@ -62,7 +63,13 @@ def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
         from facelesion.training.notebook import NotebookConfig, notebook
 
         return NotebookConfig, notebook
-    raise FacelesionError(f"no recipe is called {name!r}: take distil, classify, recovery or notebook")
+    if name == "manipulation":
+        from facelesion.training.manipulation import ManipulationConfig, manipulate
+
+        return ManipulationConfig, manipulate
+    raise FacelesionError(
+        f"no recipe is called {name!r}: take distil, classify, recovery, notebook or manipulation"
+    )
 
 
 def _named_recipe(words: list[str]) -> str:

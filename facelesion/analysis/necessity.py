@@ -6,9 +6,9 @@ What it means that so many units are removed or kept is said by other sets of as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -103,27 +103,33 @@ def necessity_and_sufficiency(
             f"counts: none of {', '.join(map(str, counts))} fits {len(order)} ranked units of {total} at {site}"
         )
     score_by_person = _Scores(score, names, seed)
-    batches = dict(batch_size=batch_size, progress=progress)
-    healthy = sweep(module, {INTACT: None}, images, reduce=score_by_person.reducer, **batches)[INTACT]  # type: ignore[arg-type]
-    rows = [{"kind": INTACT, "set": INTACT, "count": 0, "draw": 0, **score_by_person.told(healthy)}]
-    for count in asked:
-        sets = _sets(activation, order[:count], draws, seed)
-        for kind, make in ((REMOVED, Ablate), (KEPT, Keep)):
-            lesions: dict[str, Lesion | None] = {
-                f"{place}": make(site, units=tuple(each["units"])) for place, each in enumerate(sets)
-            }
-            answers = sweep(module, lesions, images, reduce=score_by_person.reducer, **batches)  # type: ignore[arg-type]
+    sets = {count: _sets(activation, order[:count], draws, seed) for count in asked}
+    kinds: dict[str, type[Ablate]] = {REMOVED: Ablate, KEPT: Keep}
+    # All of them in one sweep: what comes before the site is computed once.
+    lesions: dict[str, Lesion | None] = {INTACT: None} | {
+        f"{kind} {count} {place}": make(site, units=tuple(each["units"]))
+        for kind, make in kinds.items()
+        for count in asked
+        for place, each in enumerate(sets[count])
+    }
+    answers = sweep(
+        module, lesions, images, batch_size=batch_size, progress=progress, reduce=score_by_person.reducer
+    )
+    intact = {"kind": INTACT, "set": INTACT, "count": 0, "draw": 0}
+    rows: list[dict[str, Any]] = [intact | score_by_person.told(answers[INTACT])]
+    for kind in kinds:
+        for count in asked:
             part: list[dict[str, Any]] = [
                 {key: value for key, value in each.items() if key != "units"}
                 | {"kind": kind, "count": count}
-                | score_by_person.told(answers[str(place)], interval=each["set"] == RANKED)
-                for place, each in enumerate(sets)
+                | score_by_person.told(answers[f"{kind} {count} {place}"], interval=each["set"] == RANKED)
+                for place, each in enumerate(sets[count])
             ]
             for null in (RANDOM, MATCHED):
                 values = [row["score"] for row in part if row["set"] == null]
                 if values:
-                    side = "less" if kind == REMOVED else "greater"
-                    part[0][f"p_{null}"] = null_test(part[0]["score"], values, side).p  # type: ignore[arg-type]
+                    side: Literal["less", "greater"] = "less" if kind == REMOVED else "greater"
+                    part[0][f"p_{null}"] = null_test(part[0]["score"], values, side).p
             rows += part
     columns = [
         "site", "kind", "set", "count", "draw", "score", "low", "high", "p_random", "p_matched", "mismatch", "distinct",
@@ -157,7 +163,7 @@ class _Scores:
     def reducer(self, _: str) -> _Kept:
         return _Kept(self.score, torch.zeros(len(self.names), dtype=torch.float64))
 
-    def told(self, scores: torch.Tensor, interval: bool = True) -> Mapping[str, float]:
+    def told(self, scores: torch.Tensor, interval: bool = True) -> dict[str, float]:
         """Mean over people, with its interval."""
         means = by_person(scores, self.names)[1].numpy()
         found = {"score": float(means.mean())}

@@ -17,6 +17,7 @@ from facelesion.data.facespace import FaceSpace
 from facelesion.data.facespace_tools import exchange_feature
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.errors import FacelesionError
+from facelesion.faces.stimuli import Stimulus
 from facelesion.models import Subject
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout, unit_vectors
 from facelesion.tasks.task import margin
@@ -39,6 +40,8 @@ class Question:
         margin: from the network's representation (n, D) and picture numbers (n,) to (n,): above 0 is right.
         spread: standard deviation of the healthy network's margins.
         chance: share of right answers without knowledge.
+        landmarks: (N, points, 2), for stimuli; pictures without a face borrow a face's. None where there are none.
+        ids: int64 (N,), the pictures' numbers, by which random stimuli draw.
     """
 
     name: str
@@ -48,6 +51,22 @@ class Question:
     margin: Margin
     spread: float
     chance: float
+    landmarks: torch.Tensor | None = None
+    ids: torch.Tensor | None = None
+
+    def under(self, stimulus: Stimulus, batch_size: int = 64) -> torch.Tensor:
+        """The pictures under a stimulus, uint8 (N, 3, H, W).
+
+        Raises:
+            FacelesionError: pictures without landmarks.
+        """
+        if self.landmarks is None or self.ids is None:
+            raise FacelesionError(f"{self.name}: its pictures have no landmarks, so no stimulus can be laid on them")
+        seen = [
+            stimulus(self.images[rows].float() / 255, self.landmarks[rows], ids=self.ids[rows])
+            for rows in torch.arange(len(self.images)).split(batch_size)
+        ]
+        return (torch.cat(seen) * 255).round().clamp(0, 255).to(torch.uint8)
 
     def loss(self, representation: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """The logistic loss of each picture's margin (n,)."""
@@ -89,17 +108,19 @@ def identification(subject: Subject, faces: FaceSet, enrolled: int = 3) -> Quest
     )
 
 
-def detection(subject: Subject, faces: ImageSet, others: ImageSet) -> Question:
-    """Is it a face? A linear readout learns from every second picture and is asked about the others."""
+def detection(subject: Subject, faces: FaceSet, others: ImageSet) -> Question:
+    """Is it a face? A linear readout learns from every second person and thing, and is asked about the others."""
     labels = tuple([FACE] * len(faces) + [OTHER] * len(others))
-    pictures = ImageSet(
-        torch.cat([faces.images, others.images]), labels, tuple(map(str, range(len(labels))))
-    )
+    lent = faces.landmarks[torch.arange(len(others)) % len(faces)]
+    pictures = FaceSet(
+        torch.cat([faces.images, others.images]), labels, (*faces.names, *others.names),
+        torch.cat([faces.landmarks, lent]),
+    )  # fmt: skip
     return _linear(subject, "detection", "Is it a face?", pictures, (*faces.labels, *others.names))
 
 
 def objects(subject: Subject, things: ImageSet) -> Question:
-    """What kind of thing is it? A linear readout learns from every second picture and is asked about the others."""
+    """What kind of thing is it? A linear readout learns from every second thing and is asked about the others."""
     kinds = len(set(things.labels))
     return _linear(subject, "objects", f"Which of {kinds} kinds of things is it?", things, things.names)
 
@@ -171,11 +192,22 @@ def _question(
 ) -> Question:
     healthy = of(represent(subject, asked.images), torch.arange(len(asked)))
     spread = float(healthy.std()) if len(healthy) > 1 else 0.0
-    return Question(name, words, asked.images, tuple(people or asked.labels), of, spread or 1.0, chance)
+    landmarks = asked.landmarks if isinstance(asked, FaceSet) else None
+    return Question(
+        name, words, asked.images, tuple(people or asked.labels), of, spread or 1.0, chance, landmarks, asked.ids
+    )
 
 
 def _linear(subject: Subject, name: str, words: str, pictures: ImageSet, shown: Sequence[str]) -> Question:
-    learned, rest = torch.arange(0, len(pictures), 2), torch.arange(1, len(pictures), 2)
+    # By who or what is shown, so that nobody is in both parts.
+    turn: dict[str, dict[str, int]] = {}
+    first = [
+        turn.setdefault(label, {}).setdefault(who, len(turn[label])) % 2 == 0
+        for label, who in zip(pictures.labels, shown, strict=True)
+    ]
+    learned, rest = (torch.tensor([row for row, one in enumerate(first) if one is side]) for side in (True, False))
+    if not len(rest):
+        raise FacelesionError(f"{name} needs two people or things or more of each kind: add some")
     known = {pictures.labels[row] for row in learned.tolist()}
     if len(known) < 2 or not {pictures.labels[row] for row in rest.tolist()} <= known:
         raise FacelesionError(f"{name} needs two kinds of pictures or more, two of each: add some")
@@ -200,7 +232,8 @@ def _embedded(subject: Subject, images: torch.Tensor) -> torch.Tensor:
 def _first_of_each(labels: Sequence[str], count: int) -> tuple[list[int], list[int]]:
     """Positions of the first `count` pictures of everybody, and of the rest."""
     seen: dict[str, int] = {}
-    first, rest = [], []
+    first: list[int] = []
+    rest: list[int] = []
     for row, name in enumerate(labels):
         seen[name] = seen.get(name, 0) + 1
         (first if seen[name] <= count else rest).append(row)

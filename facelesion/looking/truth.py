@@ -107,9 +107,9 @@ def hold_to_the_truth(
 
     Returns:
         One row per site, way, `units_of` and `asked` feature: `intact` and `right` (share of right answers, mean over
-        people), `margin` (share of the healthy margin that is left), `random` and `matched` (mean margins left after
-        control sets), `p_random`, `p_matched` (how often a control takes as much of the margin), `mismatch` of the
-        matched sets in activation, `units`, and their numbers.
+        people), `margin` (share of the healthy margin that is left), `random` (the mean margin left by control sets)
+        and `p_random` (how often one takes as much of the margin), `count` and `units`. Where the units' own feature is
+        asked also `matched` and `p_matched`, `mismatch` of these sets in activation, and how many are `distinct`.
     """
     import pandas
 
@@ -131,19 +131,22 @@ def hold_to_the_truth(
         for (way, feature), table in part.groupby(["way", "of"], sort=False):
             units = top_units(table, site, count)
             matched = matched_units(activation[site], units, draws, seed=seed, tolerance=None)
-            sets = [list(units), *matched.units.tolist()]
             for name, each in answers.items():
-                found = each(site, sets)
-                left, controls, others = found[0, 0], found[1:, 0], null[name][:, 0]
-                rows.append(
-                    {
-                        "site": site, "way": way, "units_of": feature, "asked": name, "intact": each.intact[1],
-                        "right": found[0, 1], "margin": left, "random": others.mean(), "matched": controls.mean(),
-                        "p_random": null_test(left, others).p, "p_matched": null_test(left, controls).p,
-                        "mismatch": matched.bias, "distinct": matched.distinct, "count": count,
-                        "units": " ".join(map(str, units)),
-                    }
-                )  # fmt: skip
+                own = name == feature
+                found = each(site, [list(units), *(matched.units.tolist() if own else ())])
+                left, others = float(found[0, 0]), null[name][:, 0]
+                row = {
+                    "site": site, "way": way, "units_of": feature, "asked": name, "intact": each.intact[1],
+                    "right": float(found[0, 1]), "margin": left, "random": float(others.mean()),
+                    "p_random": null_test(left, others).p, "count": count, "units": " ".join(map(str, units)),
+                }  # fmt: skip
+                if own:
+                    controls = found[1:, 0]
+                    row |= {
+                        "matched": float(controls.mean()), "p_matched": null_test(left, controls).p,
+                        "mismatch": matched.bias, "distinct": matched.distinct,
+                    }  # fmt: skip
+                rows.append(row)
     return pandas.DataFrame(rows)
 
 

@@ -99,7 +99,7 @@ def examples(
 
     def taken(order: Sequence[tuple[float, int, int, str]]) -> list[Example]:
         seen: set[str] = set()
-        chosen = []
+        chosen: list[Example] = []
         for value, _, row, group in order:
             who = people[group][row]
             if who in seen or len(chosen) == count:
