@@ -113,63 +113,82 @@ def hold_to_the_truth(
     """
     import pandas
 
-    answers = {name: _Asked(subject, question, progress) for name, question in questions.items()}
-    activation = {
-        site: found.mean.mean(0)
-        for site, found in picture_activations(
-            subject.module,
-            list(dict.fromkeys(rankings["site"])),
-            subject.preprocess(torch.cat([question.images[:64] for question in questions.values()])),
-        ).items()
-    }
+    sites = list(dict.fromkeys(rankings["site"]))
+    some = torch.cat([question.images[:64] for question in questions.values()])
+    found = picture_activations(subject.module, sites, subject.preprocess(some))
     rows: list[dict[str, Any]] = []
     for site, part in rankings.groupby("site", sort=False):
-        total = len(activation[site])
-        count = max(1, int(fraction * total + 0.5))
-        chance = random_units(total, count, draws, seed=seed).tolist()
-        null = {name: each(site, chance) for name, each in answers.items()}
-        for (way, feature), table in part.groupby(["way", "of"], sort=False):
-            units = top_units(table, site, count)
-            matched = matched_units(activation[site], units, draws, seed=seed, tolerance=None)
-            for name, each in answers.items():
-                own = name == feature
-                found = each(site, [list(units), *(matched.units.tolist() if own else ())])
-                left, others = float(found[0, 0]), null[name][:, 0]
+        activation = found[site].mean.mean(0)
+        count = max(1, int(fraction * len(activation) + 0.5))
+        chance = random_units(len(activation), count, draws, seed=seed).tolist()
+        chosen = {
+            (str(way), str(feature)): top_units(table, str(site), count)
+            for (way, feature), table in part.groupby(["way", "of"], sort=False)
+        }
+        matched = {
+            key: matched_units(activation, units, draws, seed=seed, tolerance=None) for key, units in chosen.items()
+        }
+        for name, question in questions.items():
+            # All sets in one sweep: what comes before the site is computed once.
+            sets: dict[str, Sequence[int]] = {f"{RANDOM} {number}": row for number, row in enumerate(chance)}
+            for (way, feature), units in chosen.items():
+                sets[f"{way} {feature} {FOUND}"] = units
+                if name == feature:
+                    drawn = matched[way, feature].units.tolist()
+                    sets |= {f"{way} {feature} {number}": row for number, row in enumerate(drawn)}
+            left, right = _asked(subject, question, str(site), sets, progress)
+            null = [left[f"{RANDOM} {number}"] for number in range(draws)]
+            for (way, feature), units in chosen.items():
+                key = f"{way} {feature} {FOUND}"
                 row = {
-                    "site": site, "way": way, "units_of": feature, "asked": name, "intact": each.intact[1],
-                    "right": float(found[0, 1]), "margin": left, "random": float(others.mean()),
-                    "p_random": null_test(left, others).p, "count": count, "units": " ".join(map(str, units)),
+                    "site": site, "way": way, "units_of": feature, "asked": name, "intact": right[INTACT],
+                    "right": right[key], "margin": left[key], "random": float(np.mean(null)),
+                    "p_random": null_test(left[key], null).p, "count": count, "units": " ".join(map(str, units)),
                 }  # fmt: skip
-                if own:
-                    controls = found[1:, 0]
+                if name == feature:
+                    controls = [left[f"{way} {feature} {number}"] for number in range(draws)]
                     row |= {
-                        "matched": float(controls.mean()), "p_matched": null_test(left, controls).p,
-                        "mismatch": matched.bias, "distinct": matched.distinct,
+                        "matched": float(np.mean(controls)), "p_matched": null_test(left[key], controls).p,
+                        "mismatch": matched[way, feature].bias, "distinct": matched[way, feature].distinct,
                     }  # fmt: skip
                 rows.append(row)
     return pandas.DataFrame(rows)
 
 
-class _Asked:
-    """A question, put to the network without sets of units: share of the healthy margin left, and of right answers."""
+def _asked(
+    subject: Subject, question: Question, site: str, sets: Mapping[str, Sequence[int]], progress: bool
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Without each set of units: the share of the healthy margin that is left, and the share of right answers."""
+    lesions: dict[str, Lesion | None] = {INTACT: None}
+    lesions |= {name: Ablate(site, units=tuple(units)) for name, units in sets.items()}
+    found = sweep(
+        subject.module, lesions, subject.preprocess(question.images), batch_size=64, progress=progress,
+        reduce=lambda _: _Margins(question),
+    )  # fmt: skip
+    means = {
+        name: by_person(torch.stack([margins, _right(margins)], 1), question.people)[1].mean(0)
+        for name, margins in found.items()
+    }
+    healthy = float(means[INTACT][0])
+    return (
+        {name: float(each[0]) / healthy for name, each in means.items()},
+        {name: float(each[1]) for name, each in means.items()},
+    )
 
-    def __init__(self, subject: Subject, question: Question, progress: bool) -> None:
-        self.subject, self.question, self.progress = subject, question, progress
-        self.images = subject.preprocess(question.images)
-        self.healthy = 1.0
-        intact = self._asked({INTACT: None})[0]
-        self.healthy, self.intact = float(intact[0]), (1.0, float(intact[1]))
 
-    def __call__(self, site: str, sets: Sequence[Sequence[int]]) -> np.ndarray:
-        """(sets, 2): margin left, share right."""
-        return self._asked({str(place): Ablate(site, units=tuple(units)) for place, units in enumerate(sets)})
+def _right(margins: torch.Tensor) -> torch.Tensor:
+    return (margins > 0).double() + 0.5 * (margins == 0).double()
 
-    def _asked(self, lesions: Mapping[str, Lesion | None]) -> np.ndarray:
-        numbers = torch.arange(len(self.images))
-        found = sweep(self.subject.module, lesions, self.images, batch_size=64, progress=self.progress)
-        rows = []
-        for output in found.values():
-            margins = by_person(self.question.margin(output, numbers), self.question.people)[1].mean()
-            right = by_person(self.question.right(output, numbers), self.question.people)[1].mean()
-            rows.append((float(margins) / self.healthy, float(right)))
-        return np.array(rows)
+
+class _Margins:
+    """One lesion's margins, as outputs come in."""
+
+    def __init__(self, question: Question) -> None:
+        self.question, self.values = question, torch.zeros(len(question.images), dtype=torch.float64)
+
+    def update(self, outputs: torch.Tensor, rows: range) -> None:
+        found = self.question.margin(outputs, torch.arange(rows.start, rows.stop))
+        self.values[rows.start : rows.stop] = found.double().cpu()
+
+    def compute(self) -> torch.Tensor:
+        return self.values
