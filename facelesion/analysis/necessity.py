@@ -58,8 +58,8 @@ def necessity_and_sufficiency(
         people: who is on each picture; people weigh alike, and intervals are over them.
         counts: how many units; those that the ranking does not have are left out, as is a whole site.
         draws: sets of either kind of control, for each count: at random from all units, and matched to the ranked
-            units in mean and spread of activation (`matched_units`), without any of them. Where fewer units are left
-            than are needed there are none of the second kind.
+            units in mean and spread of activation (`matched_units`), without any of them. The second are fewer where
+            the ranked units have few equals, and none where fewer units are left than are needed.
         reference: pictures (M, ...) that activation is measured on; `images` when left out.
         seed: of the controls and intervals.
         batch_size, progress: as in `sweep`.
@@ -68,7 +68,7 @@ def necessity_and_sufficiency(
         One row per set, with `site`, `kind` (removed, kept alone), `set` (ranked, random, matched; intact once),
         `count`, `draw`, `score`; for ranked sets `low`, `high` (95 %, over people) and `p_random`, `p_matched`: how
         often a set of that kind does at least as much harm when removed, or leaves at least as much when kept; for
-        matched sets `mismatch` in standard deviations over units, and `distinct`, how many different sets there are.
+        matched sets `mismatch` in standard deviations over units, and `distinct`, how many there are.
 
     Raises:
         FacelesionError: no units, none of the counts, or people that do not fit.
@@ -145,9 +145,11 @@ def _sets(activation: torch.Tensor, chosen: Sequence[int], draws: int, seed: int
     if 2 * len(chosen) <= len(activation):
         # Any mismatch is let pass, and told: the most active units of a site have no equals.
         matched = matched_units(activation, chosen, draws, seed=seed, tolerance=None)
+        # And a set that is drawn again is no further control.
+        gaps = dict(zip(map(tuple, matched.units.tolist()), matched.mismatch.tolist(), strict=True))
         sets += [
-            {"set": MATCHED, "draw": number, "units": row, "mismatch": gap, "distinct": matched.distinct}
-            for number, (row, gap) in enumerate(zip(matched.units.tolist(), matched.mismatch.tolist(), strict=True))
+            {"set": MATCHED, "draw": number, "units": row, "mismatch": gap, "distinct": len(gaps)}
+            for number, (row, gap) in enumerate(gaps.items())
         ]
     return sets
 

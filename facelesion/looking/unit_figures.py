@@ -38,6 +38,9 @@ def draw_shared(shared: pd.DataFrame) -> Figure:
                 for row in part.itertuples():
                     one, two = groups.index(row.first), groups.index(row.second)
                     cells[one, two] = cells[two, one] = row.jaccard
+                    for place, count in ((one, row.of_first), (two, row.of_second)):
+                        if not count:
+                            cells[place, place] = np.nan  # no unit is named at all
                 image = axis.imshow(cells, vmin=0, vmax=1, cmap="cividis")
                 for one in range(len(groups)):
                     for two in range(len(groups)):
@@ -140,7 +143,7 @@ def draw_truth(table: pd.DataFrame, ways: Sequence[str]) -> Figure:
     own = table[table["units_of"] == table["asked"]]
     sites, features = (list(dict.fromkeys(own[column])) for column in ("site", "asked"))
     with figure_style():
-        figure = Figure(figsize=(3.1 * len(sites) + 1.6, 0.5 + 0.52 * len(ways) + 1.1), layout="constrained")
+        figure = Figure(figsize=(3.1 * len(sites) + 2.6, 0.6 + 0.52 * len(ways) + 1.1), layout="constrained")
         axes = figure.subplots(1, len(sites), sharey=True, sharex=True, squeeze=False)[0]
         marks = ("o", "s", "^", "D")
         for axis, site in zip(axes, sites, strict=True):
@@ -165,7 +168,7 @@ def draw_truth(table: pd.DataFrame, ways: Sequence[str]) -> Figure:
         count = int(own["count"].iloc[0])
         figure.legend(
             loc="outside lower center", ncols=4, fontsize=8.5,
-            title=f"{count} units found for a feature removed, that feature asked; "
-            "filled: beyond 95 % of sets as active (| their mean)", title_fontsize=8.5,
+            title=f"{count} units found for a feature are removed, that feature is asked\n"
+            "filled: beyond 95 % of sets as active; |: mean of those sets", title_fontsize=8.5,
         )  # fmt: skip
     return figure

@@ -280,8 +280,9 @@ def _sheets(
             (each.group, each.row): as_shown(subject, shown[each.group][each.row][None])[0] for each in (*most, *least)
         }
         profile = profiles({group: _one(each, int(unit)) for group, each in found.items()}, pictures.people)
-        led = ", ".join(f"{row.way} {row.of} {row.rank}." for row in rows.itertuples())
-        title = f"{subject.name}, {site}, unit {unit}   ({led[:90]}{'…' if len(led) > 90 else ''})"
+        led = [f"rank {row.rank} for {row.of} by {row.way}" for row in rows.itertuples()]
+        more = f", {len(led) - 2} more" if len(led) > 2 else ""
+        title = f"{subject.name}, {site}, unit {unit}   ({', '.join(led[:2])}{more})"
         figure = draw_contact_sheet(title, most, least, pixels, profile, fields[site])
         _write_figure(folder / f"{_plain(str(site))}_unit_{unit}", figure, formats=("png",))
 

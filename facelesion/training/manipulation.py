@@ -74,6 +74,8 @@ class ManipulationConfig:
         controls: control sets of either kind.
         people: how many people are to be identified.
         pictures: of each: three are remembered, the others asked about.
+        variability: how much pictures of one person differ: by more than in studies, so that the unmoved network
+            stands below 100 % and can rise as well as fall.
         finding_people: other people, on whose pictures the units are found.
         run: where the run is kept.
         seed: of everything drawn at random.
@@ -91,6 +93,7 @@ class ManipulationConfig:
     controls: Annotated[int, Range(2, 1000)] = 20
     people: Annotated[int, Range(2, 1000)] = 40
     pictures: Annotated[int, Range(4, 100)] = 5
+    variability: Annotated[float, Range(0, 5)] = 1.0
     finding_people: Annotated[int, Range(8, 1000)] = 60
     run: Place = field(default_factory=Place)
     seed: Seed = 0
@@ -215,9 +218,9 @@ def _questions(subject: Subject, config: ManipulationConfig) -> dict[str, Questi
     from facelesion.data.facespace import FaceSpace
 
     space = FaceSpace.load()
-    faces = space.draw(config.people, config.pictures, _seed(config, 0))
+    faces = space.draw(config.people, config.pictures, _seed(config, 0), config.variability)
     others = nonfaces(2 * config.people, seed=_seed(config, 1), size=faces.size, faces=faces)
-    some = space.draw(2 * config.people, 1, _seed(config, 1))
+    some = space.draw(2 * config.people, 1, _seed(config, 1), config.variability)
     return {"identification": identification(subject, faces), "detection": detection(subject, some, others)}
 
 
@@ -257,8 +260,9 @@ def _sets(config: ManipulationConfig, rankings: pd.DataFrame, site: str, activat
         drawn = random_units(len(activation), len(units), config.controls, seed=config.seed, exclude=units)
         found += [_Set(feature, RANDOM, draw, tuple(row)) for draw, row in enumerate(drawn.tolist())]
         matched = matched_units(activation, units, config.controls, seed=config.seed, tolerance=None)
-        pairs = zip(matched.units.tolist(), matched.mismatch.tolist(), strict=True)
-        found += [_Set(feature, MATCHED, draw, tuple(row), gap) for draw, (row, gap) in enumerate(pairs)]
+        # The most active units have few equals: a set that is drawn again is no further control.
+        pairs = dict(zip(map(tuple, matched.units.tolist()), matched.mismatch.tolist(), strict=True)).items()
+        found += [_Set(feature, MATCHED, draw, row, gap) for draw, (row, gap) in enumerate(pairs)]
     return found
 
 
@@ -368,6 +372,8 @@ def interaction(
         intact = healthy.set_index("stimulus")["right"]
         found: dict[str, list[float]] = {}
         for (kind, _), draw in part.groupby(["set", "draw"], sort=False):
+            if draw["feature"].nunique() < len(FEATURES):
+                continue  # the units of one feature have fewer equals than those of another
             cells = draw.set_index(["feature", "stimulus"])["right"]
             effect = np.array([[cells[f, g] - intact[g] for g in MASKED] for f in FEATURES])
             found.setdefault(str(kind), []).append(crossed(effect))
@@ -387,8 +393,11 @@ def interaction(
         rows.append(
             {
                 "task": task, "site": site, "dose": dose, "statistic": observed, "low": low, "high": high,
-                **{f"p_{kind}": null_test(observed, found[kind], "two-sided").p for kind in (RANDOM, MATCHED)},
-                "controls": len(found[MATCHED]),
+                **{
+                    f"p_{kind}": null_test(observed, found[kind], "two-sided").p if found.get(kind) else float("nan")
+                    for kind in (RANDOM, MATCHED)
+                },
+                "controls": len(found.get(MATCHED, ())),
             }
         )  # fmt: skip
     columns = ["task", "site", "dose", "statistic", "low", "high", "p_random", "p_matched", "controls"]

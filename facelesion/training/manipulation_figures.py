@@ -28,7 +28,7 @@ def draw_curves(table: pd.DataFrame, target: Path) -> Path:
     with figure_style():
         figure = Figure(figsize=(2.6 * len(columns) + 1, 2.5 * len(tasks) + 0.9), layout="constrained")
         axes = figure.subplots(len(tasks), len(columns), sharey="row", squeeze=False)
-        for line, task in zip(axes, tasks, strict=True):
+        for number, (line, task) in enumerate(zip(axes, tasks, strict=True)):
             for axis, (site, move) in zip(line, columns, strict=True):
                 here = table[(table["task"] == task) & (table["site"] == site) & (table["stimulus"] == INTACT)]
                 healthy = float(here[here["set"] == _HEALTHY]["right"].iloc[0])
@@ -49,9 +49,9 @@ def draw_curves(table: pd.DataFrame, target: Path) -> Path:
                 axis.axhline(float(here["chance"].iloc[0]), color=QUIET, linewidth=0.8, linestyle=":")
                 axis.grid(axis="y", color=FAINT)
                 axis.set_ylim(-0.02, 1.04)
-                if line is axes[0]:
+                if not number:
                     axis.set_title(f"{site}, {move}")
-                if line is axes[-1]:
+                if number == len(tasks) - 1:
                     axis.set_xlabel("added, in own SD" if move == "shifted" else "from own mean, in own SD")
             line[0].set_ylabel(f"{task}\nshare right")
         figure.legend(
@@ -71,7 +71,8 @@ def draw_interaction(table: pd.DataFrame, interactions: pd.DataFrame, target: Pa
     with figure_style():
         figure = Figure(figsize=(2.35 * len(columns) + 1.6, 2.7 * len(tasks) + 0.4), layout="constrained")
         axes = figure.subplots(len(tasks), len(columns), squeeze=False)
-        for line, task in zip(axes, tasks, strict=True):
+        for number, (line, task) in enumerate(zip(axes, tasks, strict=True)):
+            last = number == len(tasks) - 1
             for axis, (site, dose) in zip(line, columns, strict=True):
                 part = shown[(shown["task"] == task) & (shown["site"] == site)]
                 healthy = part[part["set"] == _HEALTHY].set_index("stimulus")["right"]
@@ -93,9 +94,9 @@ def draw_interaction(table: pd.DataFrame, interactions: pd.DataFrame, target: Pa
                     f"p {test['p_matched']:.2g}".replace("-", "−"), fontsize=8.5,
                 )  # fmt: skip
                 masks = [name.removeprefix("mask ") for name in MASKED]
-                axis.set_xticks(range(4), masks if line is axes[-1] else [""] * 4, rotation=45, ha="right", fontsize=8)
+                axis.set_xticks(range(4), masks if last else [""] * 4, rotation=45, ha="right", fontsize=8)
                 axis.set_yticks(range(4), FEATURES if axis is line[0] else [""] * 4, fontsize=8)
-                if line is axes[-1]:
+                if last:
                     axis.set_xlabel("masked")
             line[0].set_ylabel("units of")
         figure.colorbar(image, ax=axes, shrink=0.75, label="change in % right")
