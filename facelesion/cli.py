@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from facelesion.arguments import read_arguments, read_words
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
 from facelesion.threads import wait_asleep
@@ -65,12 +65,9 @@ def run(argv: list[str]) -> int:
 
 def guarded(work: Callable[[], Any]) -> int:
     """Do `work`; turn the errors that are the user's to mend into one line, and the rest into a traceback."""
-    from facelesion.lesions import LesionError
-    from facelesion.sweep import SweepError
-
     try:
         work()
-    except (FacelesionError, LesionError, SweepError) as error:
+    except Error as error:
         print(f"facelesion: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
@@ -111,7 +108,7 @@ def _report(argv: list[str]) -> None:
             run_folder: a folder such as runs/default.
         """
         if not Path(run_folder).is_dir():
-            raise FacelesionError(f"{run_folder}: no such folder: give a run's, such as runs/default")
+            raise Error(f"{run_folder}: no such folder: give a run's, such as runs/default")
         print(write_report(writable_folder(run_folder, "run_folder")))
 
     report(**read_arguments(report, argv, "facelesion report"))
@@ -140,7 +137,7 @@ def _prepare(argv: list[str]) -> None:
             margin: pixels around them.
             strict: leave with exit status 2 when a photograph had to be left out.
         """
-        from facelesion.faces.preparation import prepare
+        from facelesion.data import prepare
 
         place = Path(os.path.abspath(root))
         target = Path(out) if out else place.parent / f"{place.stem}-prepared"
@@ -196,12 +193,12 @@ def _picture_format(path: Path) -> str:
     from PIL import Image
 
     if not path.parent.is_dir():
-        raise FacelesionError(f"{path}: no folder {path.parent}: make it, or choose another place")
+        raise Error(f"{path}: no folder {path.parent}: make it, or choose another place")
     if path.is_dir():
-        raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'faces.png'}")
+        raise Error(f"{path} is a folder: give a file in it, such as {path / 'faces.png'}")
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise FacelesionError(f"{path}: {path.suffix or 'no ending'} is no kind of picture: end it in .png")
+        raise Error(f"{path}: {path.suffix or 'no ending'} is no kind of picture: end it in .png")
     return kind
 
 
@@ -215,7 +212,7 @@ def _write_picture(path: Path, pixels: npt.NDArray[np.uint8], kind: str) -> None
     try:
         Image.fromarray(pixels).save(encoded, kind)
     except (OSError, ValueError) as error:  # formats that are read only, or take no colours
-        raise FacelesionError(f"{path}: not written ({error}): end it in .png") from None
+        raise Error(f"{path}: not written ({error}): end it in .png") from None
     replace_file(path, encoded.getvalue())
 
 
@@ -264,7 +261,7 @@ def _weights(argv: list[str]) -> None:
             landmarks: what finds the face's features.
             model: the backend's model file, such as face_landmarker.task.
         """
-        from facelesion.faces.alone import features_alone
+        from facelesion.data.alone import features_alone
         from facelesion.models.verify import FEATURES, verify
 
         shown = None
@@ -276,7 +273,7 @@ def _weights(argv: list[str]) -> None:
 
     def listing() -> None:
         """List the weights that facelesion knows of: name, state, size, licence."""
-        from facelesion.models import registry
+        from facelesion.weights import registry
 
         for entry in registry.entries().values():
             found = entry.find()
@@ -291,7 +288,7 @@ def _weights(argv: list[str]) -> None:
             name: as `facelesion weights list` names them.
             to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
         """
-        from facelesion.models import registry, store
+        from facelesion.weights import places, registry
 
         entry = registry.entry(name)
         if to is not None:
@@ -303,12 +300,12 @@ def _weights(argv: list[str]) -> None:
         if entry.convert:
             if entry.convert != entry.file:
                 print(f"unpack it: tar -xzf {file} -C {file.parent}", file=sys.stderr)
-            place = store.weights_folder() / "vgg_face.safetensors"
+            place = places.weights_folder() / "vgg_face.safetensors"
             print(
                 f"then: facelesion weights convert {file.parent / entry.convert} --to {place}",
                 file=sys.stderr,
             )
-        elif file.parent not in store.weights_folders():
+        elif file.parent not in places.weights_folders():
             print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
 
     def path(name: Label) -> None:
@@ -317,7 +314,7 @@ def _weights(argv: list[str]) -> None:
         Args:
             name: as `facelesion weights list` names them.
         """
-        from facelesion.models import registry
+        from facelesion.weights import registry
 
         print(registry.path(name))
 
@@ -329,7 +326,7 @@ def _weights(argv: list[str]) -> None:
         "path": path,
     }
     if not argv or argv[0] not in actions:
-        raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
+        raise Error(f"weights what? facelesion weights {'|'.join(actions)} ...")
     action = actions[argv[0]]
     action(**read_arguments(action, argv[1:], f"facelesion weights {argv[0]}"))
 
@@ -360,7 +357,7 @@ def _units(argv: list[str]) -> None:
 
 
 def _unknown(name: str) -> None:
-    raise FacelesionError(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
+    raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

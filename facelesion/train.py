@@ -9,7 +9,7 @@ from typing import Any
 
 from facelesion.arguments import config_path, read_arguments, read_settings
 from facelesion.cli import guarded
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.threads import wait_asleep
 
@@ -67,7 +67,7 @@ def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
         from facelesion.training.manipulation import ManipulationConfig, manipulate
 
         return ManipulationConfig, manipulate
-    raise FacelesionError(
+    raise Error(
         f"no recipe is called {name!r}: take distil, classify, recovery, notebook or manipulation"
     )
 
@@ -79,12 +79,12 @@ def _named_recipe(words: list[str]) -> str:
         return said[-1] if said else words[words.index("--recipe") + 1]
     path = _config(words)
     if path is None:
-        raise FacelesionError(
+        raise Error(
             "no recipe: give --config FILE.yaml (such as configs/train/builtin.yaml) or --recipe NAME"
         )
     recipe = read_settings(path).plain().get("recipe")
     if not isinstance(recipe, str):
-        raise FacelesionError(f"{path}: says no `recipe:`, such as distil or classify: add that line")
+        raise Error(f"{path}: says no `recipe:`, such as distil or classify: add that line")
     return recipe
 
 

@@ -1,5 +1,6 @@
 """What a lesion study asks of its numbers: rankings, controls, statistics, claims; and Grad-CAM."""
 
+from facelesion.analysis.against import against_controls
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
 from facelesion.analysis.claims import (
     Difference,
@@ -13,6 +14,7 @@ from facelesion.analysis.claims import (
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
+from facelesion.analysis.necessity import necessity_and_sufficiency
 from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.rankings import (
     Agreement,
@@ -22,6 +24,7 @@ from facelesion.analysis.rankings import (
     selectivity,
     unit_activation,
 )
+from facelesion.analysis.receptive import ReceptiveField, receptive_fields
 from facelesion.analysis.statistics import (
     CaseTest,
     Dissociation,
@@ -42,6 +45,7 @@ from facelesion.analysis.statistics import (
     spearman_brown,
     split_half_reliability,
 )
+from facelesion.analysis.ways import FromFile, Greedy, Responsible
 
 __all__ = [
     "Agreement",
@@ -50,15 +54,20 @@ __all__ = [
     "Contrast",
     "Difference",
     "Dissociation",
+    "FromFile",
+    "Greedy",
     "Interval",
     "Loss",
     "MatchedUnits",
     "NullTest",
     "PersonScores",
     "Profile",
+    "ReceptiveField",
+    "Responsible",
     "Selectivity",
     "Term",
     "agreement_of_rankings",
+    "against_controls",
     "answers_of",
     "bootstrap_interval",
     "choice_of_two",
@@ -80,11 +89,13 @@ __all__ = [
     "likeness_score",
     "losses",
     "matched_units",
+    "necessity_and_sufficiency",
     "null_test",
     "profile",
     "random_units",
     "rank",
     "ranking_agreement",
+    "receptive_fields",
     "responsible_units",
     "revised_standardised_difference",
     "revised_standardised_difference_from_summary",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import LesionError, aliases
 from facelesion.lesions.locate import Site, find_all, pick, unit_axis, unwrap
 from facelesion.lesions.watch import Call, run_healthy
@@ -44,7 +44,7 @@ def picture_activations(
         By the site's name (its alias where it has one), in the order in which they were found.
 
     Raises:
-        FacelesionError: no such site; one that never runs, runs several times (say which: `relu[1]`), or answers with
+        Error: no such site; one that never runs, runs several times (say which: `relu[1]`), or answers with
             no row per picture.
 
     Example:
@@ -65,25 +65,25 @@ def picture_activations(
             y, _ = pick(call.output, site.output, site)
             axis = unit_axis(call.module, y, site)
             if axis == 0:
-                raise FacelesionError(f"{name}: its output has no row per picture: take another site")
+                raise Error(f"{name}: its output has no row per picture: take another site")
             kept[name].append(_seen(y.detach().movedim(axis, 1)))
 
     paths = {site.path for site in places.values()}
     try:
         run_healthy(module, (part.clone() for part in images.split(batch_size)), paths, visit)
     except LesionError as error:
-        raise FacelesionError(str(error)) from None
+        raise Error(str(error)) from None
     for name, calls in running.items():
         if not calls:
-            raise FacelesionError(f"{name} never runs in this network: name a site in use")
+            raise Error(f"{name} never runs in this network: name a site in use")
         if len(calls) > 1:
-            raise FacelesionError(f"{name} runs {len(calls)} times in one pass: say which, as in {name}[0]")
+            raise Error(f"{name} runs {len(calls)} times in one pass: say which, as in {name}[0]")
     found = {
         name: Activations(*(torch.cat(column) for column in zip(*rows, strict=True))) for name, rows in kept.items()
     }
     for name, each in found.items():
         if len(each.mean) != len(images):
-            raise FacelesionError(f"{name}: its output has no row per picture: take another site")
+            raise Error(f"{name}: its output has no row per picture: take another site")
     return found
 
 
@@ -91,16 +91,16 @@ def sites_called(module: nn.Module, sites: str | Iterable[str]) -> dict[str, Sit
     """The sites of some patterns by name: the alias of the literature where there is one, else the path.
 
     Raises:
-        FacelesionError: no such site.
+        Error: no such site.
     """
     names = {path: alias for alias, path in aliases(module).items()}
     try:
         places = find_all(unwrap(module), sites)
     except LesionError as error:
-        raise FacelesionError(f"sites: {error}") from None
+        raise Error(f"sites: {error}") from None
     for site in places:
         if site.heads:
-            raise FacelesionError(f"{site}: attention heads have no activation of their own to rank by")
+            raise Error(f"{site}: attention heads have no activation of their own to rank by")
     return {names.get(site.path, str(site)) if site == Site(site.path) else str(site): site for site in places}
 
 

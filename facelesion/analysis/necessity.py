@@ -17,7 +17,7 @@ from torch import nn
 from facelesion.analysis.activations import by_person, picture_activations
 from facelesion.analysis.controls import matched_units, random_units
 from facelesion.analysis.statistics import null_test
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, Keep, Lesion
 from facelesion.sweep import sweep
 
@@ -71,7 +71,7 @@ def necessity_and_sufficiency(
         matched sets `mismatch` in standard deviations over units, and `distinct`, how many there are.
 
     Raises:
-        FacelesionError: no units, none of the counts, or people that do not fit.
+        Error: no units, none of the counts, or people that do not fit.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
@@ -85,21 +85,21 @@ def necessity_and_sufficiency(
     import pandas
 
     if draws < 1:
-        raise FacelesionError(f"draws is {draws}: the null needs one set or more")
+        raise Error(f"draws is {draws}: the null needs one set or more")
     names = [str(row) for row in range(len(images))] if people is None else [str(name) for name in people]
     if len(names) != len(images):
-        raise FacelesionError(f"{len(images)} pictures and {len(names)} people: give as many")
+        raise Error(f"{len(images)} pictures and {len(names)} people: give as many")
     found = picture_activations(module, site, images if reference is None else reference, batch_size=batch_size)
     if len(found) != 1:
-        raise FacelesionError(f"{site} means {len(found)} sites: take one at a time")
+        raise Error(f"{site} means {len(found)} sites: take one at a time")
     activation = next(iter(found.values())).mean.mean(0)
     total = len(activation)
     order = [int(unit) for unit in units]
     if len(set(order)) < len(order) or any(not 0 <= unit < total for unit in order):
-        raise FacelesionError(f"units must be different numbers from 0 to {total - 1}")
+        raise Error(f"units must be different numbers from 0 to {total - 1}")
     asked = [count for count in counts if 1 <= count <= len(order) and count < total]
     if not asked:
-        raise FacelesionError(
+        raise Error(
             f"counts: none of {', '.join(map(str, counts))} fits {len(order)} ranked units of {total} at {site}"
         )
     score_by_person = _Scores(score, names, seed)
@@ -186,7 +186,7 @@ class _Kept:
     def update(self, outputs: torch.Tensor, rows: range) -> None:
         found = self.score(outputs, torch.arange(rows.start, rows.stop))
         if found.shape != (len(rows),):
-            raise FacelesionError(f"score gives one number per picture, ({len(rows)},) here, not {tuple(found.shape)}")
+            raise Error(f"score gives one number per picture, ({len(rows)},) here, not {tuple(found.shape)}")
         self.values[rows.start : rows.stop] = found.double().cpu()
 
     def compute(self) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import digest_of
 
 PICTURES = "pictures"  # what the only group is called where one tensor is given
@@ -39,19 +39,19 @@ class Groups:
         images = dict(pictures) if isinstance(pictures, Mapping) else {PICTURES: pictures}
         named = people if isinstance(people, Mapping) else dict.fromkeys(images, people)
         if isinstance(pictures, Mapping) and people is not None and not isinstance(people, Mapping):
-            raise FacelesionError("people: pictures are in groups, so say who is on them by group")
+            raise Error("people: pictures are in groups, so say who is on them by group")
         found: dict[str, tuple[str, ...]] = {}
         for name, batch in images.items():
             if not isinstance(batch, torch.Tensor) or batch.ndim < 2 or not len(batch):
-                raise FacelesionError(f"pictures of {name!r} must be a tensor (N, ...) of one picture or more")
+                raise Error(f"pictures of {name!r} must be a tensor (N, ...) of one picture or more")
             given = named.get(name)
             found[name] = (
                 tuple(f"{name}/{row}" for row in range(len(batch))) if given is None else tuple(map(str, given))
             )
             if len(found[name]) != len(batch):
-                raise FacelesionError(f"{len(batch)} pictures of {name!r} and {len(found[name])} people: give as many")
+                raise Error(f"{len(batch)} pictures of {name!r} and {len(found[name])} people: give as many")
         if not images:
-            raise FacelesionError("pictures holds no group: give one or more")
+            raise Error("pictures holds no group: give one or more")
         return cls(images, found)
 
     def names(self, group: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from facelesion.analysis.picture_groups import Groups, again, half, network_hash
 from facelesion.analysis.rankings import ranking_agreement
 from facelesion.analysis.statistics import spearman_brown
 from facelesion.analysis.ways import ACTIVATIONS, LOSSES, WAYS, Causal, FromFile, Greedy, Moments, Way
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import digest_of, nearest
 from facelesion.sweep.rankings import Loss, greedy_ranking
 
@@ -87,7 +87,7 @@ def rank(
         One row per site, unit and `of`, in the order of rank. The columns are `COLUMNS`.
 
     Raises:
-        FacelesionError: no such way, group or site; pictures, people or losses that do not fit each other.
+        Error: no such way, group or site; pictures, people or losses that do not fit each other.
         SweepError: a loss that is none.
 
     Source: Prince, Alvarez & Konkle 2024 (selectivity), Dobs et al. 2022 (greedy), Molchanov et al. 2017 (first order).
@@ -107,9 +107,9 @@ def rank(
     wanted = [of] if isinstance(of, str) else list(groups.images) if of is None else list(of)
     for name in [*wanted, *(against or ())]:
         if name not in groups.images:
-            raise FacelesionError(f"no group of pictures is called {name!r}: {nearest(name, groups.images)}")
+            raise Error(f"no group of pictures is called {name!r}: {nearest(name, groups.images)}")
     if resamples < 0 or splits < 0 or batch_size < 1:
-        raise FacelesionError(
+        raise Error(
             f"resamples, splits and batch_size are {resamples}, {splits}, {batch_size}: at least 0, 0 and 1"
         )
     losses = _losses(way, loss, wanted)
@@ -157,7 +157,7 @@ def top_units(
         of: whom they are ranked for; may be left out where the table has one.
 
     Raises:
-        FacelesionError: no such site or `of`, several rankings, or fewer ranked units than are asked for.
+        Error: no such site or `of`, several rankings, or fewer ranked units than are asked for.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
@@ -168,24 +168,24 @@ def top_units(
     for column, value in (("site", site), ("of", of)):
         if value is not None:
             if value not in set(table[column]):
-                raise FacelesionError(f"the ranking has no {column} {value!r}: {nearest(value, set(table[column]))}")
+                raise Error(f"the ranking has no {column} {value!r}: {nearest(value, set(table[column]))}")
             table = table[table[column] == value]
     several = [column for column in ("by", "of") if table[column].nunique() > 1]
     if several or table["ranking"].nunique() > 1:
-        raise FacelesionError(f"several rankings of {site}: say which {several[0] if several else 'one'} is meant")
+        raise Error(f"several rankings of {site}: say which {several[0] if several else 'one'} is meant")
     if count is None and fraction is None:
         chosen = table[table["chosen"].fillna(False).astype(bool)]
         if table["chosen"].isna().all():
-            raise FacelesionError(f"a ranking by {table['by'].iloc[0]} chooses nobody: say a count or a fraction")
+            raise Error(f"a ranking by {table['by'].iloc[0]} chooses nobody: say a count or a fraction")
         return tuple(int(unit) for unit in chosen["unit"])
     if count is None:
         assert fraction is not None
         if not 0 < fraction <= 1:
-            raise FacelesionError(f"fraction lies above 0 and up to 1, not at {fraction}")
+            raise Error(f"fraction lies above 0 and up to 1, not at {fraction}")
         count = max(1, int(fraction * len(table) + 0.5))
     ranked = table[table["rank"].notna()].sort_values("rank")
     if not 1 <= count <= len(ranked):
-        raise FacelesionError(f"{count} units of {site} are asked for, and {len(ranked)} are ranked")
+        raise Error(f"{count} units of {site} are asked for, and {len(ranked)} are ranked")
     return tuple(int(unit) for unit in ranked["unit"][:count])
 
 
@@ -321,31 +321,31 @@ def _from_file(way: FromFile, module: nn.Module, site: str, image: torch.Tensor)
 
     path = Path(way.path)
     if not path.is_file():
-        raise FacelesionError(f"{path}: no such file of a ranking: give a CSV or parquet table of site and unit")
+        raise Error(f"{path}: no such file of a ranking: give a CSV or parquet table of site and unit")
     try:
         table = pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, dtype={"site": str})
     except (ValueError, OSError) as error:
-        raise FacelesionError(f"{path}: no table ({error}): give CSV or parquet with site and unit") from None
+        raise Error(f"{path}: no table ({error}): give CSV or parquet with site and unit") from None
     missing = [column for column in ("site", "unit") if column not in table]
     if missing:
-        raise FacelesionError(f"{path}: it has no column {missing[0]!r}: a ranking has site, unit and perhaps score")
+        raise Error(f"{path}: it has no column {missing[0]!r}: a ranking has site, unit and perhaps score")
     names = {site, *(name for name, place in sites_called(module, site).items()), *_paths(module, site)}
     rows = table[table["site"].isin(names)]
     if rows.empty:
         known = nearest(site, table["site"].astype(str).unique())
-        raise FacelesionError(f"{path}: it ranks no unit of {site}: {known}")
+        raise Error(f"{path}: it ranks no unit of {site}: {known}")
     count = _units(module, site, image)
     units = pandas.to_numeric(rows["unit"], errors="coerce").to_numpy(float)
     wrong = next((unit for unit in units if not (unit == unit and unit % 1 == 0 and 0 <= unit < count)), None)
     if wrong is not None or len(set(units)) != len(units):
         what = "names a unit twice" if wrong is None else f"unit {wrong:g} is none of its {count}, numbered from 0"
-        raise FacelesionError(f"{path}: {site}: {what}: mend that row")
+        raise Error(f"{path}: {site}: {what}: mend that row")
     whole = units.astype(int)
     score, place = np.full(count, np.nan), np.full(count, np.nan)
     if "score" in rows:
         score[whole] = pandas.to_numeric(rows["score"], errors="coerce").to_numpy(float)
         if np.isnan(score[whole]).any():
-            raise FacelesionError(f"{path}: {site}: a score is no number: mend that row")
+            raise Error(f"{path}: {site}: a score is no number: mend that row")
         order = whole[np.lexsort((whole, -score[whole]))]
     else:
         order = whole
@@ -389,7 +389,7 @@ def _way(by: object) -> Way:
     if isinstance(by, Way):
         return by
     if not isinstance(by, str) or by not in WAYS:
-        raise FacelesionError(f"units cannot be ranked by {by!r}: {nearest(str(by), WAYS)}")
+        raise Error(f"units cannot be ranked by {by!r}: {nearest(str(by), WAYS)}")
     return WAYS[by]()
 
 
@@ -397,12 +397,12 @@ def _losses(way: Way, loss: Loss | Mapping[str, Loss] | None, wanted: Sequence[s
     """The loss of each group that is ranked for."""
     if way.needs != LOSSES:
         if loss is not None:
-            raise FacelesionError(f"loss: a ranking by {way.name} asks no question: leave it out")
+            raise Error(f"loss: a ranking by {way.name} asks no question: leave it out")
         return {}
     if loss is None:
-        raise FacelesionError(f"a ranking by {way.name} needs a loss: from outputs and picture numbers to one each")
+        raise Error(f"a ranking by {way.name} needs a loss: from outputs and picture numbers to one each")
     given = dict(loss) if isinstance(loss, Mapping) else dict.fromkeys(wanted, loss)
     missing = [name for name in wanted if name not in given]
     if missing:
-        raise FacelesionError(f"loss: there is none for {missing[0]!r}: {nearest(missing[0], given)}")
+        raise Error(f"loss: there is none for {missing[0]!r}: {nearest(missing[0], given)}")
     return given

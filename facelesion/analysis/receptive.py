@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from facelesion.analysis.activations import sites_called
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions.locate import unwrap
 
 Pair = tuple[float, float]
@@ -94,7 +94,7 @@ def receptive_fields(module: nn.Module, sites: str | Sequence[str]) -> dict[str,
         sites: patterns, as lesions take them.
 
     Raises:
-        FacelesionError: no such site, one that never runs, or a network that cannot be recorded.
+        Error: no such site, one that never runs, or a network that cannot be recorded.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 8, 3, dilation=2))
@@ -107,7 +107,7 @@ def receptive_fields(module: nn.Module, sites: str | Sequence[str]) -> dict[str,
         graph = fx.Tracer().trace(network)
     except Exception as problem:
         told = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise FacelesionError(f"the network's receptive fields cannot be followed: torch.fx: {told}") from None
+        raise Error(f"the network's receptive fields cannot be followed: torch.fx: {told}") from None
     fields: dict[fx.Node, ReceptiveField] = {}
     for node in graph.nodes:
         if node.op in ("placeholder", "get_attr"):
@@ -124,7 +124,7 @@ def receptive_fields(module: nn.Module, sites: str | Sequence[str]) -> dict[str,
         if not site.path:
             last = next(reversed(fields))
         if last is None:
-            raise FacelesionError(f"{name} never runs in this network: name a site in use")
+            raise Error(f"{name} never runs in this network: name a site in use")
         found[name] = fields[last]
     return found
 

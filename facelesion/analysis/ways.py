@@ -12,7 +12,7 @@ from torch import nn
 
 from facelesion.analysis.rankings import responsible_units, selectivity
 from facelesion.analysis.statistics import false_discovery_rate
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.sweep.rankings import Loss, effects_by_image, first_order_by_image
 
 ACTIVATIONS, LOSSES, NOTHING = "activations", "losses", "nothing"
@@ -65,7 +65,7 @@ class Way(ABC):
         """Refuse groups that it cannot rank by.
 
         Raises:
-            FacelesionError: too few.
+            Error: too few.
         """
 
 
@@ -99,11 +99,11 @@ class Responsible(Way):
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise FacelesionError(f"the share of the largest mean lies above 0 and up to 1, not at {self.share}")
+            raise Error(f"the share of the largest mean lies above 0 and up to 1, not at {self.share}")
 
     def fits(self, groups: Sequence[str], of: str) -> None:
         if self.corrected and len(groups) < 2:
-            raise FacelesionError("corrected compares a unit's groups of pictures: give two or more")
+            raise Error("corrected compares a unit's groups of pictures: give two or more")
 
     def scores(self, groups: Mapping[str, Moments], of: str, against: Sequence[str]) -> torch.Tensor:
         mean = groups[of].mean
@@ -143,11 +143,11 @@ class Selective(Way):
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
-            raise FacelesionError(f"alpha lies between 0 and 1, not at {self.alpha}")
+            raise Error(f"alpha lies between 0 and 1, not at {self.alpha}")
 
     def fits(self, groups: Sequence[str], of: str) -> None:
         if len(groups) < 2:
-            raise FacelesionError("selectivity is for one group of pictures against others: give two or more")
+            raise Error("selectivity is for one group of pictures against others: give two or more")
 
     def scores(self, groups: Mapping[str, Moments], of: str, against: Sequence[str]) -> torch.Tensor:
         own = groups[of]
@@ -188,7 +188,7 @@ class Causal(Way):
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
-            raise FacelesionError(f"alpha lies between 0 and 1, not at {self.alpha}")
+            raise Error(f"alpha lies between 0 and 1, not at {self.alpha}")
 
     def effects(
         self, module: nn.Module, site: str, images: torch.Tensor, loss: Loss, batch_size: int
@@ -247,7 +247,7 @@ class Greedy(Way):
     score_is: ClassVar[str] = "rise of the loss without the unit and those before its round"
 
     def scores(self, groups: Mapping[str, Moments], of: str, against: Sequence[str]) -> torch.Tensor:
-        raise FacelesionError("a greedy ranking is made in rounds")  # `rank` makes it by itself
+        raise Error("a greedy ranking is made in rounds")  # `rank` makes it by itself
 
 
 @dataclass(frozen=True)
@@ -267,10 +267,10 @@ class FromFile(Way):
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise FacelesionError("by file: say which: FromFile('units.csv')")
+            raise Error("by file: say which: FromFile('units.csv')")
 
     def scores(self, groups: Mapping[str, Moments], of: str, against: Sequence[str]) -> torch.Tensor:
-        raise FacelesionError("a ranking from a file is read, not computed")  # `rank` reads it by itself
+        raise Error("a ranking from a file is read, not computed")  # `rank` reads it by itself
 
 
 #: One more way is one line.

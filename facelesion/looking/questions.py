@@ -16,7 +16,7 @@ import torch
 from facelesion.data.facespace import FaceSpace
 from facelesion.data.facespace_tools import exchange_feature
 from facelesion.data.imagesets import FaceSet, ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.models import Subject
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout, unit_vectors
@@ -58,10 +58,10 @@ class Question:
         """The pictures under a stimulus, uint8 (N, 3, H, W).
 
         Raises:
-            FacelesionError: pictures without landmarks.
+            Error: pictures without landmarks.
         """
         if self.landmarks is None or self.ids is None:
-            raise FacelesionError(f"{self.name}: its pictures have no landmarks, so no stimulus can be laid on them")
+            raise Error(f"{self.name}: its pictures have no landmarks, so no stimulus can be laid on them")
         seen = [
             stimulus(self.images[rows].float() / 255, self.landmarks[rows], ids=self.ids[rows])
             for rows in torch.arange(len(self.images)).split(batch_size)
@@ -88,11 +88,11 @@ def identification(subject: Subject, faces: FaceSet, enrolled: int = 3) -> Quest
     """Who is it, of the people that the network remembers by the first pictures of each?
 
     Raises:
-        FacelesionError: fewer than two people, or somebody without a picture left to ask about.
+        Error: fewer than two people, or somebody without a picture left to ask about.
     """
     first, rest = _first_of_each(faces.labels, enrolled)
     if len(set(faces.labels)) < 2 or len({faces.labels[row] for row in rest}) < len(set(faces.labels)):
-        raise FacelesionError(
+        raise Error(
             f"identification needs two people or more, each with {enrolled + 1} pictures or more: add some"
         )
     embedding = _embedded(subject, faces.images[first])
@@ -207,10 +207,10 @@ def _linear(subject: Subject, name: str, words: str, pictures: ImageSet, shown: 
     ]
     learned, rest = (torch.tensor([row for row, one in enumerate(first) if one is side]) for side in (True, False))
     if not len(rest):
-        raise FacelesionError(f"{name} needs two people or things or more of each kind: add some")
+        raise Error(f"{name} needs two people or things or more of each kind: add some")
     known = {pictures.labels[row] for row in learned.tolist()}
     if len(known) < 2 or not {pictures.labels[row] for row in rest.tolist()} <= known:
-        raise FacelesionError(f"{name} needs two kinds of pictures or more, two of each: add some")
+        raise Error(f"{name} needs two kinds of pictures or more, two of each: add some")
     readout = fit_linear_readout(
         represent(subject, pictures.images[learned]), [pictures.labels[row] for row in learned.tolist()]
     )

@@ -18,7 +18,7 @@ from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.objects import PHASE, TEXTURE, builtin_objects, nonfaces
 from facelesion.data.photographs import Photographs
 from facelesion.data.seen import people_seen
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate
 from facelesion.looking.questions import (
     FEATURES,
@@ -90,7 +90,7 @@ class Asked:
         """Faces that units are found on, or others to test them on.
 
         Raises:
-            FacelesionError: no photographs there, or too few people.
+            Error: no photographs there, or too few people.
         """
         if self.is_facespace:
             base = _TEST if test else _FIND
@@ -101,7 +101,7 @@ class Asked:
             rows.setdefault(name, []).append(row)
         order = [str(name) for name in np.random.default_rng((self.seed, 0x0F)).permutation(sorted(rows))]
         if len(order) < 2 * _LEAST:
-            raise FacelesionError(
+            raise Error(
                 f"{self.place}: {len(order)} people: {2 * _LEAST} or more are needed, half to find units and half to "
                 "test them: add people, or use facespace"
             )
@@ -128,11 +128,11 @@ class Asked:
         """The decision that belongs to each group, about people whom units are found on, or others.
 
         Raises:
-            FacelesionError: features of photographs, for which no decision is known to hang on a feature alone.
+            Error: features of photographs, for which no decision is known to hang on a feature alone.
         """
         if self.of == "features":
             if not self.is_facespace:
-                raise FacelesionError(
+                raise Error(
                     "of photographs it is not known which decisions hang on a feature alone: rank features by a loss "
                     "(or test them) on facespace, or take --of domains"
                 )
@@ -146,7 +146,7 @@ class Asked:
         named = [name for name in dict.fromkeys(faces.labels) if faces.labels.count(name) > 3]
         known = faces[[row for row, name in enumerate(faces.labels) if name in set(named)]]
         if len(named) < 2:
-            raise FacelesionError(f"{self.place}: identification needs two people with four pictures or more: add some")
+            raise Error(f"{self.place}: identification needs two people with four pictures or more: add some")
         return {
             "faces": identification(subject, known),
             "objects": objects(subject, things),

@@ -17,7 +17,7 @@ from facelesion.analysis.necessity import COUNTS, RANKED, REMOVED, necessity_and
 from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.receptive import WHOLE, ReceptiveField, receptive_fields
 from facelesion.analysis.ways import LOSSES, WAYS, FromFile, Responsible, Way
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import write_bytes
 from facelesion.looking.questions import Question
 from facelesion.looking.unit_pictures import FACESPACE, Asked, UnitPictures
@@ -79,7 +79,7 @@ class UnitsConfig:
     def __post_init__(self) -> None:
         check(self)
         if ("file" in self.by) != (self.ranking is not None):
-            raise FacelesionError("ranking and by: file belong together: give both or neither")
+            raise Error("ranking and by: file belong together: give both or neither")
 
     @property
     def asked(self) -> Asked:
@@ -102,7 +102,7 @@ def find_units(config: UnitsConfig) -> Path:
         The table, `units.csv`.
 
     Raises:
-        FacelesionError: no such network, site, pictures or file.
+        Error: no such network, site, pictures or file.
     """
     import pandas
 
@@ -241,7 +241,7 @@ def _fields(subject: Subject, sites: str) -> dict[str, ReceptiveField]:
     names = list(sites_called(subject.module, sites))
     try:
         return receptive_fields(subject.module, names)
-    except FacelesionError:
+    except Error:
         return dict.fromkeys(names, WHOLE)
 
 

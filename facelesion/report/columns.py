@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-VERSION = 2
+VERSION = 3
 
 #: Columns of `trials.parquet`, in order, and what they mean.
 TRIAL_COLUMNS: Mapping[str, str] = {
@@ -10,6 +10,7 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "lesion": "name of the series of damage; none for the intact network",
     "dose": "how much; 0 for the intact network",
     "draw": "number of the draw of units or noise",
+    "control": "random or matched where other units were damaged than the chosen ones; else empty",
     "stimulus": "what was done to the picture",
     "task": "what was asked",
     "trial": "number of the trial within the task, from 0",
@@ -37,6 +38,8 @@ TABLE_COLUMNS: Mapping[str, str] = {
     "dose": "how much; 0 for the intact network",
     "meaning": "what the dose means, in words",
     "draw": "number of the draw of units or noise",
+    "control": "random or matched where other units were damaged than the chosen ones; else empty",
+    "mismatch": "of a matched control: mean activation less that of the chosen units, in deviations over units",
     "seed": "of the study",
     "change": "what the lesion did to its sites' activations: relative change, mean over sites",
     "changes": "the same for every site, as JSON",

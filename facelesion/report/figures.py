@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facelesion.analysis.claims import Profile
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report.run_folder import Confusion, GradCamMaps, StimulusExamples
 from facelesion.report.style import FAINT, INK, PAPER, QUIET, figure_style, legible, look
 from facelesion.report.summary import (
@@ -422,14 +422,14 @@ def _numbers(log: pd.DataFrame, name: str) -> pd.Series:
     """A column of a log as finite numbers, with gaps.
 
     Raises:
-        FacelesionError: it holds something else.
+        Error: it holds something else.
     """
     import pandas as pd
 
     try:
         return pd.to_numeric(log[name]).astype(float).replace([np.inf, -np.inf], np.nan)
     except (ValueError, TypeError, OverflowError):
-        raise FacelesionError(f"training.csv: the column {name} must hold numbers") from None
+        raise Error(f"training.csv: the column {name} must hold numbers") from None
 
 
 def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], approaches: Sequence[str]) -> None:

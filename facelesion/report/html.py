@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import figures, summary
 from facelesion.report.findings import Evidence, Finding, across, evidence, findings, percent, points
 from facelesion.report.run_folder import TRIALS, Run, read_run, replace_file
@@ -76,7 +76,7 @@ def write_report(run_folder: str | Path) -> Path:
         The path of the report.
 
     Raises:
-        FacelesionError: the folder is no finished run.
+        Error: the folder is no finished run.
     """
     run = read_run(run_folder)
     names = run.table.groupby("model")["weights"].nunique()
@@ -97,8 +97,8 @@ def write_report(run_folder: str | Path) -> Path:
 def _network(name: str, weights: str, table: pd.DataFrame, run: Run) -> Network:
     try:
         found = evidence(table, run.trials)
-    except FacelesionError as error:
-        raise FacelesionError(f"{run.folder / TRIALS}: {error}") from None
+    except Error as error:
+        raise Error(f"{run.folder / TRIALS}: {error}") from None
     own = found.own if found else None
     over = "people and draws" if found else "draws of the lesion"
     pictures = [

@@ -99,7 +99,7 @@ def dose_meaning(approach: str, config: Mapping[str, Any]) -> str:
     """What an approach's dose is a dose of, from the settings, else from its name.
 
     Raises:
-        FacelesionError: settings of another kind than a study's; the key is named.
+        Error: settings of another kind than a study's; the key is named.
     """
     found = mapping(config.get("approaches", {}), "config.yaml: approaches").get(approach, [])
     kinds = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report.checks import kind_of, text
 
 if TYPE_CHECKING:
@@ -74,22 +74,22 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     """The result table with its columns in order and of their kind, after checks that it can be what it says.
 
     Raises:
-        FacelesionError: no rows, a missing column, a value of another kind (the column and row are named), or the
+        Error: no rows, a missing column, a value of another kind (the column and row are named), or the
             same condition and metric twice.
     """
     found = _checked(table, TABLE, TABLE_EXTRAS, "result table", "the study measured nothing")
     if "better" in found:
         wrong = set(found["better"]) - {"higher", "lower", ""}
         if wrong:
-            raise FacelesionError(
+            raise Error(
                 f"the result table's column better holds {sorted(wrong)[0]!r}; it must be higher, lower or empty"
             )
     if (found["n"] < 1).any():
-        raise FacelesionError("the result table's column n counts trials: it must be 1 or more")
+        raise Error("the result table's column n counts trials: it must be 1 or more")
     twice = found.duplicated(_CONDITION)
     if twice.any():
         row = found[twice].iloc[0]
-        raise FacelesionError(
+        raise Error(
             f"{int(twice.sum())} rows are there twice, the first: {row['lesion']}, {row['stimulus']}, "
             f"{row['task']} {row['metric']}, draw {row['draw']}; write each condition once"
         )
@@ -100,13 +100,13 @@ def check_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """The answers trial by trial, columns in order and of their kind, after the same checks.
 
     Raises:
-        FacelesionError: as for `check_table`.
+        Error: as for `check_table`.
     """
     found = _checked(trials, TRIALS, {}, "table of trials", "no answer was kept")
     twice = found.duplicated(_TRIAL)
     if twice.any():
         row = found[twice].iloc[0]
-        raise FacelesionError(
+        raise Error(
             f"{int(twice.sum())} trials are there twice, the first: {row['lesion']} {row['dose']:g}, "
             f"draw {row['draw']}, {row['stimulus']}, {row['task']}, trial {row['trial']}; write each once"
         )
@@ -118,11 +118,11 @@ def _checked(
 ) -> pd.DataFrame:
     missing = [name for name in needed if name not in table.columns]
     if missing:
-        raise FacelesionError(f"the {what} lacks {', '.join(missing)}; a study writes all of its columns")
+        raise Error(f"the {what} lacks {', '.join(missing)}; a study writes all of its columns")
     if not table.columns.is_unique:
-        raise FacelesionError(f"the {what} has a column twice")
+        raise Error(f"the {what} has a column twice")
     if table.empty:
-        raise FacelesionError(f"the {what} has no rows; {empty}")
+        raise Error(f"the {what} has no rows; {empty}")
     kinds = {**needed, **{name: kind for name, kind in extras.items() if name in table.columns}}
     columns = [*needed, *(name for name in table.columns if name not in needed)]
     found = table[columns].reset_index(drop=True)
@@ -154,16 +154,16 @@ def _column(column: pd.Series, kind: Kind, where: str) -> Any:
         else:
             numbers = column.to_numpy(dtype=float)
     except OverflowError:
-        raise FacelesionError(f"{where} holds a number that is too large") from None
+        raise Error(f"{where} holds a number that is too large") from None
     bad = np.isinf(numbers) if kind == "number or none" else ~np.isfinite(numbers)
     if bad.any():
-        raise FacelesionError(
+        raise Error(
             f"{where}: {int(bad.sum())} values are not finite, the first in row {int(bad.argmax())}; "
             "a measure without an answer must not be written"
         )
     if kind == "whole":
         if np.abs(numbers).max() >= 2**63:
-            raise FacelesionError(f"{where} holds a number that is too large")
+            raise Error(f"{where} holds a number that is too large")
         return cells.astype(np.int64)
     return numbers
 
@@ -173,7 +173,7 @@ def _all_text(column: pd.Series, kind: Kind) -> bool:
     try:
         for cell in column.unique():
             text(cell, "cell", empty=kind == "text")
-    except (FacelesionError, TypeError):  # lists cannot be told apart
+    except (Error, TypeError):  # lists cannot be told apart
         return False
     return True
 
@@ -192,10 +192,10 @@ def _plain(cell: object) -> object:
 def _cell(cell: object, kind: Kind, where: str) -> None:
     if kind == "truth":
         if not isinstance(cell, bool):
-            raise FacelesionError(f"{where} must be true or false, not {kind_of(cell)}")
+            raise Error(f"{where} must be true or false, not {kind_of(cell)}")
         return
     if cell is None and kind != "whole":
         return  # a missing number: whether it may be missing is looked at afterwards
     whole = kind == "whole"
     if isinstance(cell, bool) or not isinstance(cell, int | float) or (whole and cell != cell // 1):
-        raise FacelesionError(f"{where} must be a {'whole ' if whole else ''}number, not {kind_of(cell)}")
+        raise Error(f"{where} must be a {'whole ' if whole else ''}number, not {kind_of(cell)}")

@@ -1,4 +1,11 @@
-"""Many lesions of many images, each computed from the first damaged step on only; equal to naive hooks to rounding."""
+"""Many lesions of many images, each computed from the first damaged step on only; equal to naive hooks to rounding.
+
+The room and its main function have one name, so the room can be called: `facelesion.sweep(...)` and
+`facelesion.sweep.sweep(...)` are the same.
+"""
+
+import sys
+from types import ModuleType
 
 from .engine import Part, Reducer, make_plan, stream, sweep
 from .errors import SweepError
@@ -40,3 +47,12 @@ __all__ = [
     "sweep_to_folder",
     "unit_sweep",
 ]
+
+
+class _Callable(ModuleType):
+    """This module. Whatever was imported first, `from facelesion import sweep` gives what sweeps."""
+
+    __call__ = staticmethod(sweep)
+
+
+sys.modules[__name__].__class__ = _Callable

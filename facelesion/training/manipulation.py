@@ -21,7 +21,7 @@ from facelesion.analysis import matched_units, null_test, random_units, rank, to
 from facelesion.analysis.activations import by_person, picture_activations, sites_called
 from facelesion.analysis.ways import LOSSES, WAYS
 from facelesion.data.objects import builtin_objects, nonfaces
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Clamp, Lesion, Shift, calibrate
 from facelesion.lesions.locate import Site
@@ -103,9 +103,9 @@ class ManipulationConfig:
         check(self)
         for name in ("shifts", "masked_shifts"):
             if 0.0 in getattr(self, name):
-                raise FacelesionError(f"{name} holds 0: that moves no unit; leave it out")
+                raise Error(f"{name} holds 0: that moves no unit; leave it out")
         if not self.shifts and not self.holds:
-            raise FacelesionError("shifts and holds are empty: nothing would be manipulated")
+            raise Error("shifts and holds are empty: nothing would be manipulated")
 
 
 def manipulate(config: ManipulationConfig) -> Path:
@@ -118,7 +118,7 @@ def manipulate(config: ManipulationConfig) -> Path:
         The figure of the curves.
 
     Raises:
-        FacelesionError: no such network, or units too many for controls.
+        Error: no such network, or units too many for controls.
     """
     import pandas
 
@@ -181,7 +181,7 @@ def _one_by_one(subject: Subject, config: ManipulationConfig) -> tuple[Manipulat
     for site in config.sites:
         found = sites_called(subject.module, site)
         if len(found) != 1:
-            raise FacelesionError(f"sites: {site} means {len(found)} sites: name them one by one")
+            raise Error(f"sites: {site} means {len(found)} sites: name them one by one")
         places |= found
     return replace(config, sites=tuple(places)), places
 
@@ -255,7 +255,7 @@ def _sets(config: ManipulationConfig, rankings: pd.DataFrame, site: str, activat
     for feature in FEATURES:
         units = top_units(rankings, site, fraction=config.fraction or None, of=feature)
         if not units:
-            raise FacelesionError(f"{site}: no unit passes for {feature}: take a fraction of the units instead")
+            raise Error(f"{site}: no unit passes for {feature}: take a fraction of the units instead")
         found.append(_Set(feature, FOUND, 0, units))
         drawn = random_units(len(activation), len(units), config.controls, seed=config.seed, exclude=units)
         found += [_Set(feature, RANDOM, draw, tuple(row)) for draw, row in enumerate(drawn.tolist())]
@@ -361,7 +361,7 @@ def interaction(
 
     Returns:
         One row per task, site and shift: `statistic` (in shares right), `low`, `high` (95 % over people), `p_random`,
-        `p_matched` (two-sided).
+        `p_matched` (two-sided), and `controls`, how many matched sets differ: of ten, p cannot fall below 2 in 11.
     """
     import pandas
 

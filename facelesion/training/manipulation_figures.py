@@ -91,7 +91,7 @@ def draw_interaction(table: pd.DataFrame, interactions: pd.DataFrame, target: Pa
                 ].iloc[0]
                 axis.set_title(
                     f"{site}, {dose:+g} SD, {task}\ninteraction {100 * test['statistic']:+.1f}, "
-                    f"p {test['p_matched']:.2g}".replace("-", "−"), fontsize=8.5,
+                    f"p {test['p_random']:.2g} (random sets)".replace("-", "−"), fontsize=8.5,
                 )  # fmt: skip
                 masks = [name.removeprefix("mask ") for name in MASKED]
                 axis.set_xticks(range(4), masks if last else [""] * 4, rotation=45, ha="right", fontsize=8)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis.necessity import necessity_and_sufficiency
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, Keep, lesioned
 
 
@@ -38,8 +38,12 @@ def test_planted_units_are_necessary_and_sufficient_and_other_sets_are_not(netwo
     assert table["score"].iloc[0] == 1.0 and table["set"].iloc[0] == "intact"
     both = table[(table["set"] == "ranked") & (table["count"] == 2)].set_index("kind")
     assert both.loc["removed", "score"] == 0.0 and both.loc["kept alone", "score"] == 1.0
-    assert both.loc["removed", "p_random"] <= 0.02 and both.loc["removed", "p_matched"] == 0.01
-    assert both.loc["kept alone", "p_matched"] == 0.01
+    # A random pair holds one of the two planted units in 13 % of draws, and one is enough when it is kept.
+    assert both.loc["removed", "p_random"] <= 0.02 and both.loc["kept alone", "p_random"] < 0.3
+    # Of sets as active only those that differ count.
+    matched = table[(table["set"] == "matched") & (table["count"] == 2) & (table["kind"] == "removed")]
+    assert 1 < len(matched) == matched["distinct"].iloc[0]
+    assert both.loc["removed", "p_matched"] == pytest.approx(1 / (len(matched) + 1))
 
 
 def test_every_row_is_one_lesion_made_by_hand(network, images):
@@ -55,7 +59,7 @@ def test_every_row_is_one_lesion_made_by_hand(network, images):
 def test_a_null_has_as_many_sets_as_are_asked_for_and_says_how_well_they_match(network, images):
     table = necessity_and_sufficiency(network, "1", range(20), images, score, counts=(5, 20, 40), draws=7)
     sizes = table.groupby(["count", "kind", "set"]).size()
-    assert sizes[5, "removed", "random"] == sizes[5, "kept alone", "matched"] == 7
+    assert sizes[5, "removed", "random"] == 7 >= sizes[5, "kept alone", "matched"] > 1
     assert (20, "removed", "matched") not in sizes and sizes[20, "removed", "random"] == 7, "too few units are left"
     assert set(table["count"]) == {0, 5, 20}
     assert table[table["set"] == "matched"]["mismatch"].notna().all()
@@ -77,5 +81,5 @@ def test_the_same_seed_gives_the_same_table(network, images):
     ],
 )
 def test_what_cannot_be_asked_is_one_line(network, images, units, more, says):
-    with pytest.raises(FacelesionError, match=says):
+    with pytest.raises(Error, match=says):
         necessity_and_sufficiency(network, "1", units, images, score, **more)

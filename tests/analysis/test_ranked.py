@@ -12,7 +12,7 @@ from facelesion.analysis.activations import by_person, picture_activations
 from facelesion.analysis.picture_groups import Groups, again, half
 from facelesion.analysis.ranked import COLUMNS
 from facelesion.analysis.ways import FromFile, Greedy, Moments, Responsible, Selective
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, lesioned
 from facelesion.sweep import greedy_ranking
 
@@ -65,7 +65,7 @@ def test_activations_are_those_of_a_plain_hook_with_the_place_of_the_largest(net
 def test_a_site_that_runs_twice_has_to_be_said_which(network):
     shared = nn.ReLU()
     twice = nn.Sequential(nn.Linear(4, 4), shared, nn.Linear(4, 4), shared)
-    with pytest.raises(FacelesionError, match="runs 2 times"):
+    with pytest.raises(Error, match="runs 2 times"):
         picture_activations(twice, "1", torch.rand(3, 4))
     assert list(picture_activations(twice, "1[1]", torch.rand(3, 4))) == ["1[1]"]
 
@@ -171,7 +171,7 @@ def test_greedy_is_the_sweep_s_ranking_and_the_rest_has_no_rank(network, picture
     expected = greedy_ranking(network, "1", pictures["red"], loss, fraction=0.5, step=0.25)
     assert top_units(table, "1", 4) == expected.units == top_units(table, "1")
     assert table["rank"].isna().sum() == 4
-    with pytest.raises(FacelesionError, match="5 units of 1 are asked for, and 4 are ranked"):
+    with pytest.raises(Error, match="5 units of 1 are asked for, and 4 are ranked"):
         top_units(table, "1", 5)
 
 
@@ -197,7 +197,7 @@ def test_a_ranking_comes_back_from_a_file(network, pictures, tmp_path):
 def test_a_file_of_units_that_are_none_is_one_line(network, pictures, tmp_path, rows, says):
     path = tmp_path / "units.csv"
     pandas.DataFrame(rows, columns=["site", "unit"]).to_csv(path, index=False)
-    with pytest.raises(FacelesionError, match=says):
+    with pytest.raises(Error, match=says):
         rank(network, "1", pictures["red"], FromFile(str(path)))
 
 
@@ -260,19 +260,19 @@ def test_agreement_compares_every_two_rankings_of_a_site(network, pictures):
     ],
 )
 def test_what_cannot_be_ranked_is_one_line(network, pictures, words, says):
-    with pytest.raises(FacelesionError, match=says):
+    with pytest.raises(Error, match=says):
         rank(network, words.pop("sites", "1"), pictures, **words)
 
 
 @pytest.mark.parametrize("way", [lambda: Responsible(share=0), lambda: Selective(alpha=1), FromFile])
 def test_a_way_refuses_settings_that_make_no_sense(way):
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         way()
 
 
 def test_one_group_has_nothing_to_be_selective_against(network, pictures):
     for way in ("selectivity", Responsible(corrected=True)):
-        with pytest.raises(FacelesionError, match="two or more"):
+        with pytest.raises(Error, match="two or more"):
             rank(network, "1", pictures["red"], way)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis.receptive import WHOLE, ReceptiveField, receptive_fields
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 
 
@@ -74,7 +74,7 @@ def resnet():
     [
         (vgg, "3", [(0, 0), (20, 7), (63, 63)], (64, 64)),
         (vgg, "15", [(0, 0), (7, 8), (15, 15)], (64, 64)),
-        (vgg, "29", [(0, 1), (7, 6), (12, 13)], (224, 224)),
+        pytest.param(vgg, "29", [(0, 1), (7, 6), (12, 13)], (224, 224), marks=pytest.mark.slow),
         (resnet, "relu", [(0, 0), (9, 30)], (64, 64)),
         (resnet, "layer1", [(0, 0), (8, 9), (15, 3)], (64, 64)),
         (resnet, "layer2.0.conv1", [(3, 4)], (64, 64)),
@@ -119,7 +119,7 @@ def test_a_network_that_cannot_be_followed_is_one_line():
         def forward(self, x):
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(FacelesionError, match="cannot be followed"):
+    with pytest.raises(Error, match="cannot be followed"):
         receptive_fields(Turns(), ".")
-    with pytest.raises(FacelesionError, match="sites: "):
+    with pytest.raises(Error, match="sites: "):
         receptive_fields(nn.Sequential(nn.ReLU()), "conv9")

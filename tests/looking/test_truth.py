@@ -39,7 +39,10 @@ def test_causal_units_take_their_own_decision_and_no_other(
     table = hold_to_the_truth(subject, rankings, questions, fraction=0.05, draws=19)
     causal = table[table["way"] == "causal"].set_index(["units_of", "asked"])
     assert causal.loc[("eyes", "eyes"), "units"] == "3" and causal.loc[("nose", "nose"), "units"] == "11"
-    assert causal.loc[("eyes", "eyes"), "margin"] < 0 and causal.loc[("eyes", "eyes"), "p_matched"] == 0.05
+    own = causal.loc[("eyes", "eyes")]
+    assert own["margin"] < 0 < 0.5 < own["matched"]
+    # One unit has few equals, and only sets that differ count.
+    assert own["p_random"] <= 0.1 and own["p_matched"] == pytest.approx(1 / (own["distinct"] + 1))
     assert causal.loc[("eyes", "nose"), "margin"] == pytest.approx(1.0, abs=1e-5)
     active = table[table["way"] == "activation"]
     assert active["units"].nunique() <= 2 and active["p_random"].max() > 0.05

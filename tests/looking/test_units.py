@@ -122,6 +122,7 @@ def test_a_question_s_loss_falls_as_its_margin_grows() -> None:
     assert question.right(representation, numbers).tolist() == (margins > 0).float().tolist()
 
 
+@pytest.mark.slow
 def test_units_are_found_and_tested_on_different_people() -> None:
     asked = Asked(people=8, pictures=2)
     assert not set(asked.faces(112).labels) & set(asked.faces(112, test=True).labels)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import Manifest, figures, run_folder, style, tables, write_report
 from facelesion.report.checks import kind_of
 
@@ -52,7 +52,7 @@ def small(tmp_path, table, manifest):
 
 
 def one_line(folder, name, *words):
-    with pytest.raises(FacelesionError) as caught:
+    with pytest.raises(Error) as caught:
         write_report(folder)
     said = str(caught.value)
     assert "\n" not in said and name in said
@@ -65,7 +65,7 @@ def read_or_refused(folder, name, *words):
     """What is read makes a report in the end; what is not is refused by its name. Nothing else comes out."""
     try:
         run_folder.read_run(folder)
-    except FacelesionError as error:
+    except Error as error:
         assert "\n" not in str(error) and name in str(error)
         for word in words:
             assert word in str(error), str(error)
@@ -124,7 +124,7 @@ def test_a_manifest_without_its_optional_keys_and_with_unknown_ones_is_read(smal
 
 @pytest.mark.parametrize("key", ("question", "created", "seconds"))
 def test_a_manifest_of_another_kind_is_not_written_either(key):
-    with pytest.raises(FacelesionError, match=key):
+    with pytest.raises(Error, match=key):
         Manifest(study="a", **{key: None})
 
 
@@ -161,7 +161,7 @@ def test_a_column_of_another_kind_is_named_with_its_row(small, table, column, wh
     if read_or_refused(small, "table.parquet"):
         assert write_report(small).exists()
     elif what in ("null", "list", "nested", "infinite"):
-        with pytest.raises(FacelesionError, match=rf"column {column}\b|twice"):
+        with pytest.raises(Error, match=rf"column {column}\b|twice"):
             write_report(small)
 
 
@@ -174,7 +174,7 @@ def test_one_cell_of_another_kind_is_enough(table, column, cell):
     few = table.head(40).copy()
     few[column] = few[column].astype(object)
     few.at[7, column] = cell
-    with pytest.raises(FacelesionError, match=f"column {column}"):
+    with pytest.raises(Error, match=f"column {column}"):
         run_folder.check_table(few)
 
 
@@ -196,7 +196,7 @@ def test_chance_may_be_missing_and_the_new_columns_are_checked(small, table):
     run_folder.write_table(small, few)
     assert write_report(small).exists()
     for column, cell in (("main", "yes"), ("ceiling", "high"), ("better", "up"), ("better", None)):
-        with pytest.raises(FacelesionError, match=f"column {column}"):
+        with pytest.raises(Error, match=f"column {column}"):
             run_folder.check_table(few.assign(**{column: cell}))
 
 
@@ -345,7 +345,7 @@ def test_trials_of_another_kind_are_named(small, column, what):
         pytest.skip("pyarrow writes no such column")
     try:
         write_report(small)
-    except FacelesionError as error:
+    except Error as error:
         assert "trials.parquet" in str(error) and "\n" not in str(error)
 
 

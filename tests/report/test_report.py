@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import LeftOut, figures, run_folder, style, write_manifest, write_report, write_table
 
 
@@ -166,7 +166,7 @@ def test_thousands_of_pictures_left_out_do_not_bury_the_report(tmp_path, table):
 
 
 def test_an_unfinished_run_gives_one_line(tmp_path):
-    with pytest.raises(FacelesionError, match="config.yaml"):
+    with pytest.raises(Error, match="config.yaml"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import summary
 from facelesion.report.findings import findings
 
@@ -144,7 +144,7 @@ def test_what_a_dose_means_comes_from_the_settings_before_the_name():
     ],
 )
 def test_settings_of_another_kind_are_named(approaches, where):
-    with pytest.raises(FacelesionError, match=where):
+    with pytest.raises(Error, match=where):
         summary.dose_meaning("ablation", {"approaches": approaches})
 
 

@@ -35,11 +35,11 @@ device: cpu
 def page(monkeypatch):
     """What the page on extending defines, entered in the package's lists for the time of a test."""
     from facelesion.data import sources
-    from facelesion.faces import stimuli
+    from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions import kinds
     from facelesion.tasks import TASKS
 
-    held = [(each, dict(each)) for each in (sources.SOURCES, stimuli._KINDS, kinds.KINDS, TASKS)]
+    held = [(each, dict(each)) for each in (sources.SOURCES, STIMULI, kinds.KINDS, TASKS)]
     module = types.ModuleType("page_extending")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S):
