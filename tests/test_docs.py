@@ -39,7 +39,7 @@ def lists():
         each.update(before)
 
 
-@pytest.mark.parametrize("name", ["studies", "table", "extending"])
+@pytest.mark.parametrize("name", ["studies", "table", "extending", "units"])
 def test_the_python_of_a_page_runs_from_top_to_bottom(name, lists):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"), re.S)
     assert blocks

@@ -15,6 +15,7 @@ from facelesion.analysis.controls import MatchedUnits, matched_units, random_uni
 from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
 from facelesion.analysis.mapped_sites import map_sites
+from facelesion.analysis.necessity import necessity_and_sufficiency
 from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.rankings import (
     Agreement,
@@ -24,6 +25,7 @@ from facelesion.analysis.rankings import (
     selectivity,
     unit_activation,
 )
+from facelesion.analysis.receptive import ReceptiveField, receptive_fields
 from facelesion.analysis.statistics import (
     CaseTest,
     Dissociation,
@@ -44,6 +46,7 @@ from facelesion.analysis.statistics import (
     spearman_brown,
     split_half_reliability,
 )
+from facelesion.analysis.ways import FromFile, Greedy, Responsible
 
 __all__ = [
     "Agreement",
@@ -52,12 +55,16 @@ __all__ = [
     "Contrast",
     "Difference",
     "Dissociation",
+    "FromFile",
+    "Greedy",
     "Interval",
     "Loss",
     "MatchedUnits",
     "NullTest",
     "PersonScores",
     "Profile",
+    "ReceptiveField",
+    "Responsible",
     "Selectivity",
     "Term",
     "agreement_of_rankings",
@@ -84,11 +91,13 @@ __all__ = [
     "losses",
     "map_sites",
     "matched_units",
+    "necessity_and_sufficiency",
     "null_test",
     "profile",
     "random_units",
     "rank",
     "ranking_agreement",
+    "receptive_fields",
     "responsible_units",
     "revised_standardised_difference",
     "revised_standardised_difference_from_summary",
