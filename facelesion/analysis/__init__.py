@@ -1,6 +1,8 @@
 """What a lesion study asks of its numbers: rankings, controls, statistics, claims; and Grad-CAM."""
 
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
+from facelesion.analysis.bayesian_cases import BayesianTest, bayesian_deficit, bayesian_difference
+from facelesion.analysis.cases_in_words import coming_apart, standing
 from facelesion.analysis.claims import (
     Difference,
     Loss,
@@ -45,6 +47,7 @@ from facelesion.analysis.statistics import (
 __all__ = [
     "Agreement",
     "Answers",
+    "BayesianTest",
     "CaseTest",
     "Contrast",
     "Difference",
@@ -58,11 +61,14 @@ __all__ = [
     "Selectivity",
     "Term",
     "answers_of",
+    "bayesian_deficit",
+    "bayesian_difference",
     "bootstrap_interval",
     "choice_of_two",
     "class_score",
     "cliffs_delta",
     "cohens_h",
+    "coming_apart",
     "contrast",
     "crawford_howell",
     "crawford_howell_from_summary",
@@ -89,5 +95,6 @@ __all__ = [
     "share_kept",
     "spearman_brown",
     "split_half_reliability",
+    "standing",
     "unit_activation",
 ]
