@@ -13,7 +13,7 @@ from facelesion.analysis.claims import (
     profile,
 )
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
-from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, crossed_interval, holm
+from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
 from facelesion.analysis.rankings import (
     Agreement,
@@ -49,9 +49,9 @@ __all__ = [
     "Answers",
     "BayesianTest",
     "CaseTest",
-    "Contrast",
     "Difference",
     "Dissociation",
+    "Estimate",
     "Interval",
     "Loss",
     "MatchedUnits",
