@@ -12,6 +12,8 @@ from facelesion.analysis.claims import (
     losses,
     profile,
 )
+from facelesion.analysis.contrast_tests import ContrastResult, contrast_against_controls, measure_contrast
+from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
@@ -49,6 +51,8 @@ __all__ = [
     "Answers",
     "BayesianTest",
     "CaseTest",
+    "Contrast",
+    "ContrastResult",
     "Difference",
     "Dissociation",
     "Estimate",
@@ -64,12 +68,14 @@ __all__ = [
     "bayesian_deficit",
     "bayesian_difference",
     "bootstrap_interval",
+    "check_contrasts",
     "choice_of_two",
     "class_score",
     "cliffs_delta",
     "cohens_h",
     "coming_apart",
     "contrast",
+    "contrast_against_controls",
     "crawford_howell",
     "crawford_howell_from_summary",
     "crossed_interval",
@@ -84,6 +90,7 @@ __all__ = [
     "likeness_score",
     "losses",
     "matched_units",
+    "measure_contrast",
     "null_test",
     "profile",
     "random_units",
