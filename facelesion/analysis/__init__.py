@@ -16,7 +16,9 @@ from facelesion.analysis.contrast_tests import ContrastResult, contrast_against_
 from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
+from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
+from facelesion.analysis.psychometric import Curve, CurveComparison, compare_curves, fit_curve, scores_by_dose
 from facelesion.analysis.rankings import (
     Agreement,
     Selectivity,
@@ -25,6 +27,7 @@ from facelesion.analysis.rankings import (
     selectivity,
     unit_activation,
 )
+from facelesion.analysis.resampling import resampled, resampled_interval
 from facelesion.analysis.statistics import (
     CaseTest,
     Dissociation,
@@ -47,12 +50,15 @@ from facelesion.analysis.statistics import (
 )
 
 __all__ = [
+    "Adjusted",
     "Agreement",
     "Answers",
     "BayesianTest",
     "CaseTest",
     "Contrast",
     "ContrastResult",
+    "Curve",
+    "CurveComparison",
     "Difference",
     "Dissociation",
     "Estimate",
@@ -64,6 +70,7 @@ __all__ = [
     "Profile",
     "Selectivity",
     "Term",
+    "adjust",
     "answers_of",
     "bayesian_deficit",
     "bayesian_difference",
@@ -74,6 +81,7 @@ __all__ = [
     "cliffs_delta",
     "cohens_h",
     "coming_apart",
+    "compare_curves",
     "contrast",
     "contrast_against_controls",
     "crawford_howell",
@@ -84,6 +92,7 @@ __all__ = [
     "dissociation",
     "dissociations",
     "false_discovery_rate",
+    "fit_curve",
     "grad_cam",
     "hedges_g",
     "holm",
@@ -95,9 +104,12 @@ __all__ = [
     "profile",
     "random_units",
     "ranking_agreement",
+    "resampled",
+    "resampled_interval",
     "responsible_units",
     "revised_standardised_difference",
     "revised_standardised_difference_from_summary",
+    "scores_by_dose",
     "selectivity",
     "share_kept",
     "spearman_brown",
