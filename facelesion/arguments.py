@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.fields import REQUIRED, bare, describe, fields_of
 from facelesion.settings import build, overlaid
 from facelesion.yaml_files import COMMAND_LINE, Node, read_yaml
@@ -28,7 +28,7 @@ def read_arguments(
 
     Raises:
         SystemExit: after `--help`.
-        FacelesionError: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
+        Error: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
     """
     built = build(target, read_words(target, argv, prog, config))
     return {found.name: getattr(built, found.name) for found in fields_of(target)} if is_dataclass(target) else built
@@ -52,7 +52,7 @@ def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, confi
     for key, word in _pairs(target, words, config):
         if key == "config" and config:
             if tree.source != COMMAND_LINE:
-                raise FacelesionError(f"two configs, {tree.source} and {word}: give one, and --key value over it")
+                raise Error(f"two configs, {tree.source} and {word}: give one, and --key value over it")
             tree = read_settings(config_path(word))
         else:
             given[key] = word
@@ -63,12 +63,12 @@ def read_settings(path: str | Path) -> Node:
     """A YAML file of settings, each as key: value.
 
     Raises:
-        FacelesionError: as `read_yaml`, or it holds a list or a single value.
+        Error: as `read_yaml`, or it holds a list or a single value.
     """
     tree = read_yaml(path)
     if not isinstance(tree.value, dict):
         kind = "a list" if isinstance(tree.value, list) else "a single value"
-        raise FacelesionError(f"{tree.where()}: {kind} stands there: settings are written as key: value")
+        raise Error(f"{tree.where()}: {kind} stands there: settings are written as key: value")
     return tree
 
 
@@ -76,7 +76,7 @@ def config_path(word: str) -> Path:
     """The YAML file a word on the command line means: a path, or the name of a config that the project carries.
 
     Raises:
-        FacelesionError: neither a file nor the name of a config.
+        Error: neither a file nor the name of a config.
     """
     if _is_file(Path(word)):
         return Path(word)
@@ -84,7 +84,7 @@ def config_path(word: str) -> Path:
     carried = [folder / f"{word}.yaml" for folder in (package / "_configs", package.parent / "configs")]
     found = [path for path in carried if Path(word).name == word and _is_file(path)]
     if not found:
-        raise FacelesionError(f"no config file at {word[:200]}: give a YAML file, or a name such as default or lfw")
+        raise Error(f"no config file at {word[:200]}: give a YAML file, or a name such as default or lfw")
     return found[0]
 
 
@@ -102,7 +102,7 @@ def _pairs(target: Callable[..., Any], words: list[str], config: bool) -> Iterat
         word = words[place]
         place += 1
         if not word.startswith("--") or word == "--":
-            raise FacelesionError(f"{word[:60]!r} stands there alone: a setting is written --key value")
+            raise Error(f"{word[:60]!r} stands there alone: a setting is written --key value")
         key, equals, value = word[2:].partition("=")
         key = _known(target, key, config)
         if not equals:
@@ -113,7 +113,7 @@ def _pairs(target: Callable[..., Any], words: list[str], config: bool) -> Iterat
             elif _is_switch(target, key):
                 value = "true"
             else:
-                raise FacelesionError(f"--{key} needs a value after it")
+                raise Error(f"--{key} needs a value after it")
         yield key, value
 
 
@@ -126,10 +126,10 @@ def _known(target: Callable[..., Any], key: str, config: bool) -> str:
     if first not in names and not (config and key == "config"):
         told = getattr(target, "OLD_KEYS", {})
         if first in told:
-            raise FacelesionError(f"--{first} is no setting any more: {told[first]}")
+            raise Error(f"--{first} is no setting any more: {told[first]}")
         near = difflib.get_close_matches(first, names, 1, cutoff=0.5)
         hint = f"did you mean --{near[0]}?" if near else f"there are {', '.join('--' + name for name in names)}"
-        raise FacelesionError(f"--{first[:60]} is no setting: {hint if names else 'this command takes none'}")
+        raise Error(f"--{first[:60]} is no setting: {hint if names else 'this command takes none'}")
     return f"{first}{dot}{rest}"
 
 

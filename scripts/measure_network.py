@@ -13,9 +13,8 @@ import sys
 
 import torch
 
-from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.data.seen import refuse_seen
-from facelesion.errors import FacelesionError
+from facelesion import Error
+from facelesion.data import FaceSpacePictures, refuse_seen
 from facelesion.models import Subject, get
 from facelesion.tasks import Healthy, Identification, Objects
 from facelesion.training.distil import represent
@@ -59,5 +58,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

@@ -106,7 +106,7 @@ def draw(rows: list[Row], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.4), sharey=True, layout="constrained")
     colours = ("#d55e00", "#0072b2", "#009e73", "#882255", "#b07d00")
     panels = (
         ("deficit", "a deficit (Crawford & Howell)", "deviations below the controls"),
@@ -124,7 +124,8 @@ def draw(rows: list[Row], path: Path) -> None:
         axis.set(title=title, xlabel=label, ylim=(0, 1.02))
         axis.title.set_size(10)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=7, loc="lower right")
+        beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if test == "contrast" else {"loc": "upper left"}
+        axis.legend(frameon=False, fontsize=7.5, **beside)
     axes[0].set_ylabel("share of studies that call it (p < .05)")
     figure.savefig(path, dpi=150)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facelesion.arguments import help_text, read_arguments
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.ranges import Device, Label, Name, OnlyWhen, PathText, Prose, Range, Readable, Seed, Size
 from facelesion.settings import SettingError, build, check, refuse_idle
 from facelesion.yaml_files import COMMAND_LINE, Node, parse_yaml
@@ -151,7 +151,7 @@ def test_the_command_line_goes_over_the_file() -> None:
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:
-    with pytest.raises(FacelesionError) as error:
+    with pytest.raises(Error) as error:
         house(text)
     assert told in str(error.value) and "\n" not in str(error.value)
 
@@ -234,7 +234,7 @@ class TestTheCommandLine:
         for first in ([str(path)], ["--config", str(path)], [f"--config={path}"]):
             found = self.words(*first, "--rooms=5", "--rooms", "6", "--hall.watts", "7", "--by-name", "{a: b}")
             assert (found["name"], found["rooms"], found["hall"], found["by_name"]) == ("x", 6, Lamp(7), {"a": "b"})
-        with pytest.raises(FacelesionError, match="two configs"):
+        with pytest.raises(Error, match="two configs"):
             self.words(str(path), "--config", str(path))
 
     def test_a_switch_alone_is_true(self) -> None:

@@ -1,5 +1,6 @@
 """What a lesion study asks of its numbers: rankings, controls, statistics, claims; and Grad-CAM."""
 
+from facelesion.analysis.against import against_controls
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
 from facelesion.analysis.bayesian_cases import BayesianTest, bayesian_deficit, bayesian_difference
 from facelesion.analysis.cases_in_words import coming_apart, standing
@@ -19,6 +20,7 @@ from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, 
 from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
 from facelesion.analysis.psychometric import Curve, CurveComparison, compare_curves, fit_curve, scores_by_dose
+from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.rankings import (
     Agreement,
     Selectivity,
@@ -71,6 +73,8 @@ __all__ = [
     "Selectivity",
     "Term",
     "adjust",
+    "against_controls",
+    "agreement_of_rankings",
     "answers_of",
     "bayesian_deficit",
     "bayesian_difference",
@@ -103,6 +107,7 @@ __all__ = [
     "null_test",
     "profile",
     "random_units",
+    "rank",
     "ranking_agreement",
     "resampled",
     "resampled_interval",
@@ -115,5 +120,6 @@ __all__ = [
     "spearman_brown",
     "split_half_reliability",
     "standing",
+    "top_units",
     "unit_activation",
 ]

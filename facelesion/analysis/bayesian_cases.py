@@ -21,7 +21,7 @@ from facelesion.analysis.single_cases import (
     pairs_of_scores,
     tail_probability,
 )
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Prior = Literal["calibrated", "standard"]
 
@@ -76,7 +76,7 @@ def bayesian_deficit(
         level: of the credible intervals.
 
     Raises:
-        FacelesionError: too few controls for so many covariates, controls that do not differ (beyond what their
+        Error: too few controls for so many covariates, controls that do not differ (beyond what their
             covariates say), or covariates that say the same twice.
 
     Example:
@@ -145,7 +145,7 @@ def bayesian_difference(
         draws, seed: of the posterior; the same seed gives the same answer.
 
     Raises:
-        FacelesionError: as `bayesian_deficit`; and tasks that say the same of the controls.
+        Error: as `bayesian_deficit`; and tasks that say the same of the controls.
 
     Example:
         >>> controls = [[90, 80], [93, 86], [88, 79], [95, 88], [91, 82], [89, 83]]
@@ -160,7 +160,7 @@ def bayesian_difference(
     one_of("prior", prior, ("calibrated", "standard"))
     check_level(level)
     if draws < 1:
-        raise FacelesionError(f"draws is {draws}: a posterior needs many, such as 20,000")
+        raise Error(f"draws is {draws}: a posterior needs many, such as 20,000")
     finite(**{"score on task A": case[0], "score on task B": case[1]})
     calibrated = prior == "calibrated"
     fitted = _regress(pairs_of_scores(controls, 4), covariates, of_case, freedom=2 if calibrated else 1)
@@ -168,7 +168,7 @@ def bayesian_difference(
     spread = np.sqrt(np.diag(fitted.squares))
     correlation = float(fitted.squares[0, 1] / (spread[0] * spread[1]))
     if abs(correlation) > 1 - 1e-12:
-        raise FacelesionError("the two tasks say the same of every control: no difference can be judged")
+        raise Error("the two tasks say the same of every control: no difference can be judged")
     gap = np.asarray(case, dtype=float) - fitted.expected
     random = np.random.default_rng(seed)
     scale = fitted.squares * (freedom / (freedom + 1) if calibrated else 1.0)
@@ -222,27 +222,27 @@ def _regress(
     """Regress scores (N, K) on the covariates, of which `freedom` degrees must be left beyond K."""
     n = len(scores)
     if (covariates is None) != (of_case is None):
-        raise FacelesionError("covariates of the controls and of the case go together: give both, or neither")
+        raise Error("covariates of the controls and of the case go together: give both, or neither")
     known = np.zeros((n, 0)) if covariates is None else np.asarray(covariates, dtype=float)
     known = known[:, None] if known.ndim == 1 else known
     case = np.zeros(0) if of_case is None else np.asarray(of_case, dtype=float).ravel()
     if known.ndim != 2 or len(known) != n or known.shape[1] != len(case):
-        raise FacelesionError(
+        raise Error(
             f"covariates must be (N, M) for {n} controls and (M,) for the case, not {known.shape} and {case.shape}"
         )
     if not (np.isfinite(known).all() and np.isfinite(case).all()):
-        raise FacelesionError("covariates must be finite")
+        raise Error("covariates must be finite")
     many, least = known.shape[1], known.shape[1] + scores.shape[1] + freedom
     if n < least:
-        raise FacelesionError(f"{n} controls are too few for {many} covariates: it takes {least} or more")
+        raise Error(f"{n} controls are too few for {many} covariates: it takes {least} or more")
     # In deviations from the controls' means the intercept is the mean, and no covariate drowns the others.
     middle = known.mean(axis=0)
     spread = known.std(axis=0)
     if (spread == 0).any():
-        raise FacelesionError("a covariate is the same in every control: leave it out")
+        raise Error("a covariate is the same in every control: leave it out")
     design = (known - middle) / spread
     if many and np.linalg.matrix_rank(design) < many:
-        raise FacelesionError("two covariates say the same of every control: leave one out")
+        raise Error("two covariates say the same of every control: leave one out")
     place = (case - middle) / spread
     mean = scores.mean(axis=0)
     slope = np.linalg.lstsq(design, scores - mean, rcond=None)[0]
@@ -250,7 +250,7 @@ def _regress(
     squares = residual.T @ residual
     if (np.diag(squares) <= 1e-20 * np.maximum((scores**2).sum(axis=0), 1e-300)).any():
         beyond = " beyond what their covariates say" if many else ""
-        raise FacelesionError(f"the controls do not differ from one another{beyond}: no case can be judged by them")
+        raise Error(f"the controls do not differ from one another{beyond}: no case can be judged by them")
     leverage = 1 / n + float(place @ np.linalg.solve(design.T @ design, place)) if many else 1 / n
     return _Fitted(n, many, mean + place @ slope, squares, leverage)
 

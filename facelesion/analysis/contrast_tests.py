@@ -26,7 +26,7 @@ from facelesion.analysis.intervals import Interval
 from facelesion.analysis.resampling import Link, in_words, resampled_interval
 from facelesion.analysis.single_cases import LEAST_CONTROLS, Alternative, CaseTest, crawford_howell
 from facelesion.analysis.statistics import NullTest, null_test
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def measure_contrast(
         resamples, seed: of the bootstrap.
 
     Raises:
-        FacelesionError: trials without what the contrast names, or participants that were asked about other people.
+        Error: trials without what the contrast names, or participants that were asked about other people.
 
     Example:
         >>> import pandas as pd
@@ -192,7 +192,7 @@ def contrast_against_controls(
         By participant. p counts the lesion itself as one of the sets, so that it is never below 1 / (sets + 1).
 
     Raises:
-        FacelesionError: a contrast without a lesion, lesions without controls or with different numbers of them, or one
+        Error: a contrast without a lesion, lesions without controls or with different numbers of them, or one
             participant against the others, who have no controls together.
 
     Example:
@@ -201,9 +201,9 @@ def contrast_against_controls(
     one_of("kind of control", control, ("matched", "random"))
     if not which.damage or which.participant is not None:
         what = "one participant against others" if which.damage else "a contrast without a lesion"
-        raise FacelesionError(f"{which.name}: {what} has no control lesions")
+        raise Error(f"{which.name}: {what} has no control lesions")
     if "control" not in trials or not (trials["control"] == control).any():
-        raise FacelesionError(f"{which.name}: there are no trials of {control} control lesions")
+        raise Error(f"{which.name}: there are no trials of {control} control lesions")
     others = trials[(trials["control"] == control) | (trials["lesion"] == NO_LESION)]
     everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
     weights = which.weights()
@@ -231,7 +231,7 @@ def _by_draw(which: Contrast, scores: _Scores, whole: bool) -> NDArray[np.float6
         if which.scale == "sensitivity":
             value = _sensitivity(scores.trials_of[cell.task])(value)
         if len(total) > 1 and len(value) not in (1, len(total)):
-            raise FacelesionError(f"{which.name}: its lesions have {len(total)} and {len(value)} control sets")
+            raise Error(f"{which.name}: its lesions have {len(total)} and {len(value)} control sets")
         total = total + weight * value
     return total
 
@@ -250,9 +250,9 @@ def _participants(which: Contrast, everybody: tuple[str, ...]) -> tuple[str, ...
         names = (which.participant, *(name for name in names if name != which.participant))
     for name in names:
         if name not in everybody:
-            raise FacelesionError(f"{which.name}: there are no trials of participant {name!r}")
+            raise Error(f"{which.name}: there are no trials of participant {name!r}")
     if which.participant is not None and len(names) < 2:
-        raise FacelesionError(f"{which.name}: there is nobody to compare {which.participant!r} with")
+        raise Error(f"{which.name}: there is nobody to compare {which.participant!r} with")
     return tuple(names)
 
 
@@ -275,13 +275,13 @@ def _scores(
         if section and "section" in part:
             part = part[part["section"] == section]
         if not len(part):
-            raise FacelesionError(
+            raise Error(
                 f"{which.name}: {participant} has no trials of {cell.task} under {cell.lesion} with {cell.stimulus} "
                 "pictures"
             )
         answers = answers_of(_plain(part), chance)[task]
         if not answers.comparable:
-            raise FacelesionError(
+            raise Error(
                 f"{which.name}: {cell.task} has no known number of answers, so it has no place on a common scale"
             )
         found[_task(cell), cell.lesion] = _of_doses(which, cell, answers)
@@ -290,8 +290,9 @@ def _scores(
 
 
 def _plain(part: pd.DataFrame) -> pd.DataFrame:
-    """Names as words: categories would be grouped where there are none of them."""
-    return part.astype({name: object for name in part.columns if str(part[name].dtype) == "category"})
+    """Trials of one kind: names as words (categories would be grouped where there are none), and no mark of controls."""
+    words = {name: object for name in part.columns if str(part[name].dtype) == "category"}
+    return part.drop(columns="control", errors="ignore").astype(words)
 
 
 def _of_doses(which: Contrast, cell: Cell, answers: Answers) -> PersonScores:
@@ -299,12 +300,12 @@ def _of_doses(which: Contrast, cell: Cell, answers: Answers) -> PersonScores:
     steps = sorted(scores)
     if cell.lesion != NO_LESION and which.step is not None:
         if which.step > len(steps):
-            raise FacelesionError(f"{which.name}: {cell.lesion} has {len(steps)} doses, and no step {which.step}")
+            raise Error(f"{which.name}: {cell.lesion} has {len(steps)} doses, and no step {which.step}")
         steps = [steps[which.step - 1]]
     draws = [{draw for series, dose, draw in answers.cells if (series, dose) == step} for step in steps]
     shared = sorted(set.intersection(*draws))
     if not shared:
-        raise FacelesionError(f"{which.name}: no draw of {cell.lesion} has all of its doses")
+        raise Error(f"{which.name}: no draw of {cell.lesion} has all of its doses")
     parts = []
     for step, own in zip(steps, draws, strict=True):
         order = sorted(own)

@@ -10,7 +10,7 @@ from typing import Literal
 from facelesion.analysis.checks import one_of
 from facelesion.analysis.crossed import holm
 from facelesion.analysis.statistics import false_discovery_rate
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Correction = Literal["holm", "benjamini-hochberg"]
 
@@ -60,7 +60,7 @@ def adjust(
         The primary test first, then the others in their order; none is left out.
 
     Raises:
-        FacelesionError: no tests, p values that are none, or a primary test that is not among them.
+        Error: no tests, p values that are none, or a primary test that is not among them.
 
     Example:
         >>> found = adjust({"a": 0.02, "b": 0.001, "c": 0.04}, primary="a")
@@ -71,12 +71,12 @@ def adjust(
     """
     one_of("correction", correction, ("holm", "benjamini-hochberg"))
     if not tests:
-        raise FacelesionError("a family needs tests: none were given")
+        raise Error("a family needs tests: none were given")
     if not 0 < alpha < 1:
-        raise FacelesionError(f"alpha is a share between 0 and 1 (0.05), not {alpha}")
+        raise Error(f"alpha is a share between 0 and 1 (0.05), not {alpha}")
     for name, p in tests.items():
         if not (0 <= p <= 1 or math.isnan(p)):
-            raise FacelesionError(f"{name}: p must be a number between 0 and 1, not {p}")
+            raise Error(f"{name}: p must be a number between 0 and 1, not {p}")
     if primary is not None:
         one_of("test of this family", primary, list(tests))
     others = {name: p for name, p in tests.items() if name != primary}

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import LesionError, aliases
 from facelesion.lesions import sites as list_sites
 from facelesion.lesions.errors import NoSuchSite
@@ -54,7 +54,7 @@ def grad_cam(
         to the image (bilinear), in [0, 1] if normalised. A map without positive evidence is zero everywhere.
 
     Raises:
-        FacelesionError: images of another type or shape; a site that is none, does not run (so often), or whose output
+        Error: images of another type or shape; a site that is none, does not run (so often), or whose output
             is no map; a score or network through which no gradient flows.
 
     Example:
@@ -69,7 +69,7 @@ def grad_cam(
             if isinstance(images, torch.Tensor)
             else type(images).__name__
         )
-        raise FacelesionError(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
+        raise Error(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
     heat = {}
     for name, site in _sites(module, sites).items():
         # Inside `inference_mode` nothing keeps a trace to follow back, and nothing can be made to.
@@ -88,16 +88,16 @@ def _sites(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
     found: dict[str, Site] = {}
     for name in [wanted] if isinstance(wanted, str) else wanted:
         if not isinstance(name, str):
-            raise FacelesionError(f"a site is a name, not {name!r}: give a module's path or an alias")
+            raise Error(f"a site is a name, not {name!r}: give a module's path or an alias")
         try:
             several = find(module, name)
         except NoSuchSite as error:
             known = [*aliases(module), *list_sites(module)]
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
             hint = f"; did you mean {', '.join(near)}?" if near else f" ({error})"
-            raise FacelesionError(f"the network has no site {name!r}{hint}") from None
+            raise Error(f"the network has no site {name!r}{hint}") from None
         except LesionError as error:
-            raise FacelesionError(str(error)) from None
+            raise Error(str(error)) from None
         found |= {name: several[0]} if len(several) == 1 else {str(site): site for site in several}
     return found
 
@@ -106,7 +106,7 @@ def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score
     """Grad-CAM's own values at one site: (N, 1, h, w)."""
     inside = [name for name, value in module.state_dict().items() if value.is_inference()]
     if inside:
-        raise FacelesionError(
+        raise Error(
             f"{inside[0]} was made inside torch.inference_mode, where no gradient can flow: make the network outside"
         )
     kept: list[torch.Tensor] = []
@@ -116,9 +116,7 @@ def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score
         if site.call is not None and len(kept) != site.call + 1:
             return None
         if not torch.is_grad_enabled():
-            raise FacelesionError(
-                f"{site}: the network runs it without gradients (torch.no_grad): take that out"
-            )
+            raise Error(f"{site}: the network runs it without gradients (torch.no_grad): take that out")
         whole, rebuild = pick(output, site.output, site)
         # What a lesion has put in its place depends on nothing before; what comes after depends on it all the same.
         kept[-1] = whole if whole.requires_grad else whole.detach().clone().requires_grad_(True)
@@ -135,15 +133,15 @@ def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score
         y = _of_call(kept, site)
         channel = _unit_axis(layer, y, site, len(images))
         if representation.requires_grad and not values.requires_grad:
-            raise FacelesionError("no gradient flows through the score: it must not detach what it is given")
+            raise Error("no gradient flows through the score: it must not detach what it is given")
         # Where a lesion has cut the way from here to the answer, there is no evidence.
         slope = torch.autograd.grad(values.sum(), y, allow_unused=True)[0] if values.requires_grad else None
     except LesionError as error:
-        raise FacelesionError(str(error)) from None
+        raise Error(str(error)) from None
     except RuntimeError as error:
         if "nference tensor" not in str(error):
             raise
-        raise FacelesionError(
+        raise Error(
             f"{site}: the score or the network uses tensors made inside torch.inference_mode: make them outside, or "
             "give their .clone() from outside"
         ) from None
@@ -157,23 +155,19 @@ def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score
 def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
     """The output of the call that is wanted; the last one where the site does not say."""
     if not kept:
-        raise FacelesionError(f"{site} never runs in this network: no map can be shown of it")
+        raise Error(f"{site} never runs in this network: no map can be shown of it")
     if site.call is not None and site.call >= len(kept):
-        raise FacelesionError(
-            f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number"
-        )
+        raise Error(f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number")
     return kept[-1 if site.call is None else site.call]
 
 
 def _unit_axis(layer: nn.Module, y: torch.Tensor, site: Site, images: int) -> int:
     """Which axis of a map holds its units."""
     if site.heads or y.ndim != 4:
-        raise FacelesionError(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
+        raise Error(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
     axis = unit_axis(layer, y, site)
     if axis == 0 or len(y) != images:
-        raise FacelesionError(
-            f"{site} has no map to show: the first axis of its output must count the images"
-        )
+        raise Error(f"{site} has no map to show: the first axis of its output must count the images")
     return axis
 
 
@@ -227,7 +221,7 @@ def _outside(values: torch.Tensor) -> torch.Tensor:
 def _scores(score: Score, representation: torch.Tensor, images: int) -> torch.Tensor:
     values = score(representation)
     if values.shape != (images,):
-        raise FacelesionError(
+        raise Error(
             f"a score gives one number per image, ({images},), not {tuple(values.shape)}: pick one class"
         )
     return values

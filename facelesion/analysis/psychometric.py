@@ -19,7 +19,7 @@ from facelesion.analysis.checks import check_level, one_of
 from facelesion.analysis.crossed import PersonScores, Source
 from facelesion.analysis.intervals import Interval
 from facelesion.analysis.resampling import in_words
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Shape = Literal["logistic", "normal", "weibull"]
 SHAPES: tuple[Shape, ...] = ("logistic", "normal", "weibull")
@@ -58,11 +58,11 @@ class Curve:
         """What is left at these doses, by the curve.
 
         Raises:
-            FacelesionError: a dose below 0.
+            Error: a dose below 0.
         """
         given = np.asarray(doses, dtype=float)
         if not (given >= 0).all():
-            raise FacelesionError("a dose is 0 or more")
+            raise Error("a dose is 0 or more")
         with np.errstate(divide="ignore"):
             left = _left(self.shape, self.steepness * (np.log(given) - math.log(self.half.estimate)))
         return self.chance + (self.healthy - self.chance) * left
@@ -74,12 +74,12 @@ def scores_by_dose(
     """A task's scores under every dose of a series, and at dose 0 those of the healthy network.
 
     Raises:
-        FacelesionError: no answers of the healthy network or of the series.
+        Error: no answers of the healthy network or of the series.
     """
     scores = answers.scores(scale)
     found = {dose: each for (name, dose), each in scores.items() if name == series}
     if INTACT not in scores or not found:
-        raise FacelesionError(f"{answers.task}: there are no answers of the intact network, or none under {series!r}")
+        raise Error(f"{answers.task}: there are no answers of the intact network, or none under {series!r}")
     return {0.0: scores[INTACT], **{dose: found[dose] for dose in sorted(found)}}
 
 
@@ -111,7 +111,7 @@ def fit_curve(
         resamples, seed: the same seed gives the same interval.
 
     Raises:
-        FacelesionError: fewer than three doses, doses that are not above 0, other people or draws at some dose, or a
+        Error: fewer than three doses, doses that are not above 0, other people or draws at some dose, or a
             healthy network at chance.
 
     Example:
@@ -184,7 +184,7 @@ def compare_curves(
         shape, over, level, resamples, seed: as in `fit_curve`.
 
     Raises:
-        FacelesionError: as `fit_curve`; or draws that are the same and not as many.
+        Error: as `fit_curve`; or draws that are the same and not as many.
 
     Example:
         `compare_curves(scores_by_dose(identification, "noise"), scores_by_dose(objects, "noise"), same_draws=True).p`
@@ -193,7 +193,7 @@ def compare_curves(
     both = [_Data.of(scores, guess, None) for scores, guess in zip((one, two), chance, strict=True)]
     _check(over, level, resamples)
     if same_draws and both[0].draws != both[1].draws:
-        raise FacelesionError(f"draws cannot be the same: there are {both[0].draws} and {both[1].draws}")
+        raise Error(f"draws cannot be the same: there are {both[0].draws} and {both[1].draws}")
     halves = [float(_fit(shape, data, *data.means())[0][0]) for data in both]
     inside = all(
         math.log(data.doses[0]) <= half <= math.log(data.doses[-1])
@@ -232,22 +232,22 @@ class _Data:
     def of(cls, scores: Mapping[float, PersonScores], chance: float, healthy: float | None) -> _Data:
         doses = sorted(dose for dose in scores if dose != 0)
         if len(doses) < 3 or doses[0] <= 0 or not all(map(math.isfinite, doses)):
-            raise FacelesionError(f"a curve needs three doses or more, all above 0, not {doses[:6]}")
+            raise Error(f"a curve needs three doses or more, all above 0, not {doses[:6]}")
         if healthy is None and 0 not in scores:
-            raise FacelesionError("a curve needs the healthy network's scores, at dose 0, or its level as `healthy`")
+            raise Error("a curve needs the healthy network's scores, at dose 0, or its level as `healthy`")
         if not 0 <= chance < 1:
-            raise FacelesionError(f"chance is a share from 0 to below 1, not {chance}")
+            raise Error(f"chance is a share from 0 to below 1, not {chance}")
         people, draws = scores[doses[0]].people, len(scores[doses[0]].values)
         for dose in scores:
             if scores[dose].people != people:
-                raise FacelesionError(f"dose {dose:g} was asked about other people than dose {doses[0]:g}")
+                raise Error(f"dose {dose:g} was asked about other people than dose {doses[0]:g}")
             if dose and len(scores[dose].values) != draws:
-                raise FacelesionError(
+                raise Error(
                     f"dose {dose:g} has {len(scores[dose].values)} draws, and dose {doses[0]:g} has {draws}"
                 )
         level = np.full(len(people), healthy) if healthy is not None else scores[0].values.mean(0)
         if not chance < level.mean() <= 1:
-            raise FacelesionError(f"the healthy network is at {level.mean():.3f}, not above chance ({chance:.3f})")
+            raise Error(f"the healthy network is at {level.mean():.3f}, not above chance ({chance:.3f})")
         values = np.stack([scores[dose].values for dose in doses])
         return cls(people, np.array(doses), level, values, chance)
 
@@ -343,11 +343,11 @@ def _fit(
 def _check(over: Sequence[str], level: float, resamples: int) -> None:
     check_level(level)
     if not over:
-        raise FacelesionError("over must name what varies: people, draws")
+        raise Error("over must name what varies: people, draws")
     for source in over:
         one_of("source of variance", source, ("people", "draws"))
     if resamples < 20:
-        raise FacelesionError(f"resamples is {resamples}: an interval needs many, such as 400")
+        raise Error(f"resamples is {resamples}: an interval needs many, such as 400")
 
 
 def _sources(data: Sequence[_Data], over: Sequence[str]) -> list[Source]:

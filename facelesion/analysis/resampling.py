@@ -24,7 +24,7 @@ from facelesion.analysis.crossed import (
     shares_of_people,
 )
 from facelesion.analysis.intervals import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -64,7 +64,7 @@ def resampled(
         (resamples,) values.
 
     Raises:
-        FacelesionError: nothing that varies, or what `contrast` refuses.
+        Error: nothing that varies, or what `contrast` refuses.
 
     Example:
         >>> from facelesion.analysis import PersonScores, Term
@@ -75,11 +75,11 @@ def resampled(
     """
     several = checked_networks(networks, terms)
     if not over:
-        raise FacelesionError(f"over must name what varies: {', '.join(SOURCES)}")
+        raise Error(f"over must name what varies: {', '.join(SOURCES)}")
     for source in over:
         one_of("source of variance", source, SOURCES)
     if resamples < 1:
-        raise FacelesionError(f"resamples is {resamples}: an interval needs many, such as 2000")
+        raise Error(f"resamples is {resamples}: an interval needs many, such as 2000")
     random = np.random.default_rng(seed)
     weight_of = _people(several, terms, "people" in over, resamples, random)
     drawn: dict[tuple[int, str], NDArray[np.float64]] = {}
@@ -94,7 +94,7 @@ def resampled(
                 drawn[place, term.lesion] = _counts(len(by_draw), varies, resamples, random)
             counts = drawn[place, term.lesion]
             if len(counts) != len(by_draw):
-                raise FacelesionError(
+                raise Error(
                     f"{term.lesion} has {len(counts)} draws in one task and {len(by_draw)} in another"
                 )
             mean = (counts * by_draw).sum(0) / counts.sum(0)

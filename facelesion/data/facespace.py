@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Array = npt.NDArray[np.float32]
 
@@ -62,10 +62,10 @@ class FaceSpace:
         """The face space the project carries, or another file that `save` wrote.
 
         Raises:
-            FacelesionError: no such file, or one that is no face space.
+            Error: no such file, or one that is no face space.
         """
         if path is None:
-            from facelesion.models import weights_path
+            from facelesion.weights import weights_path
 
             path = weights_path(FILE)
         return _load(str(path))
@@ -135,11 +135,11 @@ class FaceSpace:
             uint8 RGB images (N, 3, 112, 112) and their landmarks (N, 478, 2) in pixels.
 
         Raises:
-            FacelesionError: vectors of another shape or length.
+            Error: vectors of another shape or length.
         """
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
-            raise FacelesionError(f"face vectors must be (N, {self.dimensions}), not {vectors.shape}")
+            raise Error(f"face vectors must be (N, {self.dimensions}), not {vectors.shape}")
         images = torch.empty(len(vectors), 3, CROP, CROP, dtype=torch.uint8)
         landmarks = torch.empty(len(vectors), *self.shape_mean.shape)
         for start in range(0, len(vectors), batch_size):
@@ -297,10 +297,10 @@ def _load(path: str) -> FaceSpace:
         arrays["texture_components"] = arrays["texture_components"] * arrays.pop("texture_scale")[:, None]
         return FaceSpace(**{name: array.astype(np.float32) for name, array in arrays.items()})
     except FileNotFoundError:
-        raise FacelesionError(
+        raise Error(
             f"no face space at {path}: reinstall facelesion, or make one with scripts/build_facespace.py"
         ) from None
     except Exception as error:
-        raise FacelesionError(
+        raise Error(
             f"{path} is not a face space ({error}): make one with scripts/build_facespace.py"
         ) from None

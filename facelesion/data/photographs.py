@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.data.materials import LeftOut
+from facelesion.data.preparation import is_prepared, left_out_of, load_prepared, prepare, prepared_place
+from facelesion.files import LeftOut
 from facelesion.ranges import PathText
 
 
@@ -32,18 +33,9 @@ class Photographs:
         """The faces of the photographs at `root`, and the photographs that were left out.
 
         Raises:
-            FacelesionError: nothing can be prepared: see `facelesion.faces.preparation.prepare`.
+            Error: nothing can be prepared: see `facelesion.data.prepare`.
         """
-        from facelesion.faces.preparation import (
-            is_prepared,
-            left_out_of,
-            load_prepared,
-            prepare,
-            prepared_place,
-        )
-
         folder = Path(root if is_prepared(root) else self.prepared or prepared_place(root, size, self.landmarks))
         if not is_prepared(root) and not (self.prepared and is_prepared(folder)):
             prepare(root, folder, landmarks=self.landmarks, model=self.landmarker, size=size)
-        left = tuple(LeftOut(name, reason) for name, reason in left_out_of(folder))
-        return load_prepared(folder), left
+        return load_prepared(folder), left_out_of(folder)

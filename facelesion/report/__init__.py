@@ -1,6 +1,7 @@
 """Figures and the report of a study, made from its run folder alone."""
 
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
+from facelesion.report.drawings import FIGURES, STUDY_FIGURES, Drawing, Results
 from facelesion.report.html import write_report
 from facelesion.report.run_folder import (
     Confusion,
@@ -12,8 +13,10 @@ from facelesion.report.run_folder import (
     read_run,
     write_config,
     write_confusions,
+    write_controls,
     write_gradcam,
     write_manifest,
+    write_rankings,
     write_stimuli,
     write_table,
     write_training_log,
@@ -22,18 +25,24 @@ from facelesion.report.run_folder import (
 
 __all__ = [
     "Confusion",
+    "Drawing",
+    "FIGURES",
     "GradCamMaps",
     "LeftOut",
     "Manifest",
+    "Results",
     "Run",
+    "STUDY_FIGURES",
     "StimulusExamples",
     "TABLE_COLUMNS",
     "TRIAL_COLUMNS",
     "read_run",
     "write_config",
     "write_confusions",
+    "write_controls",
     "write_gradcam",
     "write_manifest",
+    "write_rankings",
     "write_report",
     "write_stimuli",
     "write_table",

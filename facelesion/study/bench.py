@@ -109,6 +109,7 @@ class Bench:
         pool: the pictures.
         tasks: with readouts fitted on the healthy network, frozen.
         calibration: of all sites that lesions are relative to, over faces and objects alike.
+        planned: all its lesions, the intact network first.
         batch_size: images per forward pass.
     """
 
@@ -118,11 +119,19 @@ class Bench:
     pool: Pool
     tasks: tuple[Task, ...]
     calibration: Calibration
+    planned: Sequence[Planned]
     batch_size: int
 
     @classmethod
     def build(
-        cls, name: str, subject: Subject, study: Study, materials: Materials, pool: Pool, device: torch.device
+        cls,
+        name: str,
+        subject: Subject,
+        study: Study,
+        materials: Materials,
+        pool: Pool,
+        planned: Sequence[Planned],
+        device: torch.device,
     ) -> Bench:
         """Calibrate a healthy network, and fit the readouts of all tasks on it."""
         subject.module.to(device).eval()
@@ -135,13 +144,13 @@ class Bench:
         )
         with threads(1):
             tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
-        lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
+        lesions = [p.lesion for p in planned if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
             subject.preprocess(images.to(device)) for images in reference(materials).split(_BATCH)
         )
         calibration = calibrate(subject.module, batches, sites) if sites else Calibration({}, {}, 0)
-        return cls(name, subject, device, pool, tasks, calibration, study.batch_size)
+        return cls(name, subject, device, pool, tasks, calibration, planned, study.batch_size)
 
     def represent(
         self, stimulus: Stimulus, planned: Sequence[Planned], progress: bool

@@ -7,6 +7,7 @@ killed study goes on with the cells that are missing, and running one twice is h
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -19,13 +20,15 @@ from typing import Any
 import torch
 
 import facelesion
-from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.data.imagesets import ImageSet
+from facelesion.data.materials import Materials, ranking_pictures
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.study.bench import Bench, Pool, threads
+from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
 from facelesion.tasks import TASKS
@@ -65,6 +68,9 @@ class Gathered:
         materials: the pictures by role.
         pool: the pictures that are shown under damage.
         key: hash of settings, weights, pictures and version: what names the whole study.
+        ranking: pictures that units are ranked on; empty where no lesion asks for a ranking.
+        remarks: what a reader of the results has to know of all this, in sentences.
+        chosen: by participant, its ranked units; empty until `with_rankings`, and where no lesion asks for one.
     """
 
     study: Study
@@ -72,12 +78,29 @@ class Gathered:
     materials: Materials
     pool: Pool
     key: str
+    ranking: Mapping[str, ImageSet]
+    remarks: tuple[str, ...]
+    chosen: Mapping[str, Chosen]
+
+    def planned(self, participant: str) -> list[Planned]:
+        """All lesions of a participant, the intact network first."""
+        return self.study.planned(participant, self.chosen.get(participant))
+
+    def with_rankings(self, parts: Path, device: torch.device) -> Gathered:
+        """The same with every participant's units ranked, if the study asks for that."""
+        if not self.study.chooses:
+            return self
+        chosen = {}
+        for name, subject in self.subjects.items():
+            say(f"{name}: ranking units")
+            chosen[name] = choose(self.study, name, subject, self.ranking, self.key, parts, device)
+        return dataclasses.replace(self, chosen=chosen)
 
     def cells(self) -> list[Cell]:
         """All cells, in the order in which they are done."""
         found = []
         for participant in self.study.people:
-            lesions = self.study.planned(participant.name)
+            lesions = self.planned(participant.name)
             for number, stimulus in enumerate(self.study.stimuli):
                 for start in range(0, len(lesions), SHARD):
                     shard = lesions[start : start + SHARD]
@@ -91,7 +114,13 @@ class Gathered:
     def bench(self, participant: str, device: torch.device) -> Bench:
         """One participant, ready."""
         return Bench.build(
-            participant, self.subjects[participant], self.study, self.materials, self.pool, device
+            participant,
+            self.subjects[participant],
+            self.study,
+            self.materials,
+            self.pool,
+            self.planned(participant),
+            device,
         )
 
 
@@ -108,13 +137,13 @@ def gather(
         pictures: pictures of one's own by role; from the study's source when left out.
 
     Raises:
-        FacelesionError: a site, network, file or role does not exist.
+        Error: a site, network, file or role does not exist.
         LesionError: a lesion does not fit a network.
     """
     own, named = dict(participants or {}), [each.name for each in study.people]
     for name in own:
         if name not in named:
-            raise FacelesionError(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
+            raise Error(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
     subjects = {
         each.name: own.get(each.name) or get(each.network, each.seed) for each in study.people
     }
@@ -125,7 +154,15 @@ def gather(
     size = max(subject.size for subject in subjects.values())
     materials = study.pictures.gather(study.seed, size) if pictures is None else pictures
     pool = Pool.of([TASKS[task] for task in study.tasks], materials, study.seed)
-    return Gathered(study, subjects, materials, pool, _key(study, subjects, materials))
+    ranking: Mapping[str, ImageSet] = {}
+    remarks = materials.remarks
+    if study.chooses:
+        ranking, said = (
+            study.pictures.for_ranking(study.seed, size, materials) if pictures is None else ranking_pictures(materials)
+        )
+        remarks = (*remarks, said)
+    key = _key(study, subjects, {**materials.sets(), **{f"ranking {name}": each for name, each in ranking.items()}})
+    return Gathered(study, subjects, materials, pool, key, ranking, remarks, {})
 
 
 def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
@@ -153,18 +190,18 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
     """Do one cell and write its part.
 
     Raises:
-        FacelesionError: a lesion makes the network's answer infinite.
+        Error: a lesion makes the network's answer infinite.
     """
     started = time.monotonic()
     stimulus: Stimulus = study.stimuli[cell.stimulus]
-    planned = study.planned(bench.name)[cell.start : cell.stop]
+    planned = bench.planned[cell.start : cell.stop]
     found, changes = bench.represent(stimulus, planned, progress)
     trials: list[Any] = []
     rows: list[dict[str, Any]] = []
     for number, each in enumerate(planned):
         representation = found[str(number)].float().cpu()
         if not torch.isfinite(representation).all():
-            raise FacelesionError(
+            raise Error(
                 f"{each.lesion} makes {bench.name}'s output infinite: lower the dose of {each.series}"
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
@@ -189,7 +226,7 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
     """Make the run folder ours: new, or begun earlier by the very same study. True where that is finished.
 
     Raises:
-        FacelesionError: the folder holds something else.
+        Error: the folder holds something else.
     """
     note, manifest = folder / "parts" / "key", folder / "manifest.json"
     there = _hash_in(manifest)
@@ -198,10 +235,10 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
     if note.is_file():
         there = note.read_text(errors="replace").strip()
     if there is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FacelesionError(f"{folder} exists and is no run of a study: choose another --name")
+        raise Error(f"{folder} exists and is no run of a study: choose another --name")
     if there not in (None, key):
         if not overwrite:
-            raise FacelesionError(
+            raise Error(
                 f"{folder} holds another study (its settings, weights or pictures differ): "
                 "choose another --name, or replace it with --overwrite true"
             )
@@ -226,7 +263,7 @@ def device_called(name: str) -> torch.device:
     """The device of this name; `auto` is a GPU where there is one.
 
     Raises:
-        FacelesionError: it cannot be used.
+        Error: it cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -234,7 +271,7 @@ def device_called(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise FacelesionError(
+        raise Error(
             f"device {name!r} cannot be used ({str(error).splitlines()[0]}): take cpu or auto"
         ) from None
     return device
@@ -256,6 +293,8 @@ def _about(study: Study, bench: Bench, planned: Planned, stimulus: str) -> dict[
         "dose": planned.dose,
         "meaning": "" if series is None else series.meaning,
         "draw": planned.draw,
+        "control": planned.control,
+        "mismatch": float("nan") if planned.mismatch is None else planned.mismatch,
         "seed": study.seed,
         "stimulus": stimulus,
         "data": bench.pool.digest,
@@ -266,7 +305,7 @@ def _in_processes(study: Study, key: str, bench: Bench, cells: Sequence[Cell], p
     """Share cells out over processes: each takes the next one that nobody has taken.
 
     Raises:
-        FacelesionError: a cell could not be done, with its own line; the others are kept.
+        Error: a cell could not be done, with its own line; the others are kept.
     """
     import torch.multiprocessing as multiprocessing
 
@@ -285,10 +324,10 @@ def _in_processes(study: Study, key: str, bench: Bench, cells: Sequence[Cell], p
     for worker in workers:
         worker.join()
     if not wrong.empty():
-        raise FacelesionError(wrong.get())
+        raise Error(wrong.get())
     failed = [worker.exitcode for worker in workers if worker.exitcode]
     if failed:
-        raise FacelesionError(
+        raise Error(
             f"a worker process ended unexpectedly (exit status {failed[0]}; out of memory?): what is done is kept, so "
             "run the study again, with fewer processes"
         )
@@ -306,14 +345,14 @@ def _worker(
             return
         try:
             work(study, key, bench, cells[number], parts, progress=False)
-        except ValueError as error:  # the user's to mend: told once, by the main process
+        except Error as error:  # the user's to mend: told once, by the main process
             wrong.put(str(error))
             with taken.get_lock():
                 taken.value = len(cells)
             return
 
 
-def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) -> str:
+def _key(study: Study, subjects: Mapping[str, Subject], sets: Mapping[str, ImageSet]) -> str:
     """What decides a study's numbers: settings (but for where and how fast), weights, pictures, version."""
     settings = study.to_dict()
     for name in ("output", "overwrite", "device", "processes", "question"):
@@ -324,7 +363,7 @@ def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) ->
     for name in study.pictures.places:
         settings["pictures"][name] = settings["pictures"][name] is not None
     weights = [f"{name} {subject.weights}" for name, subject in subjects.items()]
-    pictures = [f"{role} {each.digest}" for role, each in materials.sets().items()]
+    pictures = [f"{role} {each.digest}" for role, each in sets.items()]
     return digest_of([json.dumps(settings, sort_keys=True), *weights, *pictures, facelesion.__version__])
 
 

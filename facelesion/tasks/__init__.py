@@ -7,7 +7,8 @@ from facelesion.tasks.identification import Identification
 from facelesion.tasks.memory import Memory
 from facelesion.tasks.objects import Objects
 from facelesion.tasks.parts import Parts
-from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials
+from facelesion.tasks.readouts import fit_linear_readout
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, forced_choice, margin
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
 
 #: Every task by its name. One more is one line.
@@ -18,5 +19,6 @@ TASKS: dict[str, type[Task]] = {
 
 __all__ = [
     "TASKS", "Answers", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Measure", "Memory",
-    "Objects", "Parts", "Task", "Trials", "Verification", "ten_fold_accuracy",
+    "Objects", "Parts", "Task", "Trials", "Verification", "fit_linear_readout", "forced_choice", "margin",
+    "ten_fold_accuracy",
 ]  # fmt: skip

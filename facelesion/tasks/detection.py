@@ -10,7 +10,7 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.tasks.readouts import LinearReadout, fit_linear_readout
 from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_scores
 from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
@@ -28,7 +28,7 @@ class Detection(Task):
         is_face: (M,) bool, what each trial shows. Both kinds are needed.
 
     Raises:
-        FacelesionError: trials of one kind alone.
+        Error: trials of one kind alone.
     """
 
     readout: LinearReadout
@@ -45,7 +45,7 @@ class Detection(Task):
 
     def __post_init__(self) -> None:
         if self.is_face.all() or not self.is_face.any():
-            raise FacelesionError(
+            raise Error(
                 "detection needs faces and other images: with one kind alone any answer is right"
             )
 

@@ -21,7 +21,7 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 NOTHING = math.nan  # where a measure has no chance level or no ceiling
 
@@ -72,7 +72,7 @@ class Trials:
                 object.__setattr__(self, name, ("",) * count)
         lengths = {len(getattr(self, name)) for name in ("item", "person", "target", "other", "section")}
         if lengths != {count} or not count:
-            raise FacelesionError(
+            raise Error(
                 f"a task's trials need an item, a person, a target each: their numbers are {sorted(lengths)}"
             )
 
@@ -142,7 +142,7 @@ class Task(ABC):
     @classmethod
     def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
         """The pictures it must see under damage, by role; roles that several tasks name are shown once."""
-        raise FacelesionError(f"task {cls.name}: it does not say which pictures it shows")
+        raise Error(f"task {cls.name}: it does not say which pictures it shows")
 
     @classmethod
     @abstractmethod

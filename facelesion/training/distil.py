@@ -26,8 +26,7 @@ from facelesion.data import (
     open_lfw,
 )
 from facelesion.data.seen import TEACHING_SEEDS
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
@@ -40,6 +39,7 @@ from facelesion.training.files import write_whole
 from facelesion.training.photographs import aligned_photographs
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
+from facelesion.weights import store
 
 SIZE = 112
 EMBEDDING = 128
@@ -125,7 +125,7 @@ def distil(config: DistilConfig) -> Path:
         The weights' file.
 
     Raises:
-        FacelesionError: a teacher or photographs that are not there, a folder that holds another run, more than one
+        Error: a teacher or photographs that are not there, a folder that holds another run, more than one
             device.
     """
     one_device(config.run)
@@ -174,12 +174,10 @@ def _go_on_from(module: Distillation, path: Path) -> None:
     """Give the student the averaged weights of an earlier run's checkpoint.
 
     Raises:
-        FacelesionError: no such file, or not a checkpoint of a distillation of this width.
+        Error: no such file, or not a checkpoint of a distillation of this width.
     """
     if not path.is_file():
-        raise FacelesionError(
-            f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt"
-        )
+        raise Error(f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = {
@@ -188,9 +186,7 @@ def _go_on_from(module: Distillation, path: Path) -> None:
             if key.startswith("average.")
         }
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
-        raise FacelesionError(
-            f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another"
-        ) from None
+        raise Error(f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another") from None
     store.fit(module.student, state, str(path))
     module.average.load_state_dict(module.student.state_dict())
 
@@ -274,10 +270,10 @@ def hold_out(
     """Keep some of the named people apart: (the others' pictures, at most `pictures` of each of the held out).
 
     Raises:
-        FacelesionError: there are not so many people.
+        Error: there are not so many people.
     """
     if len(names) <= people:
-        raise FacelesionError(
+        raise Error(
             f"data.held_out_people is {people}, but there are only {len(names)} people: hold out fewer"
         )
     apart = set(np.random.default_rng(seed).permutation(sorted(names))[:people].tolist())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facelesion.data import LFW, FaceSet
-from facelesion.faces.preparation import load_prepared, prepare_once
+from facelesion.data.preparation import load_prepared, prepare_once
 
 
 def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: str | None) -> FaceSet:

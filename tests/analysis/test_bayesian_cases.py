@@ -16,7 +16,7 @@ from facelesion.analysis import (
     revised_standardised_difference_from_summary,
     standing,
 )
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 # The size-weight illusion in patient DF (visual, kinaesthetic) and 28 controls, with years of age and whether female:
 # Hassan, Sedda, Buckingham & McIntosh 2020, data of the R package singcar 0.1.5.
@@ -206,22 +206,22 @@ class TestDifference:
     ],
 )
 def test_what_cannot_be_judged_is_refused(arguments, complaint):
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         bayesian_deficit(0.1, VISUAL, **arguments)
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         bayesian_difference(DF, BOTH, draws=100, **arguments)
 
 
 def test_controls_that_do_not_differ_or_tasks_that_are_one_are_refused():
-    with pytest.raises(FacelesionError, match="do not differ"):
+    with pytest.raises(Error, match="do not differ"):
         bayesian_deficit(0.1, [0.5] * 6)
-    with pytest.raises(FacelesionError, match="do not differ"):
+    with pytest.raises(Error, match="do not differ"):
         bayesian_deficit(0.1, 2.0 * np.array(AGES) + 1, covariates=AGES, of_case=[65])
-    with pytest.raises(FacelesionError, match="say the same"):
+    with pytest.raises(Error, match="say the same"):
         bayesian_difference((0.1, 0.2), np.c_[VISUAL, 2 * VISUAL])
-    with pytest.raises(FacelesionError, match="draws"):
+    with pytest.raises(Error, match="draws"):
         bayesian_difference(DF, BOTH, draws=0)
-    with pytest.raises(FacelesionError, match="prior"):
+    with pytest.raises(Error, match="prior"):
         bayesian_difference(DF, BOTH, prior="flat")
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from facelesion.analysis import Contrast, choice_of_two, contrast_against_controls, d_prime, measure_contrast
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 CROSSED = Contrast("crossed", tasks=("who", "what"), lesions=("faces", "objects"))
 
@@ -126,7 +126,7 @@ class TestSize:
         sizes = [measure_contrast(which, both).estimate for which in steps]
         whole = measure_contrast(Contrast("x", task="who", lesion="faces"), both).estimate
         assert sizes[1] > sizes[0] and whole == pytest.approx(np.mean(sizes))
-        with pytest.raises(FacelesionError, match="has 2 doses, and no step 3"):
+        with pytest.raises(Error, match="has 2 doses, and no step 3"):
             measure_contrast(Contrast("x", task="who", lesion="faces", step=3), both)
 
     def test_a_section_of_a_task_is_a_task(self):
@@ -227,9 +227,9 @@ class TestAgainstControls:
         assert found.estimate == alone.estimate and found.over == "people"
 
     def test_what_has_no_controls_is_refused(self):
-        with pytest.raises(FacelesionError, match="no trials of random"):
+        with pytest.raises(Error, match="no trials of random"):
             contrast_against_controls(Contrast("x", task="who", lesion="faces"), self.trials(0), "random")
-        with pytest.raises(FacelesionError, match="without a lesion has no control"):
+        with pytest.raises(Error, match="without a lesion has no control"):
             contrast_against_controls(Contrast("x", tasks=("who", "what")), self.trials(0))
 
 
@@ -245,7 +245,7 @@ class TestWhatIsMissing:
         ],
     )
     def test_it_is_named(self, which, complaint):
-        with pytest.raises(FacelesionError, match=complaint):
+        with pytest.raises(Error, match=complaint):
             measure_contrast(which, TRIALS)
 
     def test_one_draw_is_not_testable_over_draws(self):

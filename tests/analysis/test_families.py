@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facelesion.analysis import adjust, false_discovery_rate, holm
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 P = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
 
@@ -62,5 +62,5 @@ def test_any_false_call_in_the_family_is_as_rare_as_one_test_s(true):
     ],
 )
 def test_what_is_no_family_is_refused(tests, arguments, complaint):
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         adjust(tests, **arguments)

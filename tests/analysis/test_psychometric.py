@@ -8,7 +8,7 @@ from scipy import optimize, special
 
 from facelesion.analysis import PersonScores, answers_of
 from facelesion.analysis.psychometric import SHAPES, compare_curves, fit_curve, scores_by_dose
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 from .trials import made_up
 
@@ -183,7 +183,7 @@ def test_the_scores_of_a_task_by_dose_come_from_its_answers():
     assert list(found) == [0.0, 0.1, 0.3]
     part = trials[(trials["lesion"] == "noise") & (trials["dose"] == 0.3) & (trials["task"] == "who")]
     assert found[0.3].values.mean() == pytest.approx(part["right"].mean())
-    with pytest.raises(FacelesionError, match="none under 'noize'"):
+    with pytest.raises(Error, match="none under 'noize'"):
         scores_by_dose(answers_of(trials)["who"], "noize")
 
 
@@ -205,8 +205,8 @@ def test_the_scores_of_a_task_by_dose_come_from_its_answers():
     ],
 )
 def test_what_has_no_curve_is_refused(change, arguments, complaint):
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         fit_curve(change(measured(0)), **arguments)
     if not {"chance", "healthy"} & set(arguments):
-        with pytest.raises(FacelesionError, match=complaint):
+        with pytest.raises(Error, match=complaint):
             compare_curves(change(measured(0)), measured(1), **arguments)

@@ -8,7 +8,7 @@ import pytest
 from facelesion.analysis import PersonScores, Term, contrast
 from facelesion.analysis.crossed import SOURCES
 from facelesion.analysis.resampling import in_words, resampled, resampled_interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 ONE = [Term(1, "who", "noise")]
 
@@ -144,12 +144,12 @@ def test_several_networks_draws_are_an_error_of_their_own():
 )
 def test_what_cannot_be_resampled_is_refused(arguments, complaint):
     scores, _ = networks(0, 1, 3, 5)
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         resampled(scores, ONE, **arguments)
-    with pytest.raises(FacelesionError, match="no scores of who under ablation"):
+    with pytest.raises(Error, match="no scores of who under ablation"):
         resampled(scores, [Term(1, "who", "ablation")])
     uneven = {**scores[0], ("what", "noise"): PersonScores(("a", "b"), np.zeros((2, 2)))}
-    with pytest.raises(FacelesionError, match="3 draws in one task and 2 in another"):
+    with pytest.raises(Error, match="3 draws in one task and 2 in another"):
         resampled(uneven, [*ONE, Term(1, "what", "noise")])
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.regions import FEATURES, boxes, mean_face, region_mask, upright_boxes
 from facelesion.faces.stimuli import (
     Blur,
@@ -162,10 +165,10 @@ def test_an_isolated_feature_is_kept_and_the_rest_is_opencvs_21_pixel_blur(
 def test_the_blur_is_opencvs_at_any_width_even_beyond_the_picture(
     sigma: float, size: tuple[int, int]
 ) -> None:
-    from facelesion.faces.stimuli import _radius
+    from facelesion.faces.blur import radius_of
 
     picture = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
-    length = 2 * _radius(sigma) + 1
+    length = 2 * radius_of(sigma) + 1
     if length // 2 >= min(size):
         pytest.skip("OpenCV reflects once only")
     expected = cv2.GaussianBlur(picture, (length, length), sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -274,7 +277,7 @@ def test_tile_scrambling_moves_whole_tiles(pictures: torch.Tensor, faces: torch.
 
     made = TileScramble(tiles=8)(pictures, faces)
     assert tiles(made) == tiles(pictures) and len(tiles(made)) == 64
-    with pytest.raises(FacelesionError, match="use 2, 4, 7, 8"):
+    with pytest.raises(Error, match="use 2, 4, 7, 8"):
         TileScramble(tiles=5)(pictures, faces)
 
 
@@ -298,14 +301,14 @@ def test_a_composite_has_one_upper_and_another_lower_half(pictures: torch.Tensor
 def test_the_second_face_is_laid_on_the_first_as_opencv_warps_it(
     pictures: torch.Tensor, faces: torch.Tensor
 ) -> None:
-    from facelesion.faces.align import similarity
-    from facelesion.faces.stimuli import _five
+    from facelesion.faces.alignment import similarity
+    from facelesion.faces.stimuli_of_two import five_points
 
     others, theirs = pictures.roll(1, 0), faces.roll(1, 0)
     made = levels(Composite()(pictures, faces, others=(others, theirs))).astype(int)
     chin = levels(region_mask(faces, "mouth", 224, 224, "polygon").float().expand(-1, 3, -1, -1))[..., 0] > 0
     for i, source in enumerate(levels(others)):
-        matrix = similarity(_five(theirs)[i].numpy(), _five(faces)[i].numpy())
+        matrix = similarity(five_points(theirs)[i].numpy(), five_points(faces)[i].numpy())
         expected = cv2.warpAffine(source, matrix, (224, 224), flags=cv2.INTER_LINEAR)
         # OpenCV's warp works in steps of 1/32 pixel.
         assert np.abs(made[i] - expected)[chin[i]].max() <= 3
@@ -336,9 +339,9 @@ def test_a_swapped_part_comes_from_the_other_face_and_the_rest_stays(
 
 def test_two_faces_are_asked_for_where_they_are_needed(pictures: torch.Tensor, faces: torch.Tensor) -> None:
     for stimulus in (Composite(), PartSwap("eyes"), Mask("eyes") + Composite()):
-        with pytest.raises(FacelesionError, match="pass others="):
+        with pytest.raises(Error, match="pass others="):
             stimulus(pictures, faces)
-    with pytest.raises(FacelesionError, match="make them alike"):
+    with pytest.raises(Error, match="make them alike"):
         Composite()(pictures, faces, others=(pictures[:3], faces[:3]))
 
 
@@ -397,7 +400,7 @@ def test_gradients_flow_through_stimuli(pictures: torch.Tensor, faces: torch.Ten
     ],
 )
 def test_a_wrong_description_is_one_clear_line(values: object, message: str) -> None:
-    with pytest.raises(FacelesionError, match=message) as caught:
+    with pytest.raises(Error, match=message) as caught:
         Stimulus.from_dict(values)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
@@ -406,7 +409,7 @@ def test_a_wrong_description_is_one_clear_line(values: object, message: str) -> 
 @pytest.mark.parametrize("scale", [1.5, "1.5", [1.0, 2.0], (1.0,), (1.0, float("inf")), (1.0, "2")])
 def test_a_scale_that_is_no_pair_of_factors_is_refused_when_made(kind: type, scale: object) -> None:
     with pytest.raises(
-        FacelesionError, match=r"scale .* must be two positive factors, \(width, height\)"
+        Error, match=r"scale .* must be two positive factors, \(width, height\)"
     ) as caught:
         kind("eyes", scale=scale)
     assert "\n" not in str(caught.value)
@@ -418,14 +421,14 @@ def test_wrong_pictures_are_one_clear_line(pictures: torch.Tensor, faces: torch.
         ((pictures * 255).byte(), faces, "divide by 255"),
         (pictures, faces[:3], "do not match"),
     ]:
-        with pytest.raises(FacelesionError, match=message):
+        with pytest.raises(Error, match=message):
             Mask("eyes")(images, landmarks)
-    with pytest.raises(FacelesionError, match="one number each"):
+    with pytest.raises(Error, match="one number each"):
         Mask("eyes")(pictures, faces, ids=torch.arange(3))
 
 
 def told(values):
-    with pytest.raises(FacelesionError) as caught:
+    with pytest.raises(Error) as caught:
         Stimulus.from_dict(values)
     message = str(caught.value)
     assert "\n" not in message and len(message) < 600
@@ -522,20 +525,36 @@ def test_a_setting_of_another_kind_or_range_is_refused_by_name(kind, key):
 def test_every_setting_of_every_stimulus_is_among_these():
     from dataclasses import fields
 
-    from facelesion.faces import stimuli
+    from facelesion.faces.stimuli import KINDS
 
-    for kind, cls in stimuli._KINDS.items():
+    for kind, cls in KINDS.items():
         if kind not in ("chain", "intact", "invert", "greyscale"):
             assert {field.name for field in fields(cls)} == set(SETTINGS[kind])
 
 
 def test_a_chain_made_by_hand_is_of_stimuli():
     for parts in ((), (1, 2), [Invert()], None, ("invert",)):
-        with pytest.raises(FacelesionError, match="one or more stimuli"):
+        with pytest.raises(Error, match="one or more stimuli"):
             Chain(parts)
 
 
 @pytest.mark.parametrize("factor", [255.0, -1.0, float("nan"), float("inf")])
 def test_pictures_of_another_range_are_refused(faces, pictures, factor):
-    with pytest.raises(FacelesionError, match="divide by 255"):
+    with pytest.raises(Error, match="divide by 255"):
         Mask("eyes")(pictures * factor, faces)
+
+
+def test_a_stimulus_of_somebody_else_s_that_needs_a_setting_says_so_by_its_short_name_too(monkeypatch):
+    from facelesion.faces import stimulus
+
+    monkeypatch.setattr(stimulus, "KINDS", dict(stimulus.KINDS))
+
+    @dataclass(frozen=True)
+    class Shaken(Stimulus):
+        by: float
+        kind: ClassVar[str] = "shaken"
+
+    for written in ("shaken", {"kind": "shaken"}, "invert + shaken"):
+        with pytest.raises(Error, match="'shaken' needs 'by', and it is not given"):
+            Stimulus.from_dict(written)
+    assert Stimulus.from_dict({"kind": "shaken", "by": 2.0}) == Shaken(2.0)

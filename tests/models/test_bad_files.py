@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from facelesion.errors import FacelesionError
-from facelesion.models import VGGFace, get, store
+from facelesion.errors import Error
+from facelesion.models import VGGFace, get
 from facelesion.models.convert import convert
 from facelesion.models.mobilefacenet import MobileFaceNet, read_mobilefacenet
 from facelesion.models.subject import Preprocessing, brightness
 from facelesion.models.zoo import CroppedPreprocessing
+from facelesion.weights import places, store
 
 sys.path.insert(0, str(Path(__file__).parent))  # where the writers of the formats are
 import test_convert
@@ -33,7 +34,7 @@ def weights() -> Weights:
 
 
 def line(work: Callable[[], object], file: str) -> str:
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         work()
     message = str(told.value)
     assert file in message and "\n" not in message and len(message) < 1000
@@ -261,7 +262,7 @@ def test_an_hdf5_list_of_layers_that_is_none_is_refused_or_passed_over(
     hdf5(weights, tmp_path / "odd.h5", change)
     try:
         convert(tmp_path / "odd.h5", tmp_path / "out.safetensors", layout=SMALL)
-    except FacelesionError as error:
+    except Error as error:
         assert "odd.h5" in str(error)
     else:
         assert (tmp_path / "out.safetensors").exists()
@@ -398,10 +399,10 @@ def test_a_place_where_no_file_can_be_is_told_before_any_work(place: str, tmp_pa
     (tmp_path / "face.pth").write_bytes(b"not looked at")
     before = sorted(tmp_path.rglob("*"))
     target = tmp_path / place if place else ""
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         convert(tmp_path / "face.pth", target)
     assert "face.pth" not in str(told.value) and "\n" not in str(told.value)
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         store.save_weights(target, {"a": torch.zeros(1)}, {})
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -411,7 +412,7 @@ def test_a_converted_file_does_not_replace_its_original(weights: Weights, tmp_pa
     before = (tmp_path / "face.pth").read_bytes()
     (tmp_path / "link.pth").symlink_to("face.pth")
     for target in ("face.pth", "link.pth"):
-        with pytest.raises(FacelesionError, match="would replace the original"):
+        with pytest.raises(Error, match="would replace the original"):
             convert(tmp_path / "face.pth", tmp_path / target, layout=SMALL)
     assert (tmp_path / "face.pth").read_bytes() == before
 
@@ -422,18 +423,18 @@ def test_names_too_long_for_any_file_are_not_there(tmp_path: Path, monkeypatch: 
         lambda: convert(long, tmp_path / "x.safetensors"),
         lambda: get(f"{long}.safetensors"),
         lambda: read_mobilefacenet(long),
-        lambda: store.weights_path(long),
+        lambda: places.weights_path(long),
     ):
-        with pytest.raises(FacelesionError):
+        with pytest.raises(Error):
             work()
     monkeypatch.setenv("FACELESION_WEIGHTS", str(tmp_path / long))
-    assert store.find_weights("builtin.safetensors") is not None
+    assert places.find_weights("builtin.safetensors") is not None
     from facelesion.faces.landmarks import mediapipe_model
-    from facelesion.models import registry
+    from facelesion.weights import registry
 
-    with pytest.raises(FacelesionError, match="no model at"):
+    with pytest.raises(Error, match="no model at"):
         mediapipe_model(long)
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         registry.fetch("mobilefacenet", tmp_path / long)
 
 
@@ -452,7 +453,7 @@ def test_marks_and_blanks_are_in_nobodys_name(
 @pytest.mark.parametrize("names", ["a" * 300, "a\0b", "/proc", "/dev"])
 def test_names_that_cannot_be_read_are_told(names: str, weights: Weights, tmp_path: Path) -> None:
     torch.save(torch_layers(weights, str), tmp_path / "face.pth")
-    with pytest.raises(FacelesionError, match="cannot be read"):
+    with pytest.raises(Error, match="cannot be read"):
         convert(tmp_path / "face.pth", tmp_path / "out.safetensors", top=True, names=names, layout=SMALL)
 
 
@@ -471,7 +472,7 @@ PICTURES = torch.arange(3 * 16 * 16).remainder(256).reshape(1, 3, 16, 16)
 def test_pixels_of_another_kind_or_range_are_not_taken_for_fractions(
     prepare: Any, pictures: torch.Tensor
 ) -> None:
-    with pytest.raises(FacelesionError, match="give uint8"):
+    with pytest.raises(Error, match="give uint8"):
         prepare(pictures)
 
 

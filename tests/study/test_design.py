@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facelesion import Ablate, Noise
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Lesion
 from facelesion.lesions.kinds import KINDS
 from facelesion.study import Study, read_study
@@ -270,7 +270,7 @@ WRONG = [
 def test_what_cannot_be_is_told_in_one_line_with_its_place(tmp_path, old, new, said):
     text = GOOD + "seed: 0\n"
     assert old in text
-    with pytest.raises(FacelesionError, match=said) as told:
+    with pytest.raises(Error, match=said) as told:
         read_study(written(tmp_path, text.replace(old, new, 1)))
     assert "\n" not in str(told.value) and len(str(told.value)) < 400
 

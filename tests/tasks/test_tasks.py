@@ -9,7 +9,7 @@ import torch
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.study.bench import Pool
 from facelesion.tasks import TASKS, Detection, Healthy, Task, Verification, ten_fold_accuracy
 from facelesion.tasks.identification import nearest
@@ -129,15 +129,15 @@ def test_one_kind_of_trial_is_refused(population):
     x, labels = population
     everything = torch.ones(len(x), dtype=torch.bool)
     trials = Trials(tuple(labels), tuple(labels), tuple(labels))
-    with pytest.raises(FacelesionError, match="one kind alone"):
+    with pytest.raises(Error, match="one kind alone"):
         Detection(fit_linear_readout(x, labels), torch.arange(len(x)), everything, trials)
-    with pytest.raises(FacelesionError, match="one kind alone"):
+    with pytest.raises(Error, match="one kind alone"):
         Verification(torch.nn.Identity(), 0.5, torch.arange(4), torch.arange(4), everything[:4], trials)
 
 
 def test_a_probe_who_was_never_enrolled_is_named(population):
     x, labels = population
-    with pytest.raises(FacelesionError, match="'stranger' is probed"):
+    with pytest.raises(Error, match="'stranger' is probed"):
         Prototypes.learn(x, labels).targets(["stranger"])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facelesion.models import VGGFace, store
+from facelesion.models import VGGFace
+from facelesion.weights import store
 
 
 @pytest.fixture(scope="session")
