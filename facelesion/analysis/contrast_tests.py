@@ -290,7 +290,7 @@ def _scores(
 
 
 def _plain(part: pd.DataFrame) -> pd.DataFrame:
-    """Trials of one kind: names as words (categories would be grouped where there are none), and no mark of controls."""
+    """Names as words, since categories would be grouped where there are none of them; and no mark of controls."""
     words = {name: object for name in part.columns if str(part[name].dtype) == "category"}
     return part.drop(columns="control", errors="ignore").astype(words)
 
