@@ -4,8 +4,8 @@
 
 The pictures, tasks, trials, cells, tables, export and report are a study's own; only the damage is made up: what a
 network answers is the healthy representation, with noise that grows with the step. Each stage runs in a process of its
-own, so that its peak of memory (resident set) is its own; what Python, torch and pandas need before anything is done is
-told first.
+own, so that its peak of memory (resident set) is its own; what is imported before anything is done is told
+first.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 STIMULI = ("intact", *(f"{kind} {region}" for kind in ("mask", "blur", "isolate")
            for region in ("eyebrows", "eyes", "nose", "mouth")))  # fmt: skip
@@ -54,6 +55,8 @@ def study_of(given: argparse.Namespace) -> Any:
 
 def cells(given: argparse.Namespace) -> str:
     """Every cell: answers, trials and measures, written part by part."""
+    import torch
+
     from facelesion.study import run
 
     study = study_of(given)
@@ -76,6 +79,8 @@ def cells(given: argparse.Namespace) -> str:
 
 
 def _made_up(healthy: torch.Tensor) -> Callable[..., Any]:
+    import torch
+
     generator = torch.Generator().manual_seed(0)
 
     def represent(stimulus: object, planned: Any, progress: bool) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
@@ -114,7 +119,7 @@ def tables(given: argparse.Namespace) -> str:
 
 def export(given: argparse.Namespace) -> str:
     """`facelesion export`."""
-    from facelesion.report.export import export_run
+    from facelesion.report import export_run
 
     target = Path(given.folder) / "csv"
     shutil.rmtree(target, ignore_errors=True)
@@ -134,6 +139,8 @@ def page(given: argparse.Namespace) -> str:
 
 def damage(given: argparse.Namespace) -> str:
     """One cell of the built-in network in earnest: pictures, lesions, answers."""
+    import torch
+
     from facelesion.study import run
 
     study = dataclasses.replace(study_of(given), participants=["builtin"], name="earnest")
@@ -153,7 +160,7 @@ def nothing(given: argparse.Namespace) -> str:
     import pyarrow.csv
     import pyarrow.parquet  # noqa: F401
 
-    import facelesion.report
+    import facelesion.report.html
     import facelesion.study  # noqa: F401
 
     return "imports alone"
@@ -165,7 +172,6 @@ def _peak() -> float:
 
 
 def _stage(work: Callable[[argparse.Namespace], str], given: argparse.Namespace, told: Any) -> None:
-    torch.set_num_threads(1)
     started = time.monotonic()
     said = work(given)
     told.put(f"{work.__name__:<10}{_peak():>8.0f} MB {time.monotonic() - started:>7.0f} s   {said}")

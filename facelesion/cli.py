@@ -30,7 +30,10 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
+  facelesion stimuli PHOTO ... [--out sheet.png]   what a network is shown: landmarks, regions, every stimulus
+  facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
+  facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -87,15 +90,17 @@ def guarded(work: Callable[[], Any]) -> int:
 
 def _study(argv: list[str]) -> None:
     from facelesion.study import Study, dry_run, run_study
-    from facelesion.study.design import study_of
+    from facelesion.study.design import placed, study_of
 
     words = [word for word in argv if word != "--dry-run"]
-    study = study_of(read_words(Study, words, "facelesion study [--dry-run]", config=True))
-    if len(words) < len(argv):
-        print(dry_run(study))
-        return
-    writable_folder(Path(study.output) / study.name, "output")
-    print(run_study(study, command=" ".join(["facelesion study", *argv])))
+    tree = read_words(Study, words, "facelesion study [--dry-run]", config=True)
+    study = study_of(tree)
+    with placed(tree):
+        if len(words) < len(argv):
+            print(dry_run(study))
+            return
+        writable_folder(Path(study.output) / study.name, "output")
+        print(run_study(study, command=" ".join(["facelesion study", *argv])))
 
 
 def _report(argv: list[str]) -> None:
@@ -115,7 +120,7 @@ def _report(argv: list[str]) -> None:
 
 
 def _export(argv: list[str]) -> None:
-    from facelesion.report.export import export_run
+    from facelesion.report import export_run
 
     def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
         """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.
@@ -368,6 +373,24 @@ def _sites(argv: list[str]) -> None:
     sites(**read_arguments(sites, argv, "facelesion sites"))
 
 
+def _stimuli(argv: list[str]) -> None:
+    from facelesion.looking.commands import stimuli_command
+
+    stimuli_command(argv)
+
+
+def _gradcam(argv: list[str]) -> None:
+    from facelesion.looking.commands import gradcam_command
+
+    gradcam_command(argv)
+
+
+def _units(argv: list[str]) -> None:
+    from facelesion.looking.units import units_command
+
+    units_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -377,7 +400,10 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report,
     "export": _export,
     "prepare": _prepare,
+    "stimuli": _stimuli,
+    "gradcam": _gradcam,
     "faces": _faces,
     "weights": _weights,
     "sites": _sites,
+    "units": _units,
 }

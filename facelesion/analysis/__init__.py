@@ -19,6 +19,8 @@ from facelesion.analysis.controls import MatchedUnits, matched_units, random_uni
 from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
+from facelesion.analysis.mapped_sites import map_sites
+from facelesion.analysis.necessity import necessity_and_sufficiency
 from facelesion.analysis.psychometric import Curve, CurveComparison, compare_curves, fit_curve, scores_by_dose
 from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.rankings import (
@@ -29,6 +31,7 @@ from facelesion.analysis.rankings import (
     selectivity,
     unit_activation,
 )
+from facelesion.analysis.receptive import ReceptiveField, receptive_fields
 from facelesion.analysis.resampling import resampled, resampled_interval
 from facelesion.analysis.statistics import (
     CaseTest,
@@ -50,6 +53,7 @@ from facelesion.analysis.statistics import (
     spearman_brown,
     split_half_reliability,
 )
+from facelesion.analysis.ways import FromFile, Greedy, Responsible
 
 __all__ = [
     "Adjusted",
@@ -64,12 +68,16 @@ __all__ = [
     "Difference",
     "Dissociation",
     "Estimate",
+    "FromFile",
+    "Greedy",
     "Interval",
     "Loss",
     "MatchedUnits",
     "NullTest",
     "PersonScores",
     "Profile",
+    "ReceptiveField",
+    "Responsible",
     "Selectivity",
     "Term",
     "adjust",
@@ -102,13 +110,16 @@ __all__ = [
     "holm",
     "likeness_score",
     "losses",
+    "map_sites",
     "matched_units",
     "measure_contrast",
+    "necessity_and_sufficiency",
     "null_test",
     "profile",
     "random_units",
     "rank",
     "ranking_agreement",
+    "receptive_fields",
     "resampled",
     "resampled_interval",
     "responsible_units",

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facelesion.analysis.crossed import holm
-from facelesion.analysis.statistics import null_test
+from facelesion.analysis.statistics import false_discovery_rate, null_test
 from facelesion.errors import Error
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ AGAINST = {
     "high": "2.5 % of the control sets lie above",
     "p": "share of the control sets that lose at least as much, the lesion itself counted among them",
     "floor": "the smallest p that so many sets allow",
-    "adjusted": "p after Holm's correction over all rows of one kind of control",
+    "adjusted": "p adjusted over all rows of one kind of control (Benjamini & Hochberg 1995)",
     "sets": "control sets",
     "distinct": "how many of them differ",
     "mismatch": "mean of the sets' mismatch in activation; not a number for random sets",
@@ -42,8 +41,8 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     """Compare every lesion of chosen units with its control sets, on each task's main measure.
 
     The null hypothesis: any other set of as many units of these sites does as much. p is one-sided, towards a loss
-    (Phipson & Smyth 2010: the lesion is counted among the sets), and corrected over all that was looked at (Holm
-    1979).
+    (Phipson & Smyth 2010: the lesion is counted among the sets), and adjusted over all that was looked at (Benjamini &
+    Hochberg 1995: where nothing is beyond other units, anything is called in 5 % of studies).
 
     Args:
         table: a study's `table.parquet`, with its controls.
@@ -98,5 +97,5 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     found = pd.DataFrame(rows)
-    found["adjusted"] = found.groupby("control")["p"].transform(lambda p: holm(p.to_numpy()))
+    found["adjusted"] = found.groupby("control")["p"].transform(lambda p: false_discovery_rate(p.to_numpy()))
     return found[list(AGAINST)]

@@ -33,7 +33,8 @@ class Materials:
         remarks: what a reader of the results has to know of these pictures, in sentences.
 
     Raises:
-        Error: somebody who trains the readouts is also tested.
+        Error: somebody who trains the readouts is also tested, pictures of unlike sizes, a role without a picture, or
+            pairs that are none of its pictures.
     """
 
     training: FaceSet
@@ -51,6 +52,25 @@ class Materials:
     remarks: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        sets = self.sets()
+        for role, pictures in sets.items():
+            if not len(pictures):
+                raise Error(f"{role} has no picture: give it some, or leave it out where it may be None")
+            sides = {name: tuple(each.images.shape[-2:]) for name, each in (("probes", self.probes), (role, pictures))}
+            if sides[role] != sides["probes"]:
+                told = " and ".join(f"{name} of {width} × {height}" for name, (height, width) in sides.items())
+                raise Error(f"pictures of one size are needed, but there are {told} pixels: resize one of them")
+            points = {each.landmarks.shape[1] for each in (self.probes, pictures) if isinstance(each, FaceSet)}
+            if len(points) > 1:
+                told = " and ".join(map(str, sorted(points)))
+                raise Error(f"{role} and probes have {told} landmarks: give both alike")
+        for name, pairs, faces in (
+            ("training_pairs", self.training_pairs, self.training), ("pairs", self.pairs, self.strangers),
+        ):  # fmt: skip
+            _check_pairs(name, pairs, len(faces))
+        unknown = set(self.probes.labels) - set(self.enrolment.labels)
+        if unknown:
+            raise Error(f"{sorted(unknown)[0]!r} is in probes and not in enrolment: nobody could name them")
         tested = [self.enrolment, self.probes, self.strangers, *([self.familiar] if self.familiar else [])]
         both = set(self.training.labels) & {name for each in tested for name in each.labels}
         if both:
@@ -74,6 +94,18 @@ def ranking_pictures(materials: Materials) -> tuple[dict[str, ImageSet], str]:
         {"faces": materials.training, "objects": materials.training_objects},
         "Units were ranked on the people and objects that the readouts were trained with, none of whom is tested.",
     )
+
+
+def _check_pairs(name: str, pairs: PairRows, count: int) -> None:
+    """Refuse pairs that are none of these pictures', or all of one kind."""
+    first, second, same = pairs
+    if not len(first) == len(second) == len(same):
+        raise Error(f"{name} has {len(first)}, {len(second)} and {len(same)} entries: give as many of each")
+    rows = torch.cat([first, second])
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
+        raise Error(f"{name} names picture {int(rows.max())}, and there are {count}, numbered from 0")
+    if not (same.any() and (~same).any()):
+        raise Error(f"{name} must be of both kinds, pictures of one person and of two")
 
 
 def all_pairs(labels: Sequence[str]) -> PairRows:

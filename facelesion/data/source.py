@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials, ranking_pictures, split_by_label
 from facelesion.ranges import PathText, Range
-from facelesion.settings import check
+from facelesion.settings import SettingError, check
 
 People = Range(2, 100_000, bytes_each=4 * 3 * 112 * 112)  # four pictures of each
 
@@ -46,6 +47,17 @@ class Source(ABC):
 
     def __post_init__(self) -> None:
         check(self)
+
+    def look(self) -> None:
+        """Whether what the settings name is there, before any work.
+
+        Raises:
+            SettingError: a file or folder is missing; by its key.
+        """
+        for key in self.places:
+            place = getattr(self, key)
+            if place is not None and key != "prepared" and not os.path.exists(place):
+                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path")
 
     @abstractmethod
     def gather(self, seed: int, size: int) -> Materials:

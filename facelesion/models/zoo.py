@@ -28,7 +28,7 @@ FACENET_SIZE = 160
 TORCHVISION, TIMM = "torchvision/", "timm/"
 
 
-def get(name: str = "builtin", seed: int = 0) -> Subject:
+def get(name: str | Path = "builtin", seed: int = 0) -> Subject:
     """A network under study, by name or from a file of weights.
 
     Args:
@@ -46,6 +46,9 @@ def get(name: str = "builtin", seed: int = 0) -> Subject:
         >>> subject.identity(subject.module(subject.preprocess(pictures))).shape, subject.weights
         (torch.Size([2, 128]), 'untrained-seed0')
     """
+    if not isinstance(name, str | Path):
+        raise Error(f"{name!r} is no network's name: give one of {', '.join(names())}, or a file's path")
+    name = str(name)
     if name in _BY_NAME:
         return _BY_NAME[name](seed)
     if name.endswith(".safetensors"):
@@ -54,7 +57,25 @@ def get(name: str = "builtin", seed: int = 0) -> Subject:
         if name.startswith(family):
             architecture, _, weights = name.removeprefix(family).partition(":")
             return make(architecture, weights, seed)
-    raise Error(
+    raise _unknown(name)
+
+
+def look_for(name: str) -> None:
+    """Whether there is such a network, as far as that can be told without loading it.
+
+    Raises:
+        Error: no network has that name, or no file is there.
+    """
+    if name in _BY_NAME or name.startswith(tuple(_FAMILIES)):
+        return
+    if not name.endswith(".safetensors"):
+        raise _unknown(name)
+    if not Path(name).is_file():
+        raise Error(f"{name}: no such weights file: check the path")
+
+
+def _unknown(name: str) -> Error:
+    return Error(
         f"no network is called {name!r}: {registry.nearest(name, names())}, torchvision/NAME, timm/NAME, "
         "or the path of a .safetensors file"
     )

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from facelesion.errors import Error
-from facelesion.files import LeftOut
+from facelesion.files import LeftOut, write_whole
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
 from facelesion.report.tables import check_table as check_table
 from facelesion.report.tables import check_trials, read_trials
@@ -210,7 +209,7 @@ def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
         Error: a column is missing, a value is not finite or of another kind, or a row is there twice.
     """
     checked = check_table(table)
-    return _write(Path(folder) / TABLE, lambda file: checked.to_parquet(file, index=False))
+    return write_whole(Path(folder) / TABLE, lambda file: checked.to_parquet(file, index=False))
 
 
 def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
@@ -220,7 +219,7 @@ def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
         Error: as for `write_table`.
     """
     checked = check_trials(trials)
-    return _write(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
+    return write_whole(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
 
 
 def write_rankings(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
@@ -228,7 +227,7 @@ def write_rankings(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
     import pandas as pd
 
     whole = pd.concat(tables, ignore_index=True)
-    return _write(Path(folder) / RANKINGS, lambda file: whole.to_parquet(file, index=False))
+    return write_whole(Path(folder) / RANKINGS, lambda file: whole.to_parquet(file, index=False))
 
 
 def write_controls(folder: str | Path, table: pd.DataFrame) -> Path:
@@ -292,7 +291,7 @@ def read_run(folder: str | Path) -> Run:
     import pandas as pd
 
     root = Path(folder)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # which has no error of its own for a name that none can be
         raise Error(f"no run folder at {root}; give a folder that `facelesion study` wrote")
     for name in (CONFIG, TABLE, MANIFEST):
         if not (root / name).is_file():
@@ -326,28 +325,14 @@ def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
 
 def replace_file(path: str | Path, data: bytes) -> Path:
     """Put a file in its place whole: a reader sees the old one or the new one, never a part."""
-    return _write(Path(path), lambda file: file.write(data))
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    return write_whole(path, lambda file: file.write(data))
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     def save(file: BinaryIO) -> None:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
-    return _write(path, save)
+    return write_whole(path, save)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def check_trials(trials: pd.DataFrame) -> pd.DataFrame:
     Raises:
         Error: as for `check_table`.
     """
-    seen = _Seen()
+    seen = _Seen(len(trials))
     found = _checked(trials, TRIAL_COLUMNS, "table of trials")
     seen.add(found)
     seen.settle()
@@ -90,7 +90,7 @@ class TrialFile:
         Raises:
             Error: as `check_trials`.
         """
-        seen, first = _Seen(), 0
+        seen, first = _Seen(self.rows), 0
         for batch in self._file.iter_batches(_PIECE):
             piece = _checked(batch.to_pandas(), TRIAL_COLUMNS, "table of trials", first)
             seen.add(piece)
@@ -119,11 +119,12 @@ def read_trials(path: str | Path, stimulus: str) -> pd.DataFrame:
 
 
 class _Seen:
-    """Which trials were seen: a number for every condition, joined with the trial's."""
+    """Which trials were seen: a number for every condition, joined with the trial's; eight bytes a trial."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
         self._conditions: dict[tuple[Any, ...], int] = {}
-        self._keys: list[np.ndarray] = []
+        self._counts: list[int] = []
+        self._keys, self._filled = np.empty(rows, np.int64), 0
 
     def add(self, piece: pd.DataFrame) -> None:
         import pandas as pd
@@ -135,21 +136,25 @@ class _Seen:
         for name in CONDITION:
             codes, values = pd.factorize(piece[name])
             place = pd.factorize(place * len(values) + codes)[0]
-        _, rows = np.unique(place, return_index=True)
-        told = [tuple(row) for row in piece.iloc[rows][list(CONDITION)].itertuples(index=False)]
-        numbers = np.array([self._conditions.setdefault(each, len(self._conditions)) for each in told], np.int64)
-        self._keys.append(numbers[place] * _MOST_TRIALS + trial)
+        _, rows, counts = np.unique(place, return_index=True, return_counts=True)
+        numbers = np.empty(len(rows), np.int64)
+        told = piece.iloc[rows][list(CONDITION)].itertuples(index=False)
+        for here, (condition, count) in enumerate(zip(map(tuple, told), counts.tolist(), strict=True)):
+            numbers[here] = number = self._conditions.setdefault(condition, len(self._conditions))
+            self._counts += [0] * (number + 1 - len(self._counts))
+            self._counts[number] += count
+        end = self._filled + len(piece)
+        self._keys[self._filled : end] = numbers[place] * _MOST_TRIALS + trial
+        self._filled = end
 
     def settle(self) -> None:
         """Refuse a table without trials, and one that has a trial twice."""
-        if not sum(map(len, self._keys)):
+        if not self._filled:
             raise Error("the table of trials has no rows; no answer was kept")
-        keys = np.concatenate(self._keys)
-        self._keys = [keys]
-        keys.sort()
-        twice = np.flatnonzero(keys[1:] == keys[:-1])
+        self._keys.sort()
+        twice = np.flatnonzero(self._keys[1:] == self._keys[:-1])
         if len(twice):
-            condition, trial = divmod(int(keys[twice[0]]), _MOST_TRIALS)
+            condition, trial = divmod(int(self._keys[twice[0]]), _MOST_TRIALS)
             _, lesion, dose, draw, _, stimulus, task = list(self._conditions)[condition]
             raise Error(
                 f"{len(twice)} trials are there twice, the first: {lesion} {dose:g}, draw {draw}, {stimulus}, {task}, "
@@ -158,9 +163,7 @@ class _Seen:
 
     def counts(self) -> dict[tuple[Any, ...], int]:
         """How many trials every condition has."""
-        (keys,) = self._keys
-        found = np.bincount(keys // _MOST_TRIALS, minlength=len(self._conditions))
-        return dict(zip(self._conditions, found.tolist(), strict=True))
+        return dict(zip(self._conditions, self._counts, strict=True))
 
 
 def _checked(table: pd.DataFrame, columns: Mapping[str, Column], what: str, first: int = 0) -> pd.DataFrame:

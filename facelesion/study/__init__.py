@@ -26,9 +26,20 @@ from facelesion.analysis.against import against_controls
 from facelesion.data.materials import Materials
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.study.attention import write_attention
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
-from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say, tidy
+from facelesion.study.run import (
+    Gathered,
+    check_ours,
+    claim,
+    device_called,
+    gather,
+    parts_of,
+    run_cells,
+    say,
+    tidy,
+)
 from facelesion.study.table import confusion_of, gather_rows, gather_trials
 from facelesion.tasks import TASKS
 
@@ -65,9 +76,10 @@ def run_study(
 
     clock = _Clock()
     device = device_called(study.device)
+    folder = Path(study.output) / study.name
+    check_ours(folder)
     say(f"Gathering networks and pictures ({study.pictures.name if pictures is None else 'given'})")
     gathered = gather(study, participants, pictures)
-    folder = Path(study.output) / study.name
     if claim(folder, gathered.key, study.overwrite):
         say(f"{folder} holds this very study already: only the report is written again")
         page = report.write_report(folder)
@@ -98,6 +110,7 @@ def run_study(
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 
+    write_attention(folder)
     maps = grad_cam_maps(bench)
     if maps is not None:
         report.write_gradcam(folder, maps)

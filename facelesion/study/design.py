@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
@@ -185,6 +186,12 @@ class Study:
     def _stimuli(self) -> list[Stimulus]:
         found = []
         for number, given in enumerate(self.stimuli):
+            if not isinstance(given, str | Mapping | Stimulus):
+                raise SettingError(
+                    f"stimuli.{number}",
+                    f"is {given!r}: it must be a name such as `mask eyes`, or settings such as "
+                    "{kind: mask, region: eyes}",
+                )
             try:
                 stimulus = given if isinstance(given, Stimulus) else Stimulus.from_dict(given)
             except Error as error:
@@ -267,6 +274,17 @@ def study_of(tree: Node) -> Study:
     return build(Study, tree)
 
 
+@contextlib.contextmanager
+def placed(tree: Node) -> Iterator[None]:
+    """What is found wrong with a setting after it was read says its file and line all the same."""
+    try:
+        yield
+    except SettingError as error:
+        if error.where is not None:
+            raise
+        raise SettingError(error.key, error.said, tree.where(error.key)) from None
+
+
 def _source_of(tree: Node, pictures: Node) -> Any:
     """The source of pictures that a mapping with the key `source` means."""
     if not isinstance(pictures.value, dict):
@@ -331,11 +349,13 @@ def _series(parts: Sequence[Mapping[str, Any]], key: str) -> Series:
 def _at(part: Mapping[str, Any], participant: str, key: str) -> dict[str, Any]:
     """A part with the site that it has in a participant."""
     site = part.get("site")
-    if not isinstance(site, Mapping):
-        return dict(part)
-    if participant not in site:
-        raise SettingError(key, f"says no site for participant {participant!r}: it has {', '.join(map(str, site))}")
-    return {**part, "site": site[participant]}
+    if isinstance(site, Mapping):
+        if participant not in site:
+            raise SettingError(key, f"says no site for participant {participant!r}: it has {', '.join(map(str, site))}")
+        site = site[participant]
+    if isinstance(site, bool | int | float):
+        raise SettingError(key, f'is {site!r}, no text: write it in quotes, such as "{site}"')
+    return {**part, "site": site} if "site" in part else dict(part)
 
 
 def _refuse_strangers(part: Mapping[str, Any], participants: Sequence[str], key: str) -> None:

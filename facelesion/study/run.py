@@ -25,14 +25,19 @@ from facelesion.data.materials import Materials, ranking_pictures
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
-from facelesion.lesions import Lesion, lesion_sites
-from facelesion.models import Subject, get
-from facelesion.study.bench import Bench, Pool, threads
+from facelesion.lesions import Lesion, calibrate, lesion_sites
+from facelesion.models import Subject, get, look_for
+from facelesion.settings import SettingError
+from facelesion.study.bench import Bench
 from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
+from facelesion.study.pool import Pool
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
+from facelesion.study.threads import threads
+from facelesion.sweep import sweep
 from facelesion.tasks import TASKS
 
+NOTE = Path("parts", "key")  # of a run folder: says which study was begun there
 SHARD = 128  # lesions in one cell: enough to share the healthy part of the network, little enough to lose
 
 
@@ -129,7 +134,10 @@ def gather(
     participants: Mapping[str, Subject] | None = None,
     pictures: Materials | None = None,
 ) -> Gathered:
-    """Load the networks and the pictures of a study; what cannot be damaged or shown is told here.
+    """Load the networks and the pictures of a study.
+
+    What cannot be damaged or shown is told as early as it can be known: names and files before anything is loaded,
+    sites and units before any picture is prepared.
 
     Args:
         study: the design.
@@ -137,20 +145,15 @@ def gather(
         pictures: pictures of one's own by role; from the study's source when left out.
 
     Raises:
-        Error: a site, network, file or role does not exist.
-        LesionError: a lesion does not fit a network.
+        SettingError: a site, unit, network or file does not exist, or a lesion does not fit a network; by its key.
+        Error: a role cannot be filled.
     """
-    own, named = dict(participants or {}), [each.name for each in study.people]
-    for name in own:
-        if name not in named:
-            raise Error(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
-    subjects = {
-        each.name: own.get(each.name) or get(each.network, each.seed) for each in study.people
-    }
-    for name, subject in subjects.items():
-        for planned in study.planned(name):
-            if planned.lesion is not None and planned.draw == 0:
-                lesion_sites(subject.module, planned.lesion)  # found here, not at minute nine
+    own = dict(participants or {})
+    _look(study, own, pictures is None)
+    subjects: dict[str, Subject] = {}
+    for each in study.people:
+        subjects[each.name] = own.get(each.name) or get(each.network, each.seed)
+        rehearse(study, each.name, subjects[each.name])
     size = max(subject.size for subject in subjects.values())
     materials = study.pictures.gather(study.seed, size) if pictures is None else pictures
     pool = Pool.of([TASKS[task] for task in study.tasks], materials, study.seed)
@@ -163,6 +166,60 @@ def gather(
         remarks = (*remarks, said)
     key = _key(study, subjects, {**materials.sets(), **{f"ranking {name}": each for name, each in ranking.items()}})
     return Gathered(study, subjects, materials, pool, key, ranking, remarks, {})
+
+
+def _look(study: Study, own: Mapping[str, Subject], with_pictures: bool) -> None:
+    """Tell what is not there, before anything is loaded."""
+    named = [each.name for each in study.people]
+    for name in own:
+        if name not in named:
+            raise Error(f"participants: {name!r} takes no part in the study: {nearest(name, named)}")
+    for number, each in enumerate(study.people):
+        if each.name not in own:
+            try:
+                look_for(each.network)
+            except Error as error:
+                raise SettingError(f"participants.{number}", f"cannot take part: {error}") from None
+    if with_pictures:
+        study.pictures.look()
+
+
+def rehearse(study: Study, participant: str, subject: Subject) -> None:
+    """Damage a network once by every lesion, on two pictures of noise: what cannot be is told here, not at minute nine.
+
+    Raises:
+        SettingError: a lesion does not fit the network; by its series.
+    """
+    planned = [each for each in study.planned(participant) if each.lesion is not None and each.draw == 0]
+    if not planned:
+        return
+    size = subject.size
+    noise = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    module = subject.module.eval()
+    pictures = subject.preprocess(noise.to(_device_of(module)))
+
+    def damage(some: Sequence[Planned]) -> None:
+        lesions = {str(number): each.lesion for number, each in enumerate(some)}
+        parts = [part for each in some if each.lesion is not None for part in each.lesion.parts]
+        sites = sorted({part.site for part in parts if part.relative_to_health})
+        for each in some:
+            lesion_sites(module, each.lesion)
+        calibration = calibrate(module, [pictures], sites) if sites else None
+        sweep(module, lesions, pictures, calibration=calibration, ids=torch.arange(2))
+
+    try:
+        damage(planned)
+    except Error:
+        for each in planned:
+            try:
+                damage([each])
+            except Error as error:
+                raise SettingError(f"lesions.{each.series}", f"cannot be done to {participant}: {error}") from None
+        raise
+
+
+def _device_of(module: torch.nn.Module) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
 def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
@@ -205,9 +262,10 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
                 f"{each.lesion} makes {bench.name}'s output infinite: lower the dose of {each.series}"
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
+        look = bench.look(stimulus, each.lesion)
         for task in bench.tasks:
             with threads(1):
-                answers = task.answer(representation)
+                answers = task.ask(representation, look)
             trials.append(trials_of(bench.name, each, str(stimulus), task, answers))
             rows += rows_of(task, answers, about)
     write_part(cell.path(parts), trials, rows)
@@ -228,23 +286,58 @@ def claim(folder: Path, key: str, overwrite: bool) -> bool:
     Raises:
         Error: the folder holds something else.
     """
-    note, manifest = folder / "parts" / "key", folder / "manifest.json"
-    there = _hash_in(manifest)
-    if there == key:  # the manifest is written once all tables are, whatever parts were not tidied away
-        return True
-    if note.is_file():
-        there = note.read_text(errors="replace").strip()
-    if there is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Error(f"{folder} exists and is no run of a study: choose another --name")
+    note = folder / NOTE
+    check_ours(folder)
+    there = _study_in(folder)
+    if there == key and _hash_in(folder / "manifest.json") == key:
+        return True  # the manifest is written once all tables are, whatever parts were not tidied away
     if there not in (None, key):
         if not overwrite:
             raise Error(
                 f"{folder} holds another study (its settings, weights or pictures differ): "
                 "choose another --name, or replace it with --overwrite true"
             )
-        shutil.rmtree(folder)
+        _remove(folder)
+    for unfinished in folder.glob(".*.part"):  # what a kill left while it was written
+        unfinished.unlink()
     write_bytes(note, f"{key}\n".encode())
     return False
+
+
+def check_ours(folder: Path) -> None:
+    """Refuse a folder that is no run of a study; asked before any work.
+
+    A study that was killed while it took its folder has left nothing there but an empty folder for parts.
+
+    Raises:
+        Error: it holds something else.
+    """
+    if not folder.exists() or _study_in(folder) is not None:
+        return
+    if folder.is_dir():
+        parts = (folder / NOTE).parent
+        inside = [path for path in folder.iterdir() if path != parts]
+        if parts.is_dir():
+            inside += [path for path in parts.iterdir() if not (path.name[0] == "." and path.suffix == ".part")]
+        if not inside:
+            return
+    raise Error(f"{folder} exists and is no run of a study: choose another --name")
+
+
+def _study_in(folder: Path) -> str | None:
+    """The hash of the study that a run folder holds, finished or begun; None where it holds none."""
+    there, note = _hash_in(folder / "manifest.json"), folder / NOTE
+    if there is None and note.is_file():
+        there = note.read_text(errors="replace").strip()
+    return there
+
+
+def _remove(folder: Path) -> None:
+    """Delete a run folder: a kill meanwhile leaves it whole, or out of its place."""
+    aside = folder.with_name(f".{folder.name}.replaced.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside)
 
 
 def tidy(parts: Path, key: str) -> None:

@@ -216,8 +216,14 @@ class TestAgainst:
         one = self.table({"": [0.1], "random": [0.5] * 19, "matched": [0.5] * 9})
         two = one.assign(task="other")
         found = against_controls(pd.concat([one, two])).set_index(["task", "control"])
-        assert found.adjusted["who", "random"] == pytest.approx(2 / 20)
-        assert found.adjusted["who", "matched"] == pytest.approx(2 / 10)
+        assert found.adjusted["who", "random"] == pytest.approx(1 / 20)
+        assert found.adjusted["who", "matched"] == pytest.approx(1 / 10)
+
+    def test_p_is_adjusted_over_all_rows_of_a_kind_of_control(self):
+        lost = self.table({"": [0.1], "random": [0.5] * 19})
+        kept = [self.table({"": [0.9], "random": [0.5] * 19}).assign(task=f"other {number}") for number in range(3)]
+        found = against_controls(pd.concat([lost, *kept]))
+        assert found.adjusted[found.task == "who"].item() == pytest.approx(4 / 20)
 
     def test_units_drawn_from_the_null_are_called_more_than_others_in_one_of_twenty(self):
         draw = torch.Generator().manual_seed(0)

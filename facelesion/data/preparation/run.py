@@ -13,8 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from facelesion.data.listing import list_folder, list_table
-from facelesion.data.preparation.folder import JOURNAL, check_unchanged, manifest_of, prepared_place
+from facelesion.data.listing import Listing, list_folder, list_table
+from facelesion.data.preparation.folder import (
+    JOURNAL,
+    check_unchanged,
+    left_out_of,
+    manifest_of,
+)
 from facelesion.data.preparation.journal import Found, Job, Options, done_of, hashes_of, work
 from facelesion.data.preparation.result import Prepared, assemble, finish_swap, printable
 from facelesion.data.preparation.workers import work_in_parallel
@@ -74,7 +79,12 @@ def prepare(
     root, out = Path(root), writable_folder(out)
     listing = list_table(root) if os.path.isfile(root) else list_folder(root)
     # Made here once, so that what is missing is told before any process starts.
-    backend = landmark_backend(landmarks, model)
+    try:
+        backend = landmark_backend(landmarks, model)
+    except Error:
+        if model is None and (done := _done_already(listing, out, landmarks, size, margin)):
+            return done  # these very photographs are all there: no model is needed
+        raise
     options = Options(landmarks, backend.version, size, margin)
     with contextlib.closing(backend), _alone(out):
         _claim(out, options)
@@ -113,18 +123,28 @@ def prepare(
     return prepared
 
 
-def prepare_once(
-    root: str | Path, size: int, out: str | Path | None = None, model: str | Path | None = None
-) -> Prepared:
-    """Prepare a folder of photographs where it is kept for good: studies and trainings share one result.
+def _done_already(listing: Listing, out: Path, landmarks: str, size: int, margin: int) -> Prepared | None:
+    """The finished result of these very photographs under these options; None where something is to be done."""
+    manifest = manifest_of(out) if out.is_dir() else None
+    if manifest is None:
+        return None
+    asked = {"landmarks": landmarks, "size": size, "margin": margin}
+    if any(manifest["options"].get(name) != value for name, value in asked.items()):
+        return None
+    check_unchanged(out, manifest)
+    import pyarrow.parquet as parquet
 
-    Args:
-        root: the folder of people.
-        size: side of the crops in pixels.
-        out: the folder to keep it in; one in the user's cache folder, by the photographs' place, when left out.
-        model: MediaPipe's model file, needed where something is still to be prepared.
-    """
-    return prepare(root, out or prepared_place(root, size), model=model, size=size)
+    left, people = left_out_of(out), dict(zip(listing.names, listing.people, strict=True))
+    kept = parquet.read_table(out / "faces.parquet", columns=["name", "person"]).to_pydict()
+    names = {*kept["name"], *(name for name, _ in left)}
+    if names != {*listing.names, *(name for name, _ in listing.left_out)}:
+        return None
+    if any(people.get(name) != person for name, person in zip(kept["name"], kept["person"], strict=True)):
+        return None
+    known = done_of(out, hashes_of(listing, listing.names))
+    if any(name not in known for name in listing.names):
+        return None
+    return Prepared(out, manifest["faces"], manifest["several_faces"], left, 0)
 
 
 @contextlib.contextmanager

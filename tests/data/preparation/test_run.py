@@ -5,79 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from painted import Painted, content, paint, run
 from PIL import Image
 
 from facelesion.data.preparation import COLUMNS, load_prepared, prepare
 from facelesion.errors import Error
 from facelesion.faces import landmarks
-from facelesion.faces.landmarks import Face
-from facelesion.faces.regions import mean_face
-
-FILES = ("crops.npy", "faces.parquet", "left_out.csv", "manifest.json")
-
-
-class Painted:
-    """A backend for painted photographs: a mean face for every 50 levels of red in the first pixel."""
-
-    name = "painted"
-    version = "1"
-    calls = 0
-
-    def __init__(self, model: object = None) -> None:
-        pass
-
-    def find(self, photograph: np.ndarray) -> list[Face]:
-        Painted.calls += 1
-        count = int(photograph[0, 0, 0]) // 50
-        side = min(photograph.shape[:2])
-        mesh = mean_face(side).numpy() * 0.8
-        return [Face(mesh * (1 - 0.1 * i) + 0.05 * side, yaw=float(i)) for i in range(count)]
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture(autouse=True)
-def painted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(landmarks.BACKENDS, "painted", Painted)
-    monkeypatch.setattr("facelesion.data.preparation.run._CHUNK", 3)
-    Painted.calls = 0
-
-
-def paint(path: Path, seed: int, faces: int = 1, side: int = 80) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
-    picture = np.asarray(Image.fromarray(coarse).resize((side, side + 10), Image.Resampling.BILINEAR)).copy()
-    picture[0, 0] = 50 * faces + 20
-    Image.fromarray(picture).save(path)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Ten photographs of four people, one of them without a face and one with three."""
-    folder = tmp_path / "photographs"
-    for i in range(10):
-        paint(folder / f"person {i % 4}" / f"{i}.png", i, faces={3: 0, 6: 3}.get(i, 1))
-    return folder
-
-
-def run(root: Path, out: Path, **options: object):
-    return prepare(root, out, landmarks="painted", workers=1, progress=False, **options)  # type: ignore[arg-type]
-
-
-def content(out: Path) -> dict[str, bytes]:
-    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
-    return {name: (out / name).read_bytes() for name in FILES}
 
 
 def test_every_face_is_kept_with_its_person_and_every_other_photograph_is_listed(
@@ -450,82 +389,3 @@ def test_an_unfinished_run_whose_options_were_edited_is_not_gone_on_from(
     (journal / "options.json").write_text(options)
     with pytest.raises(Error):
         run(root, tmp_path / "out")
-
-
-SCRIPT = """
-import sys, time
-sys.path.insert(0, {tests!r})
-import test_preparation
-from facelesion.faces import landmarks
-from facelesion.data.preparation import run
-
-class Slow(test_preparation.Painted):
-    def find(self, photograph):
-        time.sleep(0.01)
-        return super().find(photograph)
-
-landmarks.BACKENDS["painted"] = Slow
-run._CHUNK = 3
-if __name__ == "__main__":
-    run.prepare({root!r}, {out!r}, landmarks="painted", workers=int(sys.argv[1]), progress=False)
-"""
-
-
-@pytest.mark.slow
-def test_killed_processes_leave_nothing_that_changes_the_result(tmp_path: Path) -> None:
-    root = tmp_path / "photographs"
-    for i in range(120):
-        paint(root / f"p{i % 7}" / f"{i}.png", i)
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    run(root, whole)
-    script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent(SCRIPT.format(tests=str(Path(__file__).parent), root=str(root), out=str(out)))
-    )
-    for parts in (2, 15):
-        process = subprocess.Popen([sys.executable, str(script), "2"], start_new_session=True)
-        deadline = time.monotonic() + 300
-        while process.poll() is None and len(list((out / ".journal").glob("*.npz"))) < parts:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (out / "manifest.json").exists()
-    subprocess.run([sys.executable, str(script), "2"], check=True, timeout=600)
-    assert content(out) == content(whole)
-
-
-@pytest.mark.slow
-def test_processes_that_prepare_the_same_folder_take_turns(tmp_path: Path) -> None:
-    root, out = tmp_path / "photographs", tmp_path / "out"
-    for i in range(30):
-        paint(root / f"p{i % 7}" / f"{i}.png", i)
-    script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent(SCRIPT.format(tests=str(Path(__file__).parent), root=str(root), out=str(out)))
-    )
-    command = [sys.executable, str(script), "1"]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    assert len(load_prepared(out)) == 30 and content(out)
-
-
-@pytest.mark.slow
-@pytest.mark.shared
-def test_real_photographs_give_the_same_bytes_with_one_worker_and_with_two(
-    lfw: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "root"
-    for folder in sorted(lfw.iterdir())[:3000:100]:
-        shutil.copytree(folder, root / folder.name)
-    options = {"model": shared / "data", "progress": False}
-    one = prepare(root, tmp_path / "one", workers=1, **options)  # type: ignore[arg-type]
-    two = prepare(root, tmp_path / "two", workers=2, **options)  # type: ignore[arg-type]
-    assert one.faces == two.faces >= 29 and content(tmp_path / "one") == content(tmp_path / "two")
-    faces = load_prepared(tmp_path / "one")
-    from facelesion.faces.alignment import five_points, template
-
-    error = np.linalg.norm(five_points(faces.landmarks.numpy()) - template(112), axis=-1)
-    assert error.mean() < 4
-    assert torch.isfinite(faces.landmarks).all()
