@@ -122,9 +122,16 @@ class Bench:
 
     @classmethod
     def build(
-        cls, name: str, subject: Subject, study: Study, materials: Materials, pool: Pool, device: torch.device
+        cls,
+        name: str,
+        subject: Subject,
+        study: Study,
+        materials: Materials,
+        pool: Pool,
+        device: torch.device,
+        asked: bool = True,
     ) -> Bench:
-        """Calibrate a healthy network, and fit the readouts of all tasks on it."""
+        """Calibrate a healthy network, and fit the readouts of all tasks on it; of none where nothing is asked."""
         subject.module.to(device).eval()
         healthy = Healthy(
             materials,
@@ -134,7 +141,7 @@ class Bench:
             study.seed,
         )
         with threads(1):
-            tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
+            tasks = tuple(TASKS[task].fit(healthy) for task in (study.tasks if asked else ()))
         lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (

@@ -91,11 +91,10 @@ class Gathered:
                     found.append(Cell(participant.name, number, start, start + len(shard), key))
         return found
 
-    def bench(self, participant: str, device: torch.device) -> Bench:
-        """One participant, ready."""
-        return Bench.build(
-            participant, self.subjects[participant], self.study, self.materials, self.pool, device
-        )
+    def bench(self, participant: str, device: torch.device, asked: bool = True) -> Bench:
+        """One participant, ready to be damaged and, where it is `asked`, with the tasks' readouts."""
+        subject = self.subjects[participant]
+        return Bench.build(participant, subject, self.study, self.materials, self.pool, device, asked)
 
 
 def gather(
