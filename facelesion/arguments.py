@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import textwrap
+import types
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -23,8 +26,9 @@ def read_arguments(
     """Arguments of a function or dataclass from the command line, and from YAML files where `config` says so.
 
     With `config`, the first plain word is a YAML file, as is what follows `--config`; `--key.part value` goes over it.
-    `--key=value` is the same, `--switch` alone is true, and a value is YAML: `--stimuli "[intact, invert]"`. Without
-    `config`, a first plain word is the first argument.
+    `--key=value` is the same, `--switch` alone is true, and a value is YAML: `--stimuli "[intact, invert]"`. A setting
+    that is a list takes all the words up to the next key: `--stimuli intact invert`. Without `config`, a first plain
+    word is the first argument; where that is a list, all first plain words are.
 
     Raises:
         SystemExit: after `--help`.
@@ -46,7 +50,8 @@ def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, confi
     tree = Node({}, COMMAND_LINE)
     given: dict[str, str] = {}
     if words and not words[0].startswith("-") and not config and (known := fields_of(target)):
-        words = [f"--{known[0].name}={words[0]}", *words[1:]]
+        first = known[0].name
+        words = [f"--{first}", *words] if _is_list(target, first) else [f"--{first}={words[0]}", *words[1:]]
     elif words and not words[0].startswith("-") and config:
         words = [f"--config={words[0]}", *words[1:]]
     for key, word in _pairs(target, words, config):
@@ -108,8 +113,11 @@ def _pairs(target: Callable[..., Any], words: list[str], config: bool) -> Iterat
         if not equals:
             after = words[place] if place < len(words) else None
             if after is not None and not after.startswith("--"):
-                value = after
-                place += 1
+                several = _is_list(target, key)
+                stop = next((n for n in range(place, len(words)) if words[n].startswith("--")), len(words))
+                taken = words[place : stop if several else place + 1]
+                value = _as_list(taken) if several else after
+                place += len(taken)
             elif _is_switch(target, key):
                 value = "true"
             else:
@@ -134,20 +142,47 @@ def _known(target: Callable[..., Any], key: str, config: bool) -> str:
 
 
 def _is_switch(target: Callable[..., Any], key: str) -> bool:
-    for part in key.split("."):
-        found = next((found for found in fields_of(target) if found.name == part), None)
-        if found is None:
-            return False
-        target = bare(found.wanted)
-        if not is_dataclass(target):
-            return target is bool
+    return _type_of(target, key) is bool
+
+
+def _is_list(target: Callable[..., Any], key: str) -> bool:
+    """Whether a setting is a list of any length, or may be one."""
+    wanted = _type_of(target, key)
+    kinds = typing.get_args(wanted) if typing.get_origin(wanted) in (typing.Union, types.UnionType) else [wanted]
+    for kind in map(bare, kinds):
+        origin, inside = typing.get_origin(kind), typing.get_args(kind)
+        if origin in (list, Sequence) or (origin is tuple and inside[-1:] == (Ellipsis,)):
+            return True
     return False
+
+
+def _type_of(target: Callable[..., Any], key: str) -> Any:
+    """The type of a setting, or of one within it; None where there is no such setting."""
+    wanted: Any = target
+    for number, part in enumerate(key.split(".")):
+        found = None
+        if not number or is_dataclass(wanted):
+            found = next((found for found in fields_of(wanted) if found.name == part), None)
+        if found is None:
+            return None
+        wanted = bare(found.wanted)
+    return wanted
+
+
+def _as_list(words: Sequence[str]) -> str:
+    """Words as one list in YAML; a single word that is a list already stays as it is."""
+    if len(words) == 1 and words[0].lstrip().startswith("["):
+        return words[0]
+    plain = (word if word.lstrip().startswith("{") else json.dumps(word, ensure_ascii=False) for word in words)
+    return f"[{', '.join(plain)}]"
 
 
 def help_text(target: Callable[..., Any], prog: str, config: bool = False) -> str:
     """A command's help: what it does, and every setting with its kind, its default and what it is for."""
     known = fields_of(target)
     first = "[CONFIG] " if config else f"{known[0].name.upper()} " if known and known[0].default is REQUIRED else ""
+    if first and not config and _is_list(target, known[0].name):
+        first = f"{first.strip()} ... "
     about = (target.__doc__ or "").strip().split("\n\n")[0]
     lines = [f"usage: {prog} {first}{'[--key value ...]' if known else ''}".rstrip(), "", " ".join(about.split()), ""]
     if config:

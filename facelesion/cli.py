@@ -30,7 +30,10 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
+  facelesion stimuli PHOTO ... [--out sheet.png]   what a network is shown: landmarks, regions, every stimulus
+  facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
+  facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -370,6 +373,24 @@ def _sites(argv: list[str]) -> None:
     sites(**read_arguments(sites, argv, "facelesion sites"))
 
 
+def _stimuli(argv: list[str]) -> None:
+    from facelesion.looking.commands import stimuli_command
+
+    stimuli_command(argv)
+
+
+def _gradcam(argv: list[str]) -> None:
+    from facelesion.looking.commands import gradcam_command
+
+    gradcam_command(argv)
+
+
+def _units(argv: list[str]) -> None:
+    from facelesion.looking.units import units_command
+
+    units_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -379,7 +400,10 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report,
     "export": _export,
     "prepare": _prepare,
+    "stimuli": _stimuli,
+    "gradcam": _gradcam,
     "faces": _faces,
     "weights": _weights,
     "sites": _sites,
+    "units": _units,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -38,7 +39,7 @@ def lists():
         each.update(before)
 
 
-@pytest.mark.parametrize("name", ["studies", "table", "extending"])
+@pytest.mark.parametrize("name", ["studies", "table", "extending", "units"])
 def test_the_python_of_a_page_runs_from_top_to_bottom(name, lists):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"), re.S)
     assert blocks
@@ -130,3 +131,40 @@ def test_a_room_imports_what_the_map_says_and_nothing_else(room):
 def test_the_map_s_arrows_all_go_upwards_in_its_table():
     order = list(rooms())
     assert not [(a, b) for a, named in rooms().items() for b in named if order.index(b) > order.index(a)]
+
+
+#: What a file may have; a longer one has more than one reason to change.
+LONGEST = 500
+
+
+def test_no_file_is_longer_than_can_be_read_at_once():
+    """Of the package, its tests, examples, scripts and benchmarks."""
+    folders = ("facelesion", "tests", "examples", "scripts", "benchmarks")
+    lines = {
+        path: path.read_text(encoding="utf-8").count("\n")
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert len(lines) > 200
+    assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_the_map_s_figures_beside_its_peers_are_the_package_s():
+    """Its own column, counted by the script that counted the others."""
+    counted = runpy.run_path(str(ROOT / "scripts" / "measure_package.py"))["measure"](ROOT / "facelesion")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    own = dict(re.findall(r"^\| ([\w ,]+) \| ([\w ]+) \| [\d,]+ \|", page[page.index("## Beside its peers") :], re.M))
+    assert own == {
+        "longest file, lines": f"at most {LONGEST}",
+        "files over 500 lines": str(counted.long_files),
+        "functions over 60 lines, in 100": str(round(100 * counted.long_functions / counted.functions)),
+        "public names at the top": str(counted.public),
+    }
+
+
+def test_an_addition_touches_as_many_files_as_the_map_says():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [\w ]+ \| `(\w+)` \| (\d+) \|", page, re.M)
+    assert len(rows) == 6
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "facelesion").rglob("*.py")]
+    assert rows == [(name, str(sum(bool(re.search(rf"\b{name}\b", text)) for text in texts))) for name, _ in rows]

@@ -75,6 +75,11 @@ def test_an_error_survives_the_way_out_of_a_worker_process(each):
         lambda: facelesion.Stimulus.from_dict("no such stimulus"),
         lambda: importlib.import_module("facelesion.study").Study(tasks=["no such task"]),
         lambda: importlib.import_module("facelesion.sweep").Options(batch_size=0),
+        lambda: importlib.import_module("facelesion.sweep").read_sweep("no such folder"),
+        lambda: importlib.import_module("facelesion.weights").read_weights("no such file"),
+        lambda: importlib.import_module("facelesion.data").open_lfw("no such folder"),
+        lambda: importlib.import_module("facelesion.data").load_prepared("x" * 300),
+        lambda: importlib.import_module("facelesion.report").read_run("x" * 300),
     ],
 )
 def test_one_except_clause_catches_the_mistakes_of_every_room(wrong):

@@ -278,3 +278,22 @@ class TestTheCommandLine:
 def test_settings_without_a_file_have_no_line() -> None:
     with pytest.raises(SettingError, match="^--name is missing"):
         build(House, Node({}, COMMAND_LINE))
+
+
+def test_a_list_takes_all_the_words_up_to_the_next_key():
+    def look(photographs: Sequence[str], stimuli: Sequence[Any] | None = None, size: int = 3) -> None: ...
+
+    def read(*words: str) -> dict[str, Any]:
+        return read_arguments(look, words, "look")
+
+    assert read("a.jpg", "b c.jpg", "--size", "4") == {"photographs": ("a.jpg", "b c.jpg"), "stimuli": None, "size": 4}
+    assert read("7")["photographs"] == ("7",)
+    assert read("Zoë.jpg", "🙂.jpg")["photographs"] == ("Zoë.jpg", "🙂.jpg")
+    assert read("a", "--stimuli", "mask eyes", "{kind: mask, region: nose}", "--size=5")["stimuli"] == (
+        "mask eyes", {"kind": "mask", "region": "nose"},
+    )  # fmt: skip
+    assert read("a", "--stimuli", "[intact, invert]")["stimuli"] == ("intact", "invert")
+    with pytest.raises(Error, match="needs a value"):
+        read("a", "--stimuli", "--size", "4")
+    with pytest.raises(Error, match="stands there alone"):
+        read("a", "--size", "4", "5")

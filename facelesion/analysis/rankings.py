@@ -16,6 +16,7 @@ import torch
 from facelesion.analysis.checks import one_of
 from facelesion.analysis.statistics import false_discovery_rate
 from facelesion.errors import Error
+from facelesion.sweep.rankings import agreement
 
 
 def unit_activation(activation: torch.Tensor) -> torch.Tensor:
@@ -215,6 +216,6 @@ def ranking_agreement(a: torch.Tensor, b: torch.Tensor, top: float | int = 0.1) 
     if len(torch.unique(a)) == 1 or len(torch.unique(b)) == 1:
         correlation = float("nan")  # a ranking in which all are equal ranks nothing
     else:
-        correlation = float(stats.spearmanr(a.double().cpu().numpy(), b.double().cpu().numpy()).statistic)
+        correlation = agreement(a.cpu(), b.cpu())
     p = float(stats.hypergeom.sf(shared - 1, units, count, count))
     return Agreement(correlation, shared / count, count / units, p, count)

@@ -8,6 +8,7 @@ and no photograph.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -96,6 +97,7 @@ class FaceSpace:
 
     def people(self, count: int, seed: int = 0) -> Array:
         """Draw people: vectors (count, K). Person i of a seed is the same however many are drawn."""
+        _whole("people", count)
         noise = [np.random.default_rng((seed, 0, i)).standard_normal(self.dimensions) for i in range(count)]
         return (np.array(noise).reshape(count, self.dimensions) @ self.between.T).astype(np.float32)
 
@@ -107,6 +109,9 @@ class FaceSpace:
             variability: how much of the photographs' own within-person standard deviation (pose, expression,
                 lighting) to use; 0 gives the same picture each time.
         """
+        _whole("pictures", count)
+        if not (math.isfinite(variability) and variability >= 0):
+            raise Error(f"variability {variability}: give a number from 0, such as {VARIABILITY}")
         noise = np.array(
             [
                 np.random.default_rng((seed, 1, person, picture)).standard_normal(self.dimensions)
@@ -121,6 +126,9 @@ class FaceSpace:
 
         People of different seeds are different people. The same arguments give the same pixels: uint8 RGB, 112 x 112,
         with landmarks in pixels.
+
+        Raises:
+            Error: a number of people or pictures that is no whole number from 0, or a variability below 0.
         """
         vectors = self.pictures(self.people(people, seed), pictures, seed, variability)
         images, landmarks = self.render(vectors)
@@ -199,6 +207,11 @@ def _place(texture: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     for _ in range(14):
         u = u + 0.6 * (x - u - _sample(offsets, u).permute(0, 2, 3, 1))
     return _sample(texture, u)
+
+
+def _whole(what: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise Error(f"{count!r} {what}: give a whole number from 0")
 
 
 def warp_matrix(shape_mean: Array) -> torch.Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from facelesion.data.imagesets import FaceSet
+from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials, all_pairs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
 from facelesion.ranges import Range
 
 _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES = 12, 12
+_RANKED_PEOPLE, _RANKED_PICTURES, _RANKED_OBJECTS = 40, 4, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +59,21 @@ class FaceSpacePictures(Source):
             familiar=draw(5, _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES, variability=1.0),  # as photographs differ
             remarks=remarks,
             **self.without_faces(seed, CROP, training, strangers),
+        )
+
+    def for_ranking(self, seed: int, size: int, materials: Materials) -> tuple[dict[str, ImageSet], str]:
+        """People and objects that have no other role."""
+        from facelesion.data.facespace import CROP, FaceSpace
+        from facelesion.data.objects import builtin_objects
+
+        faces = FaceSpace.load().draw(_RANKED_PEOPLE, _RANKED_PICTURES, seed * 10 + 7, self.variability)
+        if self.objects is None:
+            objects = builtin_objects(_RANKED_OBJECTS, seed=seed * 10 + 7, size=CROP)
+            things = "objects"
+        else:
+            objects, things = materials.training_objects, "the objects that the readouts were trained with"
+        return (
+            {"faces": faces, "objects": objects},
+            f"Units were ranked on {_RANKED_PEOPLE} people who have no other role, and on {things}"
+            + (" that have none." if self.objects is None else "."),
         )

@@ -88,6 +88,14 @@ class Materials:
         return {name: value for name, value in vars(self).items() if isinstance(value, ImageSet)}
 
 
+def ranking_pictures(materials: Materials) -> tuple[dict[str, ImageSet], str]:
+    """The pictures that trained the readouts, where there are no others to rank units on; and a sentence on that."""
+    return (
+        {"faces": materials.training, "objects": materials.training_objects},
+        "Units were ranked on the people and objects that the readouts were trained with, none of whom is tested.",
+    )
+
+
 def _check_pairs(name: str, pairs: PairRows, count: int) -> None:
     """Refuse pairs that are none of these pictures', or all of one kind."""
     first, second, same = pairs

@@ -18,6 +18,8 @@ from facelesion.errors import Error
 # What `trained_on` may say, part by part; whatever else it says names nobody.
 _LFW_TRAINING = "LFW View 1 training people"
 _FACE_SPACE = ("the built-in face space", "the face space")
+# Those of them whom the file's `people` and `validation_people` name, and no others.
+NAMED_TRAINING = "named LFW View 1 training people"
 _NOBODY = ("objects", "Caltech-101", "nothing")
 # Its authors took out everybody who is in LFW (Parkhi et al. 2015); nobody in it is made up.
 _VGG_FACE = "VGG Face data set"
@@ -66,7 +68,7 @@ def people_seen(about: Mapping[str, Any], people: Collection[str], lfw: LFW | No
         >>> str(people_seen(note, ["person-1-0"])), str(people_seen({}, ["person-1-0"]))
         ('0', 'unknown')
     """
-    named = {*about.get("people", ()), *about.get("names", ())}
+    named = {*about.get("people", ()), *about.get("validation_people", ()), *about.get("names", ())}
     found = {person for person in people if person in named}
     said = [part.strip() for part in re.split(r"[,;]", str(about.get("trained_on", ""))) if part.strip()]
     complete = bool(said)
@@ -77,6 +79,8 @@ def people_seen(about: Mapping[str, Any], people: Collection[str], lfw: LFW | No
             if others := set(people) - made_up:
                 complete = complete and lfw is not None
                 found |= others & set(lfw.people("train")) if lfw is not None else set()
+        elif part == NAMED_TRAINING:
+            complete = complete and bool(about.get("people"))
         elif part in _FACE_SPACE:
             found |= {person for person in made_up if _taught(person)}
         elif part.startswith(_VGG_FACE):

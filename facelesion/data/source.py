@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from facelesion.data.imagesets import FaceSet
-from facelesion.data.materials import Materials, split_by_label
+from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.materials import Materials, ranking_pictures, split_by_label
 from facelesion.ranges import PathText, Range
 from facelesion.settings import SettingError, check
 
@@ -66,6 +66,13 @@ class Source(ABC):
         Raises:
             Error: a folder or file is missing, or there are too few people or pictures for what is asked.
         """
+
+    def for_ranking(self, seed: int, size: int, materials: Materials) -> tuple[dict[str, ImageSet], str]:
+        """Faces and objects to rank units on, none of which is tested; and what a reader has to know of them.
+
+        A source that has pictures left which no role needs gives those; here the readouts' own are taken.
+        """
+        return ranking_pictures(materials)
 
     def without_faces(self, seed: int, size: int, training: FaceSet, tested: FaceSet) -> dict[str, Any]:
         """Pictures without a face, apart in training and test; scrambled faces come from the same split's people."""

@@ -54,10 +54,11 @@ class Invert(Stimulus):
 
     kind: ClassVar[str] = "invert"
 
+    def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
+        return landmarks.new_tensor([width - 1, height - 1]) - landmarks
+
     def _apply(self, batch: Batch) -> Batch:
-        height, width = batch.size
-        corner = batch.landmarks.new_tensor([width - 1, height - 1])
-        return replace(batch, images=batch.images.flip(-2, -1), landmarks=corner - batch.landmarks)
+        return replace(batch, images=batch.images.flip(-2, -1), landmarks=self.moved(batch.landmarks, *batch.size))
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,16 @@ class Stimulus:
         batch = Batch(images, landmarks.to(images.device, torch.float32), ids.to(images.device), others)
         return self._apply(batch).images
 
+    def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
+        """Where landmarks (N, points, 2) of pictures of this size lie once the stimulus is made of them.
+
+        Example:
+            >>> from facelesion.faces import Invert, Mask
+            >>> (Mask("eyes") + Invert()).moved(torch.tensor([[[0.0, 10.0]]]), 112, 112).tolist()
+            [[[111.0, 101.0]]]
+        """
+        return landmarks
+
     def _apply(self, batch: Batch) -> Batch:
         return replace(batch, images=self._pictures(batch))
 
@@ -151,6 +161,11 @@ class Chain(Stimulus):
             raise Error(f"{self.kind}: parts {reprlib.repr(parts)} must be a tuple of one or more stimuli")
         if len(parts) > _MOST_PARTS:
             raise Error(f"{self.kind}: {len(parts)} parts, more than {_MOST_PARTS}: leave some out")
+
+    def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
+        for part in self.parts:
+            landmarks = part.moved(landmarks, height, width)
+        return landmarks
 
     def _apply(self, batch: Batch) -> Batch:
         for part in self.parts:

@@ -36,6 +36,7 @@ from .kinds import (
 from .locate import aliases, sites
 from .rows import EitherAxis
 from .series import Series
+from .words import lesion_of_words
 
 if TYPE_CHECKING:
     from .callback import LesionCallback
@@ -44,7 +45,7 @@ __all__ = [
     "KINDS", "Ablate", "Calibration", "Changes", "Clamp", "Compound", "Dropout", "EitherAxis", "IgnoredByCompile",
     "Keep", "Lesion", "LesionCallback", "LesionDidNotAct", "LesionError", "Material", "NoCalibration", "NoSuchSite",
     "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide", "Scale", "Series", "Shift", "UnitLesion", "aliases",
-    "calibrate", "functional", "lesion_sites", "lesioned", "relative_change", "sites", "slots",
+    "calibrate", "functional", "lesion_of_words", "lesion_sites", "lesioned", "relative_change", "sites", "slots",
 ]  # fmt: skip
 
 # Lightning is imported by those who train, not by everyone.

@@ -20,6 +20,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 BUILTIN_SIZE = 112
 BUILTIN_WIDTH = 0.25
 _EMBEDDING = 128
+READOUTS = ("head", "things", "categories")  # kept beside a network; see Subject.extra
 _BEYOND = 0.25  # of full brightness: what resampling and noise may leave outside, and nothing else would be
 
 
@@ -66,7 +67,7 @@ class Preprocessing:
     colour order.
 
     Raises:
-        Error: another order of colours, or pictures of another shape or range.
+        Error: another order of colours, a size that is none, or pictures of another shape or range.
 
     Example:
         >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
@@ -82,6 +83,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.colour_order not in ("RGB", "BGR"):
             raise Error(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise Error(f"size {self.size!r}: give the side of the network's pictures in pixels, such as 224")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -109,7 +112,8 @@ class Subject:
         identity: representation -> identity embedding (N, E), fixed.
         weights: SHA-256 of the weights (12 hex digits), or how an untrained network was drawn.
         about: what the weights' file says of itself.
-        extra: tensors of the file beside network and identity: a readout that was trained (`head.weight`, `head.bias`).
+        extra: tensors of the file beside network and identity: linear readouts of the representation that were trained
+            (`head.weight`, `head.bias`; of individual things, `things.…`; of kinds of things, `categories.…`).
     """
 
     name: str
@@ -147,7 +151,9 @@ def from_file(path: Path, name: str) -> Subject:
     """
     tensors, about = store.read_weights(path)
     network = network_of(about, str(path))
-    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "classifier": {}, "identity": {}, "head": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {
+        name: {} for name in ("features", "classifier", "identity", *READOUTS)
+    }
     for key, value in tensors.items():
         part, _, rest = key.partition(".")
         if part not in parts or not rest:
@@ -158,10 +164,12 @@ def from_file(path: Path, name: str) -> Subject:
     identity: nn.Module = nn.Identity()
     if parts["identity"]:
         identity = _readout(parts["identity"], "identity", answers, path)
-    if parts["head"]:
-        _readout(
-            {key.removeprefix("head."): value for key, value in parts["head"].items()}, "head", answers, path
-        )
+    extra: dict[str, torch.Tensor] = {}
+    for readout in READOUTS:
+        if kept := parts[readout]:
+            own = {key.removeprefix(f"{readout}."): value for key, value in kept.items()}
+            _readout(own, readout, answers, path)
+            extra |= kept
     preprocessing = _preprocessing(about, path)
     return Subject(
         name,
@@ -171,7 +179,7 @@ def from_file(path: Path, name: str) -> Subject:
         ready(identity),
         store.digest(tensors),
         about,
-        parts["head"],
+        extra,
     )
 
 

@@ -28,7 +28,7 @@ FACENET_SIZE = 160
 TORCHVISION, TIMM = "torchvision/", "timm/"
 
 
-def get(name: str = "builtin", seed: int = 0) -> Subject:
+def get(name: str | Path = "builtin", seed: int = 0) -> Subject:
     """A network under study, by name or from a file of weights.
 
     Args:
@@ -46,6 +46,9 @@ def get(name: str = "builtin", seed: int = 0) -> Subject:
         >>> subject.identity(subject.module(subject.preprocess(pictures))).shape, subject.weights
         (torch.Size([2, 128]), 'untrained-seed0')
     """
+    if not isinstance(name, str | Path):
+        raise Error(f"{name!r} is no network's name: give one of {', '.join(names())}, or a file's path")
+    name = str(name)
     if name in _BY_NAME:
         return _BY_NAME[name](seed)
     if name.endswith(".safetensors"):

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         read_run,
         write_config,
         write_confusions,
+        write_controls,
         write_gradcam,
         write_manifest,
+        write_rankings,
         write_stimuli,
         write_table,
         write_training_log,
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Confusion", "Drawing", "FIGURES", "GradCamMaps", "LeftOut", "Manifest", "Results", "Run", "STUDY_FIGURES",
     "StimulusExamples", "TABLE_COLUMNS", "TRIAL_COLUMNS", "blank", "export_run", "look", "read_run", "write_config",
-    "write_confusions", "write_gradcam", "write_manifest", "write_report", "write_stimuli", "write_table",
-    "write_training_log", "write_trials",
+    "write_confusions", "write_controls", "write_gradcam", "write_manifest", "write_rankings", "write_report",
+    "write_stimuli", "write_table", "write_training_log", "write_trials",
 ]  # fmt: skip
 
 # Whoever exports tables needs neither the figures nor the statistics.
@@ -47,7 +49,8 @@ __getattr__, __dir__ = lazily(
         "html": ("write_report",),
         "run_folder": (
             "Confusion", "GradCamMaps", "LeftOut", "Manifest", "Run", "StimulusExamples", "read_run", "write_config",
-            "write_confusions", "write_gradcam", "write_manifest", "write_stimuli", "write_table",
+            "write_confusions", "write_controls", "write_gradcam", "write_manifest", "write_rankings", "write_stimuli",
+            "write_table",
             "write_training_log", "write_trials",
         ),
         "style": ("blank", "look"),

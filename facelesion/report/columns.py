@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-VERSION = 2
+VERSION = 3
 
 Kind = Literal["name", "text", "JSON", "number", "whole", "true or false"]
 
@@ -38,6 +38,9 @@ TRIAL_COLUMNS: Mapping[str, Column] = {
     "lesion": Column("name", "name of the series of damage; none for the intact network"),
     "dose": Column("number", "how much; 0 for the intact network", "each lesion's own: `meaning` in the table"),
     "draw": Column("whole", "number of the draw of units or noise", "count"),
+    "control": Column(
+        "name", "random or matched where other units were damaged than the chosen ones; else empty", empty=True
+    ),
     "stimulus": Column("name", "what was done to the picture"),
     "task": Column("name", "what was asked"),
     "trial": Column("whole", "number of the trial within the task, from 0", "count"),
@@ -69,6 +72,13 @@ TABLE_COLUMNS: Mapping[str, Column] = {
     "dose": Column("number", "how much; 0 for the intact network", "each lesion's own: `meaning`"),
     "meaning": Column("text", "what the dose means, in words", empty=True),
     "draw": Column("whole", "number of the draw of units or noise", "count"),
+    "control": Column(
+        "name", "random or matched where other units were damaged than the chosen ones; else empty", empty=True
+    ),
+    "mismatch": Column(
+        "number", "of a matched control: its mean activation less that of the chosen units", "deviations over units",
+        empty=True,
+    ),
     "seed": Column("whole", "of the study"),
     "change": Column(
         "number", "what the lesion did to its sites' activations: relative change, mean over sites", "ratio"

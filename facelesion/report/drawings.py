@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from facelesion.analysis.claims import Profile
-from facelesion.report import examples, figures, summary
+from facelesion.report import against, examples, figures, summary
 from facelesion.report.run_folder import Run
 
 if TYPE_CHECKING:
@@ -108,6 +108,27 @@ def side_by_side(results: Results) -> list[Drawing]:
             )
         )
     return found
+
+
+def against_controls(results: Results) -> list[Drawing]:
+    """Every series of chosen units beside its control sets, where there are such."""
+    controls = results.run.controls
+    if controls is None:
+        return []
+    return [
+        Drawing(
+            f"{lesion}: chosen units against other units",
+            against.against_figure(controls, str(lesion)),
+            shows="A column is a network, a row a task. The line is the damage of the chosen units; the grey band "
+            "holds 95 % of the matched control sets, as many other units of the same sites that were as active; "
+            "dashed lines those at random. Dotted: the intact network. A filled marker lies beyond all kinds of "
+            "control after adjustment for all that was compared. Pictures are unchanged.",
+            cannot="That units were chosen well for this network and these pictures does not make them a module. "
+            "Bands are over sets of units, not over people or networks.",
+            name=f"controls_{number}",
+        )
+        for number, lesion in enumerate(dict.fromkeys(controls["lesion"]), start=1)
+    ]
 
 
 def dose_response(results: Results) -> Drawing:
@@ -253,7 +274,10 @@ FIGURES: dict[str, Callable[[Results], Drawn]] = {
     "heat_map": heat_maps,
 }
 #: Drawn once, from all participants: at the head of the results, ...
-STUDY_FIGURES: dict[str, Callable[[Results], Drawn]] = {"side_by_side": side_by_side}
+STUDY_FIGURES: dict[str, Callable[[Results], Drawn]] = {
+    "side_by_side": side_by_side,
+    "against_controls": against_controls,
+}
 #: ... and among the examples.
 EXAMPLE_FIGURES: dict[str, Callable[[Results], Drawn]] = {
     "confusion": confusions,

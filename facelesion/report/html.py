@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
 from facelesion.errors import Error
-from facelesion.report import summary
+from facelesion.report import against, summary
 from facelesion.report.drawings import EXAMPLE_FIGURES, FIGURES, STUDY_FIGURES, Drawing, Results, drawn
 from facelesion.report.findings import (
     Evidence,
@@ -167,6 +167,19 @@ def _beside(networks: list[Network]) -> list[dict[str, Any]]:
     return found
 
 
+def _controls(run: Run) -> dict[str, Any] | None:
+    """What chosen units did beside other units; None where no lesion takes units by a ranking."""
+    if run.controls is None:
+        return None
+    return {
+        "sentences": against.sentences(run.controls),
+        "networks": list(dict.fromkeys(run.controls["participant"])),
+        "lines": against.lines_of(run.controls),
+        "floor": float(run.controls["floor"].max()),
+        "compared": int(run.controls.groupby("control").size().max()),
+    }
+
+
 def _lost(told: Mapping[str, Evidence]) -> dict[str, Any]:
     """In how many networks every kind of damage lowers every task."""
     lost = lost_in(told)
@@ -308,6 +321,7 @@ def _context(
         "lost": _lost(told) if len(told) > 1 else None,
         "together": together,
         "beside": _beside(networks) if len(networks) > 1 else [],
+        "controls": _controls(run),
         "extras": extras,
         "tasks": tasks,
         "damages": damages,

@@ -6,6 +6,8 @@
       trials.parquet   one row per condition and trial (`docs/table.md`)
       pictures.csv     who and what had which role
       manifest.json    versions, hashes, times, the command, the images left out
+      rankings.parquet optional: how units were ranked, where lesions take them by a ranking
+      controls.csv     optional: what chosen units did beside sets of other units
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
       gradcam.npz      optional: Grad-CAM of one face, intact and damaged
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
+RANKINGS, CONTROLS = "rankings.parquet", "controls.csv"
 UNCHANGED = "intact"  # the stimulus that changes nothing
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
@@ -187,6 +191,7 @@ class Run:
     gradcam: GradCamMaps | None = None
     training: pd.DataFrame | None = None
     trials: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
@@ -215,6 +220,19 @@ def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
     """
     checked = check_trials(trials)
     return write_whole(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
+
+
+def write_rankings(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
+    """Write how every participant's units were ranked, as parquet: one row per unit and ranking."""
+    import pandas as pd
+
+    whole = pd.concat(tables, ignore_index=True)
+    return write_whole(Path(folder) / RANKINGS, lambda file: whole.to_parquet(file, index=False))
+
+
+def write_controls(folder: str | Path, table: pd.DataFrame) -> Path:
+    """Write what chosen units did beside their control sets (`facelesion.analysis.against_controls`), as CSV."""
+    return replace_file(Path(folder) / CONTROLS, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
@@ -273,14 +291,14 @@ def read_run(folder: str | Path) -> Run:
     import pandas as pd
 
     root = Path(folder)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # which has no error of its own for a name that none can be
         raise Error(f"no run folder at {root}; give a folder that `facelesion study` wrote")
     for name in (CONFIG, TABLE, MANIFEST):
         if not (root / name).is_file():
             raise Error(f"{root} has no {name}; run the study again, it did not finish there")
 
     config = _read(root / CONFIG, _config)
-    table = _read(root / TABLE, lambda path: check_table(pd.read_parquet(path)))
+    table = _read(root / TABLE, lambda path: _without_controls(check_table(pd.read_parquet(path))))
     manifest = read_manifest(root)
 
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
@@ -296,7 +314,13 @@ def read_run(folder: str | Path) -> Run:
         optional(GRADCAM, _gradcam),
         optional(TRAINING, pd.read_csv),
         optional(TRIALS, lambda path: read_trials(path, UNCHANGED)),
+        optional(CONTROLS, pd.read_csv),
     )
+
+
+def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """The lesions themselves; what other units in their place did is summed up in `controls.csv`."""
+    return table[table["control"] == ""].reset_index(drop=True)
 
 
 def replace_file(path: str | Path, data: bytes) -> Path:

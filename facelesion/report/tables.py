@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: What tells one condition from another in either table.
-CONDITION = ("participant", "lesion", "dose", "draw", "stimulus", "task")
-_MEASURED = ["participant", "weights", "lesion", "damage_hash", "dose", "draw", "seed", "stimulus", "task", "metric",
-             "data"]  # fmt: skip
+CONDITION = ("participant", "lesion", "dose", "draw", "control", "stimulus", "task")
+_MEASURED = [*CONDITION, "weights", "damage_hash", "seed", "metric", "data"]
 _PIECE = 1 << 16  # rows of the trials that are in memory at once
 _MOST_TRIALS = 1 << 31  # of a task
 
@@ -102,7 +101,7 @@ class TrialFile:
 
 
 def read_trials(path: str | Path, stimulus: str) -> pd.DataFrame:
-    """The trials under one stimulus; all are checked, and only these are kept.
+    """The lesions' own trials under one stimulus; all are checked, their controls' too, and only these are kept.
 
     Raises:
         Error: as `check_trials`.
@@ -111,7 +110,7 @@ def read_trials(path: str | Path, stimulus: str) -> pd.DataFrame:
 
     file, kept = TrialFile(path), []
     for piece in file.pieces():
-        chosen = piece[piece["stimulus"] == stimulus]
+        chosen = piece[(piece["stimulus"] == stimulus) & (piece["control"] == "")]
         if len(chosen):
             # Texts, whatever categories a piece has: pieces of unlike categories cannot be joined.
             names = [name for name, kind in chosen.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
@@ -156,7 +155,7 @@ class _Seen:
         twice = np.flatnonzero(self._keys[1:] == self._keys[:-1])
         if len(twice):
             condition, trial = divmod(int(self._keys[twice[0]]), _MOST_TRIALS)
-            _, lesion, dose, draw, stimulus, task = list(self._conditions)[condition]
+            _, lesion, dose, draw, _, stimulus, task = list(self._conditions)[condition]
             raise Error(
                 f"{len(twice)} trials are there twice, the first: {lesion} {dose:g}, draw {draw}, {stimulus}, {task}, "
                 f"trial {trial}; write each once"

@@ -14,6 +14,7 @@ import datetime
 import io
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib import metadata
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import facelesion
+from facelesion.analysis.against import against_controls
 from facelesion.data.materials import Materials
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.study.attention import write_attention
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import (
@@ -84,9 +87,10 @@ def run_study(
         return page
     clock.mark("pictures and networks")
     parts = folder / "parts"
+    gathered = gathered.with_rankings(parts, device)
     say(
         f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
-        f"{len(study.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
+        f"{len(gathered.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
         f"{len(study.tasks)} tasks on {device}"
     )
     bench = run_cells(gathered, parts, device)
@@ -95,14 +99,19 @@ def run_study(
     gather_trials(paths, folder / "trials.parquet")
     table = gather_rows(paths)
     report.write_table(folder, table)
+    if gathered.chosen:
+        report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
+        if (table["control"] != "").any():
+            report.write_controls(folder, against_controls(table))
     report.write_config(folder, study.to_dict())
     _write_pictures(folder, gathered)
-    report.write_confusions(folder, _confusions(folder, study))
+    report.write_confusions(folder, _confusions(folder, gathered))
     bench = bench or gathered.bench(study.people[0].name, device)
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 
-    maps = grad_cam_maps(bench, study.planned(bench.name))
+    write_attention(folder)
+    maps = grad_cam_maps(bench)
     if maps is not None:
         report.write_gradcam(folder, maps)
     clock.mark("Grad-CAM and tables")
@@ -124,7 +133,7 @@ def run_study(
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},
-            remarks=gathered.materials.remarks,
+            remarks=gathered.remarks,
         ),
     )
     say("Writing the report")
@@ -145,6 +154,8 @@ def dry_run(
     """
     device = device_called(study.device)
     gathered = gather(study, participants, pictures)
+    with tempfile.TemporaryDirectory() as parts:
+        gathered = gathered.with_rankings(Path(parts), device)
     return describe(gathered, estimate(gathered, device))
 
 
@@ -180,20 +191,21 @@ def _write_examples(folder: Path, gathered: Gathered) -> None:
     report.write_stimuli(folder, [str(each) for each in gathered.study.stimuli], images)
 
 
-def _confusions(folder: Path, study: Study) -> list[Confusion]:
+def _confusions(folder: Path, gathered: Gathered) -> list[Confusion]:
     """What the first participant answered to what was shown: intact, and under the heaviest lesions."""
     import pandas as pd
 
     from facelesion.report import Confusion
     from facelesion.study.maps import condition_name, heaviest
 
+    study = gathered.study
     name = study.people[0].name
-    planned = study.planned(name)
+    planned = gathered.planned(name)
     chosen = [planned[number] for number in heaviest(planned)]
     trials = pd.read_parquet(
         folder / "trials.parquet",
         columns=["lesion", "dose", "draw", "task", "target", "answer"],
-        filters=[("participant", "==", name), ("stimulus", "==", INTACT), ("draw", "==", 0)],
+        filters=[("participant", "==", name), ("stimulus", "==", INTACT), ("draw", "==", 0), ("control", "==", "")],
     )
     found = []
     for task in study.tasks:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.source import Source
@@ -19,6 +20,7 @@ from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
 from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
 from facelesion.settings import SettingError, build, check, overlaid
+from facelesion.study.choice import Choice, Controls, choices, without_choice
 from facelesion.tasks import TASKS
 from facelesion.yaml_files import Node, read_yaml
 
@@ -56,6 +58,10 @@ class Planned:
         dose: how much.
         draw: number of the draw.
         lesion: None for the intact network.
+        control: empty for the lesion itself; else what the set of other units is that it is compared with: `random` or
+            `matched`.
+        mismatch: of a matched set: its mean activation in health less that of the chosen units, in standard deviations
+            over the site's units.
     """
 
     series: str
@@ -63,6 +69,19 @@ class Planned:
     dose: float
     draw: int
     lesion: Lesion | None
+    control: str = ""
+    mismatch: float | None = None
+
+
+# Units to damage: which kind of control they are (or empty), the lesion, a matched set's mismatch.
+Set = tuple[str, Lesion, float | None]
+
+
+class Chooses(Protocol):
+    """Knows a participant's ranked units."""
+
+    def sets(self, series: str, lesion: Lesion, controls: Controls, seed: int) -> Iterable[Set]:
+        """A step of a series with the units that were chosen, then with each of their control sets."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,10 @@ class Study:
             `{network: untrained, seed: 3, name: newborn}`.
         pictures: which pictures are shown, by the `source` they come from and its settings.
         lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of
-            a series act together and step together. `site` may be given by participant.
+            a series act together and step together. `site` may be given by participant. `units` may be a ranking,
+            `{by: selectivity, of: faces, against: objects}`, whose first units are taken.
+        controls: beside every lesion of ranked units, sets of other units of the same sites: `{random: 200,
+            matched: 200}`, unless it says otherwise.
         stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
         tasks: what is asked.
         draws: how often each lesion is drawn anew (other units, other noise).
@@ -103,6 +125,7 @@ class Study:
     participants: Annotated[Sequence[str | Participant], Size(1, 1000)] = ("builtin",)
     pictures: Source = field(default_factory=FaceSpacePictures)
     lesions: Annotated[Mapping[Label, Any], Size(0, 1000)] = field(default_factory=dict)
+    controls: Controls | None = None
     stimuli: Annotated[Sequence[Any], Size(1, 1000)] = (INTACT,)
     tasks: Annotated[Sequence[str], Size(1, 100, twice=False)] = (
         "detection", "identification", "verification", "objects",
@@ -143,6 +166,17 @@ class Study:
                 self.series(name, participant.name)
             for number, part in enumerate(self.lesions[name]):
                 _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
+        if self.controls is not None and not self.chooses:
+            raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
+
+    def choices(self, name: str) -> dict[int, Choice]:
+        """The rankings by which parts of a series take their units, by the part's number."""
+        return choices(self.lesions[name], f"lesions.{name}")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether any lesion takes units by a ranking."""
+        return any(self.choices(name) for name in self.lesions)
 
     @property
     def people(self) -> tuple[Participant, ...]:
@@ -166,11 +200,15 @@ class Study:
         return found
 
     def series(self, name: str, participant: str) -> Series:
-        """One of the series, with the sites that it has in a participant."""
+        """One of the series, with the sites that it has in a participant.
+
+        Units that a ranking chooses are not known here: as many at random stand for them.
+        """
         parts = []
+        self.choices(name)
         for number, written in enumerate(self.lesions[name]):
             key = f"lesions.{name}.{number}"
-            part = _at(written, participant, f"{key}.site")
+            part = without_choice(_at(written, participant, f"{key}.site"))
             if "seed" in part:
                 raise SettingError(
                     f"{key}.seed", "does nothing: leave it out, for a study draws its lesions by `seed` and `draws`"
@@ -179,15 +217,27 @@ class Study:
             parts.append(part)
         return _series(parts, f"lesions.{name}")
 
-    def planned(self, participant: str) -> list[Planned]:
-        """All lesions of one participant, the intact network first."""
+    def planned(self, participant: str, chosen: Chooses | None = None) -> list[Planned]:
+        """All lesions of one participant, the intact network first.
+
+        Args:
+            chosen: gives the units that rankings chose, and their controls; as many at random when left out.
+        """
         found = [Planned(NONE, 0, 0.0, 0, None)]
         for name in self.lesions:
-            series = self.series(name, participant)
+            series, ranked = self.series(name, participant), bool(self.choices(name))
             for step, dose in enumerate(series.doses):
-                for draw in range(self.draws if series.draws else 1):
-                    lesion = series.lesion(step, self.seed * 10_000 + draw)
-                    found.append(Planned(name, step + 1, dose, draw, lesion))
+                sets: Iterable[Set] = [("", series.steps[step], None)]
+                if ranked and chosen is not None:
+                    sets = chosen.sets(name, series.steps[step], self.controls or Controls(), self.seed)
+                drawn: Counter[str] = Counter()
+                for control, lesion, mismatch in sets:
+                    # A set of control units is a draw by itself; the lesion is drawn as often as the study says.
+                    for _ in range(1 if control or not lesion.draws else self.draws):
+                        draw = drawn[control]
+                        drawn[control] += 1
+                        seeded = lesion.with_seed(self.seed * 10_000 + draw)
+                        found.append(Planned(name, step + 1, dose, draw, seeded, control, mismatch))
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -197,6 +247,7 @@ class Study:
             "participants": [_short(each) for each in self.participants],
             "pictures": {"source": self.pictures.name, **dataclasses.asdict(self.pictures)},
             "lesions": {name: list(parts) for name, parts in self.lesions.items()},
+            "controls": None if self.controls is None else dataclasses.asdict(self.controls),
             "stimuli": [_short_stimulus(each) for each in self.stimuli],
             "tasks": list(self.tasks),
         }

@@ -7,6 +7,7 @@ killed study goes on with the cells that are missing, and running one twice is h
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -19,16 +20,20 @@ from typing import Any
 import torch
 
 import facelesion
-from facelesion.data.materials import Materials
+from facelesion.data.imagesets import ImageSet
+from facelesion.data.materials import Materials, ranking_pictures
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, calibrate, lesion_sites
 from facelesion.models import Subject, get, look_for
 from facelesion.settings import SettingError
-from facelesion.study.bench import Bench, Pool, threads
+from facelesion.study.bench import Bench
+from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
+from facelesion.study.pool import Pool
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
+from facelesion.study.threads import threads
 from facelesion.sweep import sweep
 from facelesion.tasks import TASKS
 
@@ -68,6 +73,9 @@ class Gathered:
         materials: the pictures by role.
         pool: the pictures that are shown under damage.
         key: hash of settings, weights, pictures and version: what names the whole study.
+        ranking: pictures that units are ranked on; empty where no lesion asks for a ranking.
+        remarks: what a reader of the results has to know of all this, in sentences.
+        chosen: by participant, its ranked units; empty until `with_rankings`, and where no lesion asks for one.
     """
 
     study: Study
@@ -75,12 +83,29 @@ class Gathered:
     materials: Materials
     pool: Pool
     key: str
+    ranking: Mapping[str, ImageSet]
+    remarks: tuple[str, ...]
+    chosen: Mapping[str, Chosen]
+
+    def planned(self, participant: str) -> list[Planned]:
+        """All lesions of a participant, the intact network first."""
+        return self.study.planned(participant, self.chosen.get(participant))
+
+    def with_rankings(self, parts: Path, device: torch.device) -> Gathered:
+        """The same with every participant's units ranked, if the study asks for that."""
+        if not self.study.chooses:
+            return self
+        chosen = {}
+        for name, subject in self.subjects.items():
+            say(f"{name}: ranking units")
+            chosen[name] = choose(self.study, name, subject, self.ranking, self.key, parts, device)
+        return dataclasses.replace(self, chosen=chosen)
 
     def cells(self) -> list[Cell]:
         """All cells, in the order in which they are done."""
         found = []
         for participant in self.study.people:
-            lesions = self.study.planned(participant.name)
+            lesions = self.planned(participant.name)
             for number, stimulus in enumerate(self.study.stimuli):
                 for start in range(0, len(lesions), SHARD):
                     shard = lesions[start : start + SHARD]
@@ -93,8 +118,16 @@ class Gathered:
 
     def bench(self, participant: str, device: torch.device, asked: bool = True) -> Bench:
         """One participant, ready to be damaged and, where it is `asked`, with the tasks' readouts."""
-        subject = self.subjects[participant]
-        return Bench.build(participant, subject, self.study, self.materials, self.pool, device, asked)
+        return Bench.build(
+            participant,
+            self.subjects[participant],
+            self.study,
+            self.materials,
+            self.pool,
+            self.planned(participant),
+            device,
+            asked,
+        )
 
 
 def gather(
@@ -125,7 +158,15 @@ def gather(
     size = max(subject.size for subject in subjects.values())
     materials = study.pictures.gather(study.seed, size) if pictures is None else pictures
     pool = Pool.of([TASKS[task] for task in study.tasks], materials, study.seed)
-    return Gathered(study, subjects, materials, pool, _key(study, subjects, materials))
+    ranking: Mapping[str, ImageSet] = {}
+    remarks = materials.remarks
+    if study.chooses:
+        ranking, said = (
+            study.pictures.for_ranking(study.seed, size, materials) if pictures is None else ranking_pictures(materials)
+        )
+        remarks = (*remarks, said)
+    key = _key(study, subjects, {**materials.sets(), **{f"ranking {name}": each for name, each in ranking.items()}})
+    return Gathered(study, subjects, materials, pool, key, ranking, remarks, {})
 
 
 def _look(study: Study, own: Mapping[str, Subject], with_pictures: bool) -> None:
@@ -211,7 +252,7 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
     """
     started = time.monotonic()
     stimulus: Stimulus = study.stimuli[cell.stimulus]
-    planned = study.planned(bench.name)[cell.start : cell.stop]
+    planned = bench.planned[cell.start : cell.stop]
     found, changes = bench.represent(stimulus, planned, progress)
     trials: list[Any] = []
     rows: list[dict[str, Any]] = []
@@ -222,9 +263,10 @@ def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress
                 f"{each.lesion} makes {bench.name}'s output infinite: lower the dose of {each.series}"
             )
         about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
+        look = bench.look(stimulus, each.lesion)
         for task in bench.tasks:
             with threads(1):
-                answers = task.answer(representation)
+                answers = task.ask(representation, look)
             trials.append(trials_of(bench.name, each, str(stimulus), task, answers))
             rows += rows_of(task, answers, about)
     write_part(cell.path(parts), trials, rows)
@@ -345,6 +387,8 @@ def _about(study: Study, bench: Bench, planned: Planned, stimulus: str) -> dict[
         "dose": planned.dose,
         "meaning": "" if series is None else series.meaning,
         "draw": planned.draw,
+        "control": planned.control,
+        "mismatch": float("nan") if planned.mismatch is None else planned.mismatch,
         "seed": study.seed,
         "stimulus": stimulus,
         "data": bench.pool.digest,
@@ -402,7 +446,7 @@ def _worker(
             return
 
 
-def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) -> str:
+def _key(study: Study, subjects: Mapping[str, Subject], sets: Mapping[str, ImageSet]) -> str:
     """What decides a study's numbers: settings (but for where and how fast), weights, pictures, version."""
     settings = study.to_dict()
     for name in ("output", "overwrite", "device", "processes", "question"):
@@ -413,7 +457,7 @@ def _key(study: Study, subjects: Mapping[str, Subject], materials: Materials) ->
     for name in study.pictures.places:
         settings["pictures"][name] = settings["pictures"][name] is not None
     weights = [f"{name} {subject.weights}" for name, subject in subjects.items()]
-    pictures = [f"{role} {each.digest}" for role, each in materials.sets().items()]
+    pictures = [f"{role} {each.digest}" for role, each in sets.items()]
     return digest_of([json.dumps(settings, sort_keys=True), *weights, *pictures, facelesion.__version__])
 
 

@@ -47,6 +47,7 @@ def trials_of(
         "lesion": constant(planned.series),
         "dose": pa.array(np.full(count, planned.dose, np.float64)),
         "draw": pa.array(np.full(count, planned.draw, np.int32)),
+        "control": constant(planned.control),
         "stimulus": constant(stimulus),
         "task": constant(task.name),
         "trial": pa.array(np.arange(count, dtype=np.int32)),

@@ -11,7 +11,15 @@ from .engine import Part, Reducer, make_plan, stream, sweep
 from .errors import SweepError
 from .options import Options
 from .planner import Plan
-from .rankings import Ranking, agreement, effects, first_order, greedy_ranking
+from .rankings import (
+    Ranking,
+    agreement,
+    effects,
+    effects_by_image,
+    first_order,
+    first_order_by_image,
+    greedy_ranking,
+)
 from .store import read_changes, read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
@@ -25,7 +33,9 @@ __all__ = [
     "UnitPart",
     "agreement",
     "effects",
+    "effects_by_image",
     "first_order",
+    "first_order_by_image",
     "greedy_ranking",
     "make_plan",
     "read_changes",

@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 
@@ -23,6 +23,7 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 
+Scores = Callable[[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
 NOTHING = math.nan  # where a measure has no chance level or no ceiling
 
 
@@ -98,6 +99,29 @@ class Answers:
     forced_choice: torch.Tensor
 
 
+class Look(Protocol):
+    """A network as it stands, healthy or damaged, with a study's pictures under one stimulus before it.
+
+    What a task can ask beside its representation: where in the pictures the evidence for an answer lies.
+    """
+
+    def maps(self, scores: Scores, rows: torch.Tensor) -> torch.Tensor:
+        """Grad-CAM at the last of the late layers: float32 (M, H, W) of the size that the network is given.
+
+        Args:
+            scores: from positions among `rows` to the score of these pictures: representation (n, D) to (n,).
+            rows: (M,) positions of the pictures among all that are shown.
+
+        Raises:
+            Error: the network has no layer whose output is a map.
+        """
+        ...
+
+    def landmarks(self, rows: torch.Tensor) -> torch.Tensor:
+        """Where these pictures' features lie: (M, points, 2), in pixels of the maps."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Healthy:
     """What a task is fitted on: the pictures by role, and the healthy network's answers to them.
@@ -108,6 +132,7 @@ class Healthy:
         representation: from pictures to the healthy network's representation (N, D) of them, without a stimulus.
         rows: positions of a role's pictures among all that are shown under damage.
         seed: of whatever a task draws.
+        look: the healthy network to look into, with the pictures as they are; None where nobody can.
     """
 
     materials: Materials
@@ -115,6 +140,7 @@ class Healthy:
     representation: Callable[[ImageSet], torch.Tensor]
     rows: Callable[[str], torch.Tensor]
     seed: int = 0
+    look: Look | None = None
 
     def embedding(self, pictures: ImageSet) -> torch.Tensor:
         """The healthy identity embedding (N, E) of pictures."""
@@ -152,6 +178,10 @@ class Task(ABC):
     @abstractmethod
     def answer(self, representation: torch.Tensor) -> Answers:
         """The answers of a network from its representation (N, D) of all pictures shown."""
+
+    def ask(self, representation: torch.Tensor, look: Look) -> Answers:
+        """As `answer`, for a task that must look into the network too: such a one says here what it looks at."""
+        return self.answer(representation)
 
     @abstractmethod
     def measure(self, answers: Answers) -> Mapping[str, float]:

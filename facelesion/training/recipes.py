@@ -37,6 +37,12 @@ def _distil() -> Parts:
     return DistilConfig, distil
 
 
+def _participant() -> Parts:
+    from facelesion.training.participant import ParticipantConfig, participant
+
+    return ParticipantConfig, participant
+
+
 def _classify() -> Parts:
     from facelesion.training.classify import ClassifyConfig, classify
 
@@ -49,6 +55,12 @@ def _recovery() -> Parts:
     return RecoveryConfig, recovery
 
 
+def _manipulation() -> Parts:
+    from facelesion.training.manipulation import ManipulationConfig, manipulate
+
+    return ManipulationConfig, manipulate
+
+
 def _notebook() -> Parts:
     from facelesion.training.notebook import NotebookConfig, notebook
 
@@ -58,12 +70,19 @@ def _notebook() -> Parts:
 #: Every recipe by its name. One more is one line.
 RECIPES: dict[str, Recipe] = {
     "distil": Recipe("a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)", _distil),
+    "participant": Recipe(
+        "the same that knows individual things too, one per seed (configs/train/participant.yaml)", _participant
+    ),
     "classify": Recipe(
         'a network and a readout learn "face or not" or who it is, healthy or damaged (configs/notebook/*.yaml)',
         _classify,
     ),
     "recovery": Recipe(
         "injuries one after the other, with retraining after each (configs/train/recovery.yaml)", _recovery
+    ),
+    "manipulation": Recipe(
+        "units of each feature excited, inhibited and held, with controls (configs/notebook/manipulation.yaml)",
+        _manipulation,
     ),
     "notebook": Recipe(
         "the whole Keras notebook, as it was or as it should have been (configs/notebook/as_it_was.yaml, right.yaml)",

@@ -101,6 +101,16 @@ def test_vectors_of_the_wrong_length_are_refused(space):
         space.render(np.zeros((2, 3), np.float32))
 
 
+@pytest.mark.parametrize(
+    "people, pictures, spread", [(-1, 2, 1.0), (2.5, 2, 1.0), (2, -1, 1.0), (2, True, 1.0), (2, 2, -1.0)]
+)
+def test_numbers_that_no_faces_can_have_are_refused(space, people, pictures, spread):
+    with pytest.raises(Error, match="give a"):
+        space.draw(people, pictures, 0, spread)
+    with pytest.raises(Error, match="variability nan"):
+        space.draw(2, 2, 0, float("nan"))
+
+
 def test_covariances_are_found_again_from_draws():
     """People and pictures drawn from known covariances: the estimates come back, the between-person one unbiased."""
     rng = np.random.default_rng(0)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from facelesion.data import FaceSet, ImageSet
+from facelesion.data import objects as objects_module
 from facelesion.data.objects import (
     CATEGORIES,
     PHASE,
@@ -22,6 +23,7 @@ from facelesion.data.objects import (
     phase_scramble,
     tile_scramble,
 )
+from facelesion.data.shapes import MAKERS
 from facelesion.errors import Error
 
 
@@ -236,3 +238,37 @@ def test_a_face_detector_sees_faces_in_practically_no_nonface(shared):
 
         assert sum(map(found, made.images)) <= 6
         assert sum(map(found, faces.images)) >= 38, "the detector itself must see faces"
+
+
+def what_the_parts_show(category, number, picture):
+    """Mean colour and share of the area of each of an exemplar's four colours, by somebody who knows where they are."""
+    exemplar = (91, CATEGORIES.index(category), number)
+    shown = objects_module._object_picture(category, exemplar, picture, 112).astype(np.float32) / 255
+    who = np.random.default_rng([*exemplar, 0xC0FFEE])
+    shape = MAKERS[category](who)
+    now = np.random.default_rng([*exemplar, picture, 0xBEEF])
+    objects_module._ground(now, 112)
+    marks = np.array([[40, 0, 0], [80, 0, 0], [120, 0, 0], [160, 0, 0]], np.float32)
+    roles, cover = objects_module._draw(objects_module._posed(shape, now), marks, 112)
+    colours, shares = [], []
+    for mark in marks[:, 0]:
+        here = (cover > 0.9) & (np.abs(roles[..., 0] - mark) < 1)
+        colour = shown[here].mean(0) if here.any() else np.zeros(3)
+        colours.append(colour - colour.mean())
+        shares.append(here.sum() / (cover > 0.5).sum())
+    return np.concatenate(colours), np.array(shares)
+
+
+@pytest.mark.parametrize("category", ["car", "chair", "cup", "house"])
+def test_an_exemplar_can_be_told_in_new_views_by_its_colours_and_by_its_shape(category):
+    from facelesion.tasks.exemplars import within_class_whitening
+    from facelesion.training.reached import named_by_likeness
+
+    found = [what_the_parts_show(category, number, picture) for number in range(40) for picture in range(5)]
+    names = [str(number) for number in range(40) for _ in range(5)]
+    for values, least in ((np.array([each[0] for each in found]), 0.75), (np.array([each[1] for each in found]), 0.4)):
+        features = torch.from_numpy(values).float()
+        features = features / features.std(0).clamp_min(1e-6)
+        own, asked = features[:100], features[100:]  # of twenty things each: how pictures differ is learned from others
+        centre, whitening = within_class_whitening(own, tuple(names[:100]), 0.01)
+        assert named_by_likeness((asked - centre) @ whitening, names[100:], 3) >= least  # chance is 0.05

@@ -61,6 +61,19 @@ def test_who_taught_a_network_later_counts_as_well() -> None:
     assert found.people == ("person-7-0",) and found.complete
 
 
+def test_a_network_that_learned_from_a_part_of_the_training_people_saw_those_it_names(little: LFW) -> None:
+    about = {
+        "trained_on": "named LFW View 1 training people, the built-in face space, objects",
+        "people": ["Ann"],
+        "validation_people": ["Bob"],
+    }
+    assert people_seen(about, ["Ann", "Cid"], little).people == ("Ann",)
+    assert people_seen(about, ["Bob"], little).people == ("Bob",)
+    without = people_seen(about | {"validation_people": []}, ["Bob", "Cid", f"person-{TEACHING_SEEDS + 3}-0"])
+    assert without.people == (f"person-{TEACHING_SEEDS + 3}-0",) and without.complete
+    assert str(people_seen({"trained_on": about["trained_on"]}, ["Cid"], little)) == "unknown"
+
+
 @pytest.mark.parametrize(
     ("about", "column"),
     [

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published
 import pytest
 import torch
+from published import SMALL, T7, Weights, drawn, torch_layers, write_matconvnet
 
 from facelesion.errors import Error
 from facelesion.models import VGGFace, get
@@ -20,10 +21,6 @@ from facelesion.models.mobilefacenet import MobileFaceNet, read_mobilefacenet
 from facelesion.models.subject import Preprocessing, brightness
 from facelesion.models.zoo import CroppedPreprocessing
 from facelesion.weights import places, store
-
-sys.path.insert(0, str(Path(__file__).parent))  # where the writers of the formats are
-import test_convert
-from test_convert import SMALL, T7, Weights, drawn, torch_layers, write_matconvnet
 
 Tensors = dict[str, Any]
 
@@ -202,7 +199,7 @@ def test_a_matlab_file_without_layers_is_refused(content: dict[str, Any], tmp_pa
 
 def hdf5(weights: Weights, path: Path, change: Callable[[Any], object]) -> None:
     h5py = pytest.importorskip("h5py", reason="HDF5 files need h5py")
-    test_convert.write_keras(weights, path)
+    published.write_keras(weights, path)
     with h5py.File(path, "a") as file:
         change(file)
 
@@ -278,9 +275,9 @@ class ShortT7(T7):
 def test_a_torch7_file_with_short_longs_converts_to_the_same(
     weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test_convert.write_t7(weights, tmp_path / "long.t7")
-    monkeypatch.setattr(test_convert, "T7", ShortT7)
-    test_convert.write_t7(weights, tmp_path / "short.t7")
+    published.write_t7(weights, tmp_path / "long.t7")
+    monkeypatch.setattr(published, "T7", ShortT7)
+    published.write_t7(weights, tmp_path / "short.t7")
     assert (tmp_path / "short.t7").stat().st_size < (tmp_path / "long.t7").stat().st_size
     for name in ("long", "short"):
         convert(tmp_path / f"{name}.t7", tmp_path / f"{name}.safetensors", top=True, layout=SMALL)

@@ -136,6 +136,21 @@ def test_preprocessing_takes_bytes_and_fractions_alike_and_resizes() -> None:
         prepare(torch.zeros(2, 1, 8, 8))
 
 
+@pytest.mark.parametrize("size", [0, -4, 112.0, True, None])
+def test_a_side_that_no_picture_has_is_refused(size) -> None:
+    with pytest.raises(Error, match="side of the network's pictures"):
+        Preprocessing(size)
+
+
+def test_a_network_is_got_by_a_path_as_by_its_text_and_by_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    store.save_weights(path, tensors(), ABOUT)
+    assert get(path).weights == get(str(path)).weights
+    for wrong in (5, None, ["builtin"]):
+        with pytest.raises(Error, match="is no network's name: give one of"):
+            get(wrong)
+
+
 def test_a_network_that_wants_bgr_gets_the_rgb_means_taken_off_and_then_bgr() -> None:
     images = torch.rand(2, 3, 8, 8)
     settings = {"mean": (0.5, 0.25, 0.125), "std": (0.5, 0.25, 1.0)}

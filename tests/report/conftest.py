@@ -48,8 +48,9 @@ def build_table(draws: int = 3, seed: int = 0, **changes: object) -> pd.DataFram
             dict(
                 study="default", participant="vgg_small", weights="3f2a9c01b7de", lesion=lesion, damage=damage,
                 damage_hash=f"{zlib.crc32(f'{damage} {draw}'.encode()):012x}", sites="conv4_3,conv5_1,conv5_2",
-                step=rank, dose=dose, meaning=MEANINGS.get(lesion, ""), draw=draw, seed=draw, change=0.1 * rank,
-                changes="{}", stimulus=stimulus, task=task, metric=metric, words=WORDS[metric], main=True, value=value,
+                step=rank, dose=dose, meaning=MEANINGS.get(lesion, ""), draw=draw, control="",
+                mismatch=np.nan, seed=draw, change=0.1 * rank, changes="{}",
+                stimulus=stimulus, task=task, metric=metric, words=WORDS[metric], main=True, value=value,
                 n=400, chance=chance, ceiling=1.0, better="higher", share=metric == "accuracy", data="a1b2c3d4e5f6",
             )
         )  # fmt: skip

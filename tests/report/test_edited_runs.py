@@ -315,8 +315,9 @@ def test_kinds_are_named_as_one_who_edits_a_file_would(value, word):
 
 def trial_rows(**changes) -> pd.DataFrame:
     rows = [
-        dict(participant="vgg_small", lesion=lesion, dose=dose, draw=draw, stimulus="intact", task="detection",
-             trial=trial, section="", item="i", person=f"p{trial // 2}", other="", target="a", answer="a", value=0.1,
+        dict(participant="vgg_small", lesion=lesion, dose=dose, draw=draw, control="", stimulus="intact",
+             task="detection", trial=trial,
+             section="", item="i", person=f"p{trial // 2}", other="", target="a", answer="a", value=0.1,
              right=bool(trial % 3), forced_choice=float(trial % 3 > 0))
         for lesion, dose, draw in [("none", 0.0, 0), *itertools.product(["ablation"], [0.1, 0.2], [0, 1])]
         for trial in range(8)
@@ -374,12 +375,12 @@ def test_answers_of_two_networks_of_one_name_are_not_mixed(small):
 
 
 def test_a_difference_of_shares_stays_within_a_hundred_points():
-    from facelesion.analysis import Contrast
+    from facelesion.analysis import Estimate
     from facelesion.report.findings import points
 
-    assert points(Contrast(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
-    assert points(Contrast(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
-    assert points(Contrast(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
+    assert points(Estimate(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
+    assert points(Estimate(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
+    assert points(Estimate(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
 
 
 def test_settings_written_by_the_library_are_read_back(small):

@@ -15,8 +15,9 @@ def row(task="identification", lesion="ablation", dose=0.5, draw=0, value=0.5, s
     step = 0 if lesion == "none" else {0.2: 1, 0.8: 2}.get(dose, 1)
     return dict(
         study="s", participant="m", weights="w", lesion=lesion, damage="x", damage_hash=f"{lesion}{dose}{draw}",
-        sites="s", step=step, dose=dose, meaning="" if lesion == "none" else "share of units", draw=draw, seed=0,
-        change=0.1, changes="{}", stimulus=stimulus, task=task, metric="accuracy", words="right answers", main=True,
+        sites="s", step=step, dose=dose, meaning="" if lesion == "none" else "share of units", draw=draw, control="",
+        mismatch=float("nan"), seed=0, change=0.1, changes="{}",
+        stimulus=stimulus, task=task, metric="accuracy", words="right answers", main=True,
         value=value, n=400, chance=chance, ceiling=1.0, better="higher", share=True, data="d",
     ) | other  # fmt: skip
 

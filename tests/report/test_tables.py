@@ -23,6 +23,7 @@ def trials_of(conditions: int = 6, trials: int = 50, **changes) -> pd.DataFrame:
             "lesion": np.array(["none", "noise", "ablation"])[condition % 3],
             "dose": condition % 3 * 0.1,
             "draw": condition // 6,
+            "control": "",
             "stimulus": np.array(["intact", "mask eyes"])[condition // 3 % 2],
             "task": "identification",
             "trial": trial,

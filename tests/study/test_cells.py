@@ -24,7 +24,7 @@ from facelesion.models import Subject
 from facelesion.models.subject import Preprocessing
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
 from facelesion.study import Study, run, run_study
-from facelesion.study.bench import Pool
+from facelesion.study.pool import Pool
 from facelesion.tasks import TASKS, Answers
 
 KEYS = ["participant", "lesion", "dose", "draw", "stimulus", "task"]

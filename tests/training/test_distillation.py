@@ -10,15 +10,16 @@ import torch
 from facelesion.data import FaceSet, ImageSet
 from facelesion.errors import Error
 from facelesion.training.augmentation import vary
-from facelesion.training.distil import _go_on_from, even_folds, hold_out
+from facelesion.training.distil import _go_on_from, hold_out
 from facelesion.training.distillation import (
     Distillation,
     DistillationData,
     HeldOut,
     Lessons,
     Schedule,
-    _order,
+    shuffled_rows,
 )
+from facelesion.training.reached import even_folds
 from facelesion.training.run import RunConfig, fit
 from facelesion.training.views import Shares, Views, make_views, teach
 
@@ -130,7 +131,7 @@ def test_a_lesson_depends_on_seed_epoch_and_step_alone() -> None:
 
 
 def test_every_view_is_seen_equally_often() -> None:
-    seen = torch.cat([_order(20, epoch, 15, seed=4) for epoch in range(4)])
+    seen = torch.cat([shuffled_rows(20, epoch, 15, seed=4) for epoch in range(4)])
     assert torch.bincount(seen).tolist() == [3] * 20
 
 

@@ -22,7 +22,7 @@ from facelesion.data.preparation.folder import (
     prepared_place,
 )
 from facelesion.data.preparation.result import Prepared
-from facelesion.data.preparation.run import prepare, prepare_once
+from facelesion.data.preparation.run import prepare
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +31,5 @@ __all__ = [
     "left_out_of",
     "load_prepared",
     "prepare",
-    "prepare_once",
     "prepared_place",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def prepared_place(root: str | Path, size: int, landmarks: str = "mediapipe") ->
 def is_prepared(folder: str | Path) -> bool:
     """Whether a folder holds a finished result of `prepare`."""
     folder = Path(folder)
-    return (folder / "faces.parquet").is_file() and folder.is_dir() and manifest_of(folder) is not None
+    return os.path.isfile(folder / "faces.parquet") and manifest_of(folder) is not None
 
 
 def left_out_of(folder: str | Path) -> tuple[LeftOut, ...]:
@@ -103,7 +104,8 @@ def load_prepared(folder: str | Path) -> FaceSet:
 
 def manifest_of(out: Path) -> dict[str, Any] | None:
     """The finished result's manifest; None while there is none, or while a swap is under way."""
-    if (out / JOURNAL / "new" / "manifest.json").is_file():
+    # `os.path`, which has no error of its own for a name that none can be.
+    if not os.path.isdir(out) or os.path.isfile(out / JOURNAL / "new" / "manifest.json"):
         return None
     try:
         manifest = json.loads((out / "manifest.json").read_text())

@@ -19,7 +19,6 @@ from facelesion.data.preparation.folder import (
     check_unchanged,
     left_out_of,
     manifest_of,
-    prepared_place,
 )
 from facelesion.data.preparation.journal import Found, Job, Options, done_of, hashes_of, work
 from facelesion.data.preparation.result import Prepared, assemble, finish_swap, printable
@@ -146,20 +145,6 @@ def _done_already(listing: Listing, out: Path, landmarks: str, size: int, margin
     if any(name not in known for name in listing.names):
         return None
     return Prepared(out, manifest["faces"], manifest["several_faces"], left, 0)
-
-
-def prepare_once(
-    root: str | Path, size: int, out: str | Path | None = None, model: str | Path | None = None
-) -> Prepared:
-    """Prepare a folder of photographs where it is kept for good: studies and trainings share one result.
-
-    Args:
-        root: the folder of people.
-        size: side of the crops in pixels.
-        out: the folder to keep it in; one in the user's cache folder, by the photographs' place, when left out.
-        model: MediaPipe's model file, needed where something is still to be prepared.
-    """
-    return prepare(root, out or prepared_place(root, size), model=model, size=size)
 
 
 @contextlib.contextmanager
