@@ -59,8 +59,9 @@ class Bench:
         pool: Pool,
         planned: Sequence[Planned],
         device: torch.device,
+        asked: bool = True,
     ) -> Bench:
-        """Calibrate a healthy network, and fit the readouts of all tasks on it."""
+        """Calibrate a healthy network, and fit the readouts of all tasks on it; of none where nothing is asked."""
         subject.module.to(device).eval()
         healthy = Healthy(
             materials,
@@ -71,7 +72,7 @@ class Bench:
             StudyLook(subject, device, pool, Intact()),
         )
         with threads(1):
-            tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
+            tasks = tuple(TASKS[task].fit(healthy) for task in (study.tasks if asked else ()))
         lesions = [p.lesion for p in planned if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
