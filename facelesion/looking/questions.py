@@ -109,7 +109,11 @@ def identification(subject: Subject, faces: FaceSet, enrolled: int = 3) -> Quest
 
 
 def detection(subject: Subject, faces: FaceSet, others: ImageSet) -> Question:
-    """Is it a face? A linear readout learns from every second person and thing, and is asked about the others."""
+    """Is it a face? A linear readout learns from every second person and thing, and is asked about the others.
+
+    As many things as people are taken: people and things weigh alike, so that "always a face" is right in half.
+    """
+    others = others[: len(set(faces.labels))]
     labels = tuple([FACE] * len(faces) + [OTHER] * len(others))
     lent = faces.landmarks[torch.arange(len(others)) % len(faces)]
     pictures = FaceSet(

@@ -14,7 +14,8 @@ from torch import nn
 from facelesion.analysis.activations import picture_activations
 from facelesion.analysis.receptive import receptive_fields
 from facelesion.cli import run
-from facelesion.looking.questions import FEATURES, feature_decision, identification, represent
+from facelesion.data import nonfaces
+from facelesion.looking.questions import FEATURES, detection, feature_decision, identification, represent
 from facelesion.looking.unit_pictures import Asked
 from facelesion.looking.unit_sheets import as_shown, examples, profiles
 from facelesion.looking.units import shared_units
@@ -120,6 +121,15 @@ def test_a_question_s_loss_falls_as_its_margin_grows() -> None:
     margins, losses = question.margin(representation, numbers), question.loss(representation, numbers)
     assert torch.equal(margins.argsort(), losses.argsort(descending=True))
     assert question.right(representation, numbers).tolist() == (margins > 0).float().tolist()
+
+
+def test_saying_always_face_is_right_in_half_and_nobody_learns_the_readout_that_asks_them() -> None:
+    subject, faces = get("untrained"), Asked(people=8, pictures=3).faces(112)
+    others = nonfaces(40, seed=1, faces=faces)
+    question = detection(subject, faces, others)
+    people = set(question.people)
+    assert len(people & set(faces.labels)) == 4 == len(people - set(faces.labels))
+    assert question.chance == 0.5 and len(question.people) == 4 * 3 + 4
 
 
 @pytest.mark.slow
