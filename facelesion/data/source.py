@@ -8,9 +8,12 @@ from typing import Annotated, Any, ClassVar
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import Materials, split_by_label
+from facelesion.data.practice import practice_from_training
+from facelesion.errors import FacelesionError
 from facelesion.ranges import PathText, Range
 from facelesion.settings import check
 
+PRACTICE = 1_000_003  # what is added to a seed for people and things to practise on
 People = Range(2, 100_000, bytes_each=4 * 3 * 112 * 112)  # four pictures of each
 
 
@@ -41,6 +44,8 @@ class Source(ABC):
     other_pictures: Annotated[int, Range(0, 10_000)] = 24
 
     name: ClassVar[str]
+    # Settings that make the people of a role harder to tell apart (see `made_harder`).
+    knobs: ClassVar[tuple[str, ...]] = ()
     # Settings that say where things lie and not what they are: another place with the same pictures is the same study.
     places: ClassVar[tuple[str, ...]] = ("objects",)
 
@@ -55,22 +60,53 @@ class Source(ABC):
             FacelesionError: a folder or file is missing, or there are too few people or pictures for what is asked.
         """
 
-    def without_faces(self, seed: int, size: int, training: FaceSet, tested: FaceSet) -> dict[str, Any]:
-        """Pictures without a face, apart in training and test; scrambled faces come from the same split's people."""
+    def practice(self, materials: Materials, seed: int, size: int) -> Materials:
+        """Pictures to find out on how hard a task or a lesion is: as those of the study, and nobody of them is tested.
+
+        Half of the people who train the readouts go on to train them; the others are enrolled and new here.
+
+        Raises:
+            FacelesionError: too few people train the readouts.
+        """
+        return practice_from_training(self, materials, seed, size)
+
+    def made_harder(self, materials: Materials, seed: int, role: str, **knobs: float) -> Materials:
+        """The materials with people of a role who are harder to tell apart; `knobs` are some of the source's own."""
+        raise FacelesionError(f"pictures from {self.name} cannot be made harder by {', '.join(knobs)}")
+
+    def without_faces(
+        self, seed: int, size: int, trained: FaceSet, tested: FaceSet, *, training: bool = True
+    ) -> dict[str, Any]:
+        """Pictures without a face, apart in training and test; scrambled faces come from the same split's people.
+
+        Without `training` those of the tested roles alone.
+        """
         from facelesion.data.objects import builtin_objects, nonfaces, object_folder
 
+        found: dict[str, Any] = {}
         if self.objects is None:
-            training_objects = builtin_objects(self.object_training_pictures, seed=seed * 10 + 1, size=size)
-            objects = builtin_objects(self.object_pictures, seed=seed * 10 + 2, size=size)
-        else:
+            found["objects"] = builtin_objects(self.object_pictures, seed=seed * 10 + 2, size=size)
+            if training:
+                found["training_objects"] = builtin_objects(
+                    self.object_training_pictures, seed=seed * 10 + 1, size=size
+                )
+        elif training:
             per_category = self.object_training_pictures + self.object_pictures
             photographs = object_folder(self.objects, size=size, per_category=per_category)
-            training_objects, objects = split_by_label(photographs, self.object_pictures, seed)
+            found["training_objects"], found["objects"] = split_by_label(photographs, self.object_pictures, seed)
         others = self.other_pictures
-        return {
-            "training_objects": training_objects,
-            "objects": objects,
-            "training_others": nonfaces(max(4 * others, 80), seed=seed * 10 + 1, size=size, faces=training),
-            "others": nonfaces(others, seed=seed * 10 + 2, size=size, faces=tested) if others else None,
-        }
+        found["others"] = nonfaces(others, seed=seed * 10 + 2, size=size, faces=tested) if others else None
+        if training:
+            found["training_others"] = nonfaces(max(4 * others, 80), seed=seed * 10 + 1, size=size, faces=trained)
+        return found
 
+
+@dataclass(frozen=True, kw_only=True)
+class GivenPictures(Source):
+    """Pictures that somebody gave by role: nothing of them can be drawn anew."""
+
+    name: ClassVar[str] = "given"
+
+    def gather(self, seed: int, size: int) -> Materials:
+        """There is nothing to gather."""
+        raise FacelesionError("pictures that were given are not gathered: hand them over as they are")

@@ -27,6 +27,8 @@ from facelesion.models import Subject
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say, tidy
+from facelesion.study.settled import reached, write_found
+from facelesion.study.settling import settle
 from facelesion.study.table import confusion_of, gather_rows, gather_trials
 from facelesion.tasks import TASKS
 
@@ -73,6 +75,10 @@ def run_study(
         return page
     clock.mark("pictures and networks")
     parts = folder / "parts"
+    asked = study
+    gathered = settle(gathered, parts, device)
+    study = gathered.study
+    clock.mark("difficulty and doses")
     say(
         f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
         f"{len(study.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
@@ -84,7 +90,9 @@ def run_study(
     gather_trials(paths, folder / "trials.parquet")
     table = gather_rows(paths)
     report.write_table(folder, table)
-    report.write_config(folder, study.to_dict())
+    report.write_config(folder, asked.to_dict())
+    if gathered.found is not None:
+        write_found(folder, asked, gathered.found, reached(folder, asked))
     _write_pictures(folder, gathered)
     report.write_confusions(folder, _confusions(folder, study))
     bench = bench or gathered.bench(study.people[0].name, device)
@@ -113,7 +121,7 @@ def run_study(
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},
-            remarks=gathered.materials.remarks,
+            remarks=(*gathered.materials.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
         ),
     )
     say("Writing the report")

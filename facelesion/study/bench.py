@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
-from facelesion.faces.stimuli import Stimulus
+from facelesion.faces.stimuli import GaussianNoise, Stimulus
 from facelesion.lesions import Calibration, calibrate
 from facelesion.models import Subject
 from facelesion.study.design import Planned, Study
@@ -35,7 +35,7 @@ class Pool:
         landmarks: (N, points, 2).
         ids: int64 (N,), the pictures' numbers.
         partners: (N,) positions of a face of somebody else, for stimuli that are made of two.
-        rows: where each role's pictures lie.
+        rows: where each role's pictures lie; where a task shows its own, under noise, the role is `probes (TASK)`.
         digest: of all pictures, with their roles.
     """
 
@@ -47,12 +47,22 @@ class Pool:
     digest: str
 
     @classmethod
-    def of(cls, tasks: Sequence[type[Task]], materials: Materials, seed: int) -> Pool:
-        """The pictures that these tasks show."""
+    def of(
+        cls,
+        tasks: Sequence[type[Task]],
+        materials: Materials,
+        seed: int,
+        noise: Mapping[str, float] | None = None,
+    ) -> Pool:
+        """The pictures that these tasks show; under noise, by the tasks' names, where a task has some of its own."""
         shown: dict[str, ImageSet] = {}
         for task in tasks:
+            std = (noise or {}).get(task.name, 0.0)
             for role, pictures in task.shows(materials, seed).items():
-                shown.setdefault(role, pictures)
+                if std:
+                    shown[_own(role, task.name)] = noisy(pictures, std, seed)
+                else:
+                    shown.setdefault(role, pictures)
         lender = materials.probes.landmarks
         landmarks, rows, end = [], {}, 0
         for role, pictures in shown.items():
@@ -74,6 +84,10 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def of_task(self, role: str, task: str) -> torch.Tensor:
+        """Positions of the pictures that a task shows in a role."""
+        return torch.arange(len(self))[self.rows.get(_own(role, task), self.rows.get(role, slice(0)))]
 
     def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
         """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches.
@@ -126,15 +140,7 @@ class Bench:
     ) -> Bench:
         """Calibrate a healthy network, and fit the readouts of all tasks on it."""
         subject.module.to(device).eval()
-        healthy = Healthy(
-            materials,
-            subject.identity,
-            _Representations(subject, device),
-            lambda role: torch.arange(len(pool))[pool.rows[role]],
-            study.seed,
-        )
-        with threads(1):
-            tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
+        tasks = fitted(study.tasks, subject, materials, pool, study.seed, Representations(subject, device))
         lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
@@ -164,7 +170,34 @@ class Bench:
         return found, changes
 
 
-class _Representations:
+def fitted(
+    names: Sequence[str], subject: Subject, materials: Materials, pool: Pool, seed: int, represent: Representations
+) -> tuple[Task, ...]:
+    """Tasks with their readouts fitted on the healthy network."""
+
+    def healthy(task: str) -> Healthy:
+        return Healthy(materials, subject.identity, represent, lambda role: pool.of_task(role, task), seed)
+
+    with threads(1):
+        return tuple(TASKS[task].fit(healthy(task)) for task in names)
+
+
+def noisy(pictures: ImageSet, std: float, seed: int) -> ImageSet:
+    """Pictures under normal noise on every pixel and channel, by the pictures' own numbers; otherwise the same set."""
+    stimulus, images = GaussianNoise(std, seed), torch.empty_like(pictures.images)
+    for rows in torch.arange(len(pictures)).split(_BATCH):
+        # Noise looks at no landmarks, so that pictures without a face need none.
+        none = torch.zeros(len(rows), 5, 2)
+        made = stimulus(pictures.images[rows].float() / 255, none, ids=pictures.ids[rows])
+        images[rows] = (made * 255).round().clamp(0, 255).to(torch.uint8)
+    return replace(pictures, images=images)
+
+
+def _own(role: str, task: str) -> str:
+    return f"{role} ({task})"
+
+
+class Representations:
     """The healthy network's representation of sets of pictures, each measured once."""
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
@@ -175,13 +208,17 @@ class _Representations:
     def __call__(self, pictures: ImageSet) -> torch.Tensor:
         digest = pictures.digest
         if digest not in self.known:
-            with torch.no_grad(), threads(self.threads):
-                parts = [
-                    self.subject.module(self.subject.preprocess(images.to(self.device))).float().cpu()
-                    for images in pictures.images.split(_BATCH)
-                ]
-            self.known[digest] = torch.cat(parts)
+            self.known[digest] = self.of(pictures.images)
         return self.known[digest]
+
+    def of(self, images: torch.Tensor) -> torch.Tensor:
+        """The representation (N, D) of uint8 images (N, 3, H, W), measured anew."""
+        with torch.no_grad(), threads(self.threads):
+            parts = [
+                self.subject.module(self.subject.preprocess(some.to(self.device))).float().cpu()
+                for some in images.split(_BATCH)
+            ]
+        return torch.cat(parts)
 
 
 @contextlib.contextmanager

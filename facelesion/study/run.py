@@ -20,6 +20,7 @@ import torch
 
 import facelesion
 from facelesion.data.materials import Materials
+from facelesion.data.source import GivenPictures, Source
 from facelesion.errors import FacelesionError
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
@@ -27,6 +28,7 @@ from facelesion.lesions import Lesion, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.study.bench import Bench, Pool, threads
 from facelesion.study.design import Planned, Study
+from facelesion.study.settled import Found
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
 from facelesion.tasks import TASKS
 
@@ -65,6 +67,8 @@ class Gathered:
         materials: the pictures by role.
         pool: the pictures that are shown under damage.
         key: hash of settings, weights, pictures and version: what names the whole study.
+        source: of the pictures.
+        found: what was found on people who practise; None where nothing is asked for, or it is still to be found.
     """
 
     study: Study
@@ -72,6 +76,8 @@ class Gathered:
     materials: Materials
     pool: Pool
     key: str
+    source: Source
+    found: Found | None = None
 
     def cells(self) -> list[Cell]:
         """All cells, in the order in which they are done."""
@@ -125,7 +131,8 @@ def gather(
     size = max(subject.size for subject in subjects.values())
     materials = study.pictures.gather(study.seed, size) if pictures is None else pictures
     pool = Pool.of([TASKS[task] for task in study.tasks], materials, study.seed)
-    return Gathered(study, subjects, materials, pool, _key(study, subjects, materials))
+    source = study.pictures if pictures is None else GivenPictures()
+    return Gathered(study, subjects, materials, pool, _key(study, subjects, materials), source)
 
 
 def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
