@@ -173,7 +173,7 @@ class Study:
         return tuple(name for name, parts in self.lesions.items() if any(together(parts)))
 
     def with_doses(self, doses: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> Study:
-        """The study with the doses that were found: by series, for every part the list of its dose by the dose's name."""
+        """The study with the doses that were found: by series, for every part its doses by their name."""
         lesions = {
             name: [{**part, **found} for part, found in zip(parts, doses.get(name, ({},) * len(parts)), strict=True)]
             for name, parts in self.lesions.items()

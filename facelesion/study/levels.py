@@ -55,7 +55,7 @@ class Difficulty:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """What `for_loss` counts by: the task of which all kinds of damage cost equally much, on people who are never tested.
+    """What `for_loss` counts by: the task of which all damage costs equally much, on people who are never tested.
 
     Attributes:
         task: whose loss.
