@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from facelesion.data.imagesets import FaceSet
+import torch
+
+from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials, split_by_label
 from facelesion.data.practice import practice_from_training
 from facelesion.errors import FacelesionError
@@ -31,6 +34,8 @@ class Source(ABC):
         object_pictures: test pictures of each category of objects.
         object_training_pictures: training pictures of each category.
         other_pictures: further test pictures without a face (textures, scrambled faces).
+        lookalike_pictures: further test pictures that are no faces and can be taken for some (face-like objects;
+            jumbled, featureless and half faces). No readout is trained on any.
     """
 
     training_people: Annotated[int, People] = 150
@@ -42,6 +47,7 @@ class Source(ABC):
     object_pictures: Annotated[int, Range(1, 1000)] = 4
     object_training_pictures: Annotated[int, Range(1, 1000)] = 40
     other_pictures: Annotated[int, Range(0, 10_000)] = 24
+    lookalike_pictures: Annotated[int, Range(0, 10_000)] = 0
 
     name: ClassVar[str]
     # Settings that make the people of a role harder to tell apart (see `made_harder`).
@@ -81,6 +87,7 @@ class Source(ABC):
 
         Without `training` those of the tested roles alone.
         """
+        from facelesion.data.lookalikes import lookalikes
         from facelesion.data.objects import builtin_objects, nonfaces, object_folder
 
         found: dict[str, Any] = {}
@@ -95,10 +102,23 @@ class Source(ABC):
             photographs = object_folder(self.objects, size=size, per_category=per_category)
             found["training_objects"], found["objects"] = split_by_label(photographs, self.object_pictures, seed)
         others = self.other_pictures
-        found["others"] = nonfaces(others, seed=seed * 10 + 2, size=size, faces=tested) if others else None
+        shown = [nonfaces(others, seed=seed * 10 + 2, size=size, faces=tested)] if others else []
+        if self.lookalike_pictures:
+            shown.append(lookalikes(self.lookalike_pictures, seed * 10 + 2, tested))
+        found["others"] = _joined(shown)
         if training:
             found["training_others"] = nonfaces(max(4 * others, 80), seed=seed * 10 + 1, size=size, faces=trained)
         return found
+
+
+def _joined(sets: Sequence[ImageSet]) -> ImageSet | None:
+    if len(sets) < 2:
+        return sets[0] if sets else None
+    return ImageSet(
+        torch.cat([each.images for each in sets]),
+        tuple(label for each in sets for label in each.labels),
+        tuple(name for each in sets for name in each.names),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
