@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from facelesion.models import get
-from facelesion.training.distil import represent
+from facelesion.training.reached import represent
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = 5

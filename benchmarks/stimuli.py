@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-from facelesion.faces.regions import mean_face, region
-from facelesion.faces.stimuli import (
+from facelesion.faces import (
     Blur,
     ControlMask,
     GaussianNoise,
@@ -28,6 +27,8 @@ from facelesion.faces.stimuli import (
     PhaseScramble,
     Stimulus,
     TileScramble,
+    mean_face,
+    region,
 )
 
 COUNT, SIZE = 64, 224

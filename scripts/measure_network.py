@@ -2,8 +2,9 @@
 
     python scripts/measure_network.py builtin untrained
 
-Identification of 100 people of the face space (3 pictures of each remembered, 2 asked about), and 16 kinds of built-in
-objects, 30 pictures of each, by a linear readout fitted on 40 others. The training command asks about LFW itself.
+Identification of 100 people of the face space (3 pictures of each remembered, 2 asked about), 16 kinds of built-in
+objects (30 pictures of each, by a linear readout fitted on 40 others), 40 individual things, and the memory test. The
+training command asks about LFW itself.
 """
 
 from __future__ import annotations
@@ -11,36 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-import torch
+from facelesion.errors import Error
+from facelesion.models import get
+from facelesion.training.reached import tasks_reached
 
-from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.data.seen import refuse_seen
-from facelesion.errors import FacelesionError
-from facelesion.models import Subject, get
-from facelesion.tasks import Healthy, Identification, Objects
-from facelesion.training.distil import represent
-
-
-def measured(subject: Subject, seed: int) -> dict[str, float]:
-    """Shares of right answers of one network."""
-    source = FaceSpacePictures(enrolled_people=100, enrolment_pictures=3, probe_pictures=2, object_pictures=30)
-    materials = source.gather(seed, subject.size)
-    refuse_seen(subject.name, subject.about, materials.probes.labels)
-    shown = {"probes": materials.probes, "objects": materials.objects}
-
-    def rows(role: str) -> torch.Tensor:
-        start = 0 if role == "probes" else len(materials.probes)
-        return torch.arange(start, start + len(shown[role]))
-
-    healthy = Healthy(
-        materials, subject.identity, lambda pictures: represent(subject, pictures.images), rows, seed
-    )
-    representation = torch.cat([represent(subject, pictures.images) for pictures in shown.values()])
-    found = {}
-    for what, task in (("identification of 100 people", Identification), ("16 kinds of objects", Objects)):
-        fitted = task.fit(healthy)
-        found[what] = fitted.measure(fitted.answer(representation))["accuracy"]
-    return found
+WORDS = {
+    "identification": "identification of 100 people", "objects": "16 kinds of objects",
+    "exemplars": "40 individual things", "memory": "72 items of memory",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -52,12 +31,12 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.networks:
         subject = get(name)
-        for what, value in measured(subject, given.seed).items():
-            print(f"{subject.name} ({subject.weights}): {what} {value:.1%}")
+        for what, value in tasks_reached(subject, given.seed).items():
+            print(f"{subject.name} ({subject.weights}): {WORDS[what]} {value:.1%}")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

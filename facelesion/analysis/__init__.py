@@ -1,5 +1,6 @@
 """What a lesion study asks of its numbers: rankings, controls, statistics, claims; and Grad-CAM."""
 
+from facelesion.analysis.against import against_controls
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
 from facelesion.analysis.claims import (
     Difference,
@@ -13,6 +14,7 @@ from facelesion.analysis.claims import (
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
+from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.rankings import (
     Agreement,
     Selectivity,
@@ -57,6 +59,8 @@ __all__ = [
     "Profile",
     "Selectivity",
     "Term",
+    "agreement_of_rankings",
+    "against_controls",
     "answers_of",
     "bootstrap_interval",
     "choice_of_two",
@@ -81,6 +85,7 @@ __all__ = [
     "null_test",
     "profile",
     "random_units",
+    "rank",
     "ranking_agreement",
     "responsible_units",
     "revised_standardised_difference",
@@ -89,5 +94,6 @@ __all__ = [
     "share_kept",
     "spearman_brown",
     "split_half_reliability",
+    "top_units",
     "unit_activation",
 ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facelesion.analysis.checks import one_of
 from facelesion.analysis.crossed import PersonScores
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,13 +79,11 @@ class Answers:
         pairs with others, and can lie outside 0 and 1.
 
         Raises:
-            FacelesionError: a scale that there is not, or a task that cannot be put on it.
+            Error: a scale that there is not, or a task that cannot be put on it.
         """
         one_of("scale", scale, ("own", "choice"))
         if scale == "choice" and not self.comparable:
-            raise FacelesionError(
-                f"{self.task} has no known number of answers: it has no place on a common scale"
-            )
+            raise Error(f"{self.task} has no known number of answers: it has no place on a common scale")
         if self.yes:
             values = self._areas()
         else:
@@ -123,7 +121,7 @@ class Answers:
         found = np.empty((len(self.cells), people))
         left = (len(yes_of) - yes_of.sum(0)) * (len(no_of) - no_of.sum(0))
         if (left == 0).any():
-            raise FacelesionError(
+            raise Error(
                 f"{self.task}: without {self.names[int((left == 0).argmax())]!r} no trial of one kind is left, so that "
                 "people cannot be told from trials"
             )
@@ -168,16 +166,14 @@ def choice_of_two(share: float, alternatives: int) -> float:
     straight, so that guessing is 0.5 on average.
 
     Raises:
-        FacelesionError: fewer than two alternatives, or a share that is none.
+        Error: fewer than two alternatives, or a share that is none.
 
     Example:
         >>> round(choice_of_two(0.5, 40), 2), round(choice_of_two(0.7, 2), 2), choice_of_two(0.025, 40)
         (0.94, 0.7, 0.5)
     """
     if alternatives < 2 or not 0 <= share <= 1:
-        raise FacelesionError(
-            f"a share between 0 and 1 of 2 or more alternatives, not {share} of {alternatives}"
-        )
+        raise Error(f"a share between 0 and 1 of 2 or more alternatives, not {share} of {alternatives}")
     many, two = _observer(alternatives)
     if share < many[0]:
         slope = (two[1] - two[0]) / (many[1] - many[0])
@@ -209,7 +205,7 @@ def d_prime(choice: float) -> float:
     from scipy import stats
 
     if not 0 <= choice <= 1:
-        raise FacelesionError(f"a share of right choices lies between 0 and 1, not at {choice}")
+        raise Error(f"a share of right choices lies between 0 and 1, not at {choice}")
     return float(math.sqrt(2) * stats.norm.ppf(choice))
 
 
@@ -219,15 +215,17 @@ def answers_of(trials: pd.DataFrame, chance: Mapping[str, float] | None = None) 
     Args:
         trials: rows with lesion, dose, draw, task, trial, person, other, target, answer, value and right, and perhaps
             `forced_choice` (the share of the other answers that the target beats) and `section`, of one participant and
-            one stimulus.
+            one stimulus. Rows of `control` sets are left out: what they are compared with is `against_controls`'s.
         chance: what a guesser scores in each task, for the number of alternatives; else it is counted.
 
     Raises:
-        FacelesionError: several participants or stimuli; or a lesion that was not asked every trial of a task.
+        Error: several participants or stimuli; or a lesion that was not asked every trial of a task.
     """
+    if "control" in trials:
+        trials = trials[trials["control"] == ""]
     for column in ("participant", "stimulus"):
         if column in trials and trials[column].nunique() > 1:
-            raise FacelesionError(f"give the trials of one {column} at a time")
+            raise Error(f"give the trials of one {column} at a time")
     return {
         str(task): _answers(str(task), part, (chance or {}).get(str(task)))
         for task, part in trials.groupby("task", sort=False)
@@ -242,7 +240,7 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     column, order = pd.factorize(part["trial"], sort=True)
     shape = len(cells), len(order)
     if len(part) != shape[0] * shape[1] or len(np.unique(row * shape[1] + column)) != len(part):
-        raise FacelesionError(
+        raise Error(
             f"{task}: every lesion must have been asked each of the {shape[1]} trials once; "
             f"{len(part)} answers of {shape[0]} lesions are there"
         )
@@ -257,9 +255,7 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     words = {name: part[name].astype(object).to_numpy() for name in ("person", "other", "target", "answer")}
     target = words["target"][first]
     if (words["target"] != target[column]).any() or (words["person"] != words["person"][first][column]).any():
-        raise FacelesionError(
-            f"{task}: a trial must show the same person and have the same answer under every lesion"
-        )
+        raise Error(f"{task}: a trial must show the same person and have the same answer under every lesion")
     people = tuple(
         (one,) if other in ("", one) else (one, other)
         for one, other in zip(words["person"][first], words["other"][first], strict=True)

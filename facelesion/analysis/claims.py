@@ -19,7 +19,7 @@ from facelesion.analysis.answers import INTACT, Answers, Scale
 from facelesion.analysis.checks import check_level
 from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, holm
 from facelesion.analysis.intervals import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 ALPHA = 0.05
 #: Tasks are comparable in difficulty if the intact network's share of right choices between two lies here.
@@ -48,7 +48,7 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
     """Average the answers over doses, draw by draw.
 
     Raises:
-        FacelesionError: no answers of the intact network, or a kind of damage without a draw that has all doses.
+        Error: no answers of the intact network, or a kind of damage without a draw that has all doses.
     """
     scores: dict[tuple[str, str], PersonScores] = {}
     doses: dict[tuple[str, str, float], PersonScores] = {}
@@ -59,7 +59,7 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
     for task in tasks:
         found = answers[task].scores(scale)
         if INTACT not in found:
-            raise FacelesionError(f"{task}: there are no answers of the intact network to compare with")
+            raise Error(f"{task}: there are no answers of the intact network to compare with")
         draws: dict[tuple[str, float], list[int]] = {}
         for series, dose, draw in answers[task].cells:
             draws.setdefault((series, dose), []).append(draw)
@@ -67,7 +67,7 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
             steps = sorted(lesion for lesion in found if lesion[0] == series)
             shared = sorted(set.intersection(*(set(draws[lesion]) for lesion in steps)))
             if not shared:
-                raise FacelesionError(f"{task}: no draw of {series} has all of its doses")
+                raise Error(f"{task}: no draw of {series} has all of its doses")
             parts = []
             for lesion in steps:
                 rows = [sorted(draws[lesion]).index(draw) for draw in shared]
@@ -262,10 +262,10 @@ def _several(
 ) -> tuple[list[Mapping[tuple[str, str], PersonScores]], Profile]:
     found = _profiles(networks)
     if not found:
-        raise FacelesionError("a comparison needs a network")
+        raise Error("a comparison needs a network")
     for other in found[1:]:
         if (other.tasks, other.damages) != (found[0].tasks, found[0].damages):
-            raise FacelesionError("networks must have been damaged and asked alike to be compared")
+            raise Error("networks must have been damaged and asked alike to be compared")
     return [one.scores for one in found], found[0]
 
 

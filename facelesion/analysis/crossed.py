@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facelesion.analysis.checks import check_level, one_of
 from facelesion.analysis.intervals import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,13 @@ class PersonScores:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.people) or not self.values.size:
-            raise FacelesionError(
+            raise Error(
                 f"scores must be (draws, people) for {len(self.people)} people, not {self.values.shape}"
             )
         if len(set(self.people)) != len(self.people):
-            raise FacelesionError("a person is named twice: give every person one column")
+            raise Error("a person is named twice: give every person one column")
         if not np.isfinite(self.values).all():
-            raise FacelesionError("scores must be finite")
+            raise Error("scores must be finite")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
         terms: what is added, with its weight.
 
     Raises:
-        FacelesionError: a task and lesion without scores, or other people in another network.
+        Error: a task and lesion without scores, or other people in another network.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -123,15 +123,13 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
     """
     several = [networks] if isinstance(networks, Mapping) else list(networks)
     if not several or not terms:
-        raise FacelesionError("a contrast needs a network and a term, one of each at least")
+        raise Error("a contrast needs a network and a term, one of each at least")
     for network in several:
         for term in terms:
             if (term.task, term.lesion) not in network:
-                raise FacelesionError(f"no scores of {term.task} under {term.lesion}")
+                raise Error(f"no scores of {term.task} under {term.lesion}")
             if network[term.task, term.lesion].people != several[0][term.task, term.lesion].people:
-                raise FacelesionError(
-                    f"{term.task}: every network must have been asked about the same people"
-                )
+                raise Error(f"{term.task}: every network must have been asked about the same people")
     estimates = [
         sum(term.weight * float(network[term.task, term.lesion].values.mean()) for term in terms)
         for network in several
@@ -180,9 +178,7 @@ def _of_draws(network: Network, terms: Sequence[Term]) -> list[tuple[str, float,
         drawn = term.weight * network[term.task, term.lesion].values.mean(1)
         before = by_lesion.get(term.lesion, np.zeros_like(drawn))
         if len(before) != len(drawn):
-            raise FacelesionError(
-                f"{term.lesion} has {len(before)} draws in one task and {len(drawn)} in another"
-            )
+            raise Error(f"{term.lesion} has {len(before)} draws in one task and {len(drawn)} in another")
         by_lesion[term.lesion] = before + drawn
     return [
         ("draws", float(drawn.var(ddof=1)) / len(drawn) if len(drawn) > 1 else math.nan, len(drawn) - 1)
@@ -207,7 +203,7 @@ def crossed_interval(
             network), percentiles of the mean. The bootstrap is for ten draws or more.
 
     Raises:
-        FacelesionError: values of another shape or not finite, or an unknown method.
+        Error: values of another shape or not finite, or an unknown method.
 
     Example:
         >>> rng = np.random.default_rng(1)
@@ -222,7 +218,7 @@ def crossed_interval(
     if data.ndim == 2:
         data = data[None]
     if data.ndim != 3 or not data.size or not np.isfinite(data).all():
-        raise FacelesionError(
+        raise Error(
             f"values must be finite, (draws, people) or (networks, draws, people), not {np.shape(values)}"
         )
     networks, draws, people = data.shape
@@ -253,7 +249,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     """
     values = np.asarray(p, dtype=float)
     if not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
-        raise FacelesionError("p values must be numbers between 0 and 1")
+        raise Error("p values must be numbers between 0 and 1")
     made = ~np.isnan(values)
     order = np.argsort(values[made], kind="stable")
     count = len(order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, cast
 
-from facelesion.data.imagesets import FaceSet
+from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials, all_pairs
 from facelesion.data.practice import things_to_practise_on
 from facelesion.data.source import PRACTICE, Source
@@ -13,6 +13,7 @@ from facelesion.data.splits import gallery
 from facelesion.ranges import Range
 
 _FAMILIAR_PEOPLE, _FAMILIAR_PICTURES = 12, 12
+_RANKED_PEOPLE, _RANKED_PICTURES, _RANKED_OBJECTS = 40, 4, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +56,11 @@ class FaceSpacePictures(Source):
             **self.without_faces(seed, CROP, training, tested["strangers"]),
         )
 
-    def practice(self, materials: Materials, seed: int, size: int) -> Materials:
+    def practice(self, materials: Materials, seed: int) -> Materials:
         """Other people in the tested roles, drawn by another seed; those who train the readouts stay."""
-        from facelesion.data.facespace import CROP
-
         other = seed + PRACTICE
         tested = self._known(other) | self._new(other)
-        things = things_to_practise_on(self, materials, seed, CROP, materials.training, tested["strangers"])
+        things = things_to_practise_on(self, materials, seed, materials.training, tested["strangers"])
         return replace(materials, familiar=self._familiar(other), **tested, **things)
 
     def made_harder(self, materials: Materials, seed: int, role: str, **knobs: float) -> Materials:
@@ -90,3 +89,20 @@ class FaceSpacePictures(Source):
         from facelesion.data.facespace import FaceSpace
 
         return FaceSpace.load().draw(people, pictures, seed * 10 + role, self.variability, self.likeness)
+
+    def for_ranking(self, seed: int, size: int, materials: Materials) -> tuple[dict[str, ImageSet], str]:
+        """People and objects that have no other role."""
+        from facelesion.data.facespace import CROP, FaceSpace
+        from facelesion.data.objects import builtin_objects
+
+        faces = FaceSpace.load().draw(_RANKED_PEOPLE, _RANKED_PICTURES, seed * 10 + 7, self.variability)
+        if self.objects is None:
+            objects = builtin_objects(_RANKED_OBJECTS, seed=seed * 10 + 7, size=CROP)
+            things = "objects"
+        else:
+            objects, things = materials.training_objects, "the objects that the readouts were trained with"
+        return (
+            {"faces": faces, "objects": objects},
+            f"Units were ranked on {_RANKED_PEOPLE} people who have no other role, and on {things}"
+            + (" that have none." if self.objects is None else "."),
+        )

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.objects import nonfaces
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.regions import FEATURES, mean_face, region_mask, upright_boxes
 
 FACE_LIKE, JUMBLED, FEATURELESS, HALF = "face-like object", "jumbled face", "featureless face", "half face"
@@ -38,7 +38,7 @@ def lookalikes(count: int, seed: int, faces: FaceSet) -> ImageSet:
         (skin where they were) and `half face` (one half, the rest is ground).
 
     Raises:
-        FacelesionError: fewer than one picture.
+        Error: fewer than one picture.
 
     Example:
         >>> from facelesion.data.facespace import FaceSpace
@@ -47,7 +47,7 @@ def lookalikes(count: int, seed: int, faces: FaceSet) -> ImageSet:
         ['face-like object', 'featureless face', 'half face', 'jumbled face']
     """
     if count < 1:
-        raise FacelesionError(f"lookalikes: {count} pictures: ask for at least one")
+        raise Error(f"lookalikes: {count} pictures: ask for at least one")
     labels = [KINDS[number % len(KINDS)] for number in range(count)]
     rng = np.random.default_rng([seed, 0xFACE])
     chosen = torch.from_numpy(rng.integers(len(faces), size=count))

@@ -12,7 +12,7 @@ import numpy as np
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import Materials, all_pairs, split_by_label
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 if TYPE_CHECKING:
     from facelesion.data.source import Source
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 _LEAST = 8  # people who train the readouts: two in each role, and as many again to train
 
 
-def practice_from_training(source: Source, materials: Materials, seed: int, size: int) -> Materials:
+def practice_from_training(source: Source, materials: Materials, seed: int) -> Materials:
     """Materials whose tested roles are filled by half of the people (and of the things) that train the readouts.
 
     Half of that half is enrolled and probed, in as many pictures as there are of each, the last one probed; the rest
     is new. Built-in things are drawn anew; photographs of things are shared out as the people are.
 
     Raises:
-        FacelesionError: fewer than eight people train the readouts.
+        Error: fewer than eight people train the readouts.
     """
     faces = materials.training
     counts = dict(zip(*np.unique(np.asarray(faces.labels), return_counts=True), strict=True))
     able = sorted(str(name) for name, count in counts.items() if count >= 2)
     if len(able) < _LEAST:
-        raise FacelesionError(
+        raise Error(
             f"pictures.training_people: {len(able)} with two pictures or more; to find levels on people who are not "
             f"tested, {_LEAST} or more are needed"
         )
@@ -53,17 +53,17 @@ def practice_from_training(source: Source, materials: Materials, seed: int, size
         strangers=strangers,
         pairs=all_pairs(strangers.labels),
         familiar=None,
-        **things_to_practise_on(source, materials, seed, size, training, strangers),
+        **things_to_practise_on(source, materials, seed, training, strangers),
     )
 
 
 def things_to_practise_on(
-    source: Source, materials: Materials, seed: int, size: int, training: FaceSet, tested: FaceSet
+    source: Source, materials: Materials, seed: int, training: FaceSet, tested: FaceSet
 ) -> dict[str, Any]:
     """Other pictures without a face: built-in ones drawn anew; half of the training photographs of every category."""
     from facelesion.data.source import PRACTICE
 
-    things = source.without_faces(seed + PRACTICE, size, training, tested, training=False)
+    things = source.without_faces(seed + PRACTICE, materials.size, training, tested, training=False)
     if "objects" not in things:
         labels = materials.training_objects.labels
         least = min(labels.count(name) for name in set(labels))

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from facelesion.data.lfw import LFW
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 # What `trained_on` may say, part by part; whatever else it says names nobody.
 _LFW_TRAINING = "LFW View 1 training people"
 _FACE_SPACE = ("the built-in face space", "the face space")
+# Those of them whom the file's `people` and `validation_people` name, and no others.
+NAMED_TRAINING = "named LFW View 1 training people"
 _NOBODY = ("objects", "Caltech-101", "nothing")
 # Its authors took out everybody who is in LFW (Parkhi et al. 2015); nobody in it is made up.
 _VGG_FACE = "VGG Face data set"
@@ -57,7 +59,7 @@ def people_seen(about: Mapping[str, Any], people: Collection[str], lfw: LFW | No
         lfw: where the photographs are from LFW: its lists say who "View 1 training people" are.
 
     Raises:
-        FacelesionError: the network saw LFW's training people, and their list is not there.
+        Error: the network saw LFW's training people, and their list is not there.
 
     Example:
         >>> note = {"trained_on": "the built-in face space, objects", "people": ["person-5-0"]}
@@ -66,7 +68,7 @@ def people_seen(about: Mapping[str, Any], people: Collection[str], lfw: LFW | No
         >>> str(people_seen(note, ["person-1-0"])), str(people_seen({}, ["person-1-0"]))
         ('0', 'unknown')
     """
-    named = {*about.get("people", ()), *about.get("names", ())}
+    named = {*about.get("people", ()), *about.get("validation_people", ()), *about.get("names", ())}
     found = {person for person in people if person in named}
     said = [part.strip() for part in re.split(r"[,;]", str(about.get("trained_on", ""))) if part.strip()]
     complete = bool(said)
@@ -77,6 +79,8 @@ def people_seen(about: Mapping[str, Any], people: Collection[str], lfw: LFW | No
             if others := set(people) - made_up:
                 complete = complete and lfw is not None
                 found |= others & set(lfw.people("train")) if lfw is not None else set()
+        elif part == NAMED_TRAINING:
+            complete = complete and bool(about.get("people"))
         elif part in _FACE_SPACE:
             found |= {person for person in made_up if _taught(person)}
         elif part.startswith(_VGG_FACE):
@@ -96,11 +100,11 @@ def refuse_seen(
         about, people, lfw: as for `people_seen`.
 
     Raises:
-        FacelesionError: it saw some of them; or LFW's list of training people is needed and not there.
+        Error: it saw some of them; or LFW's list of training people is needed and not there.
     """
     seen = people_seen(about, people, lfw).people
     if seen:
-        raise FacelesionError(
+        raise Error(
             f"{network} was trained on pictures of {len(seen)} of the {len(set(people))} people to be tested "
             f"(such as {seen[0]}): test others, or take a network that saw none of them"
         )

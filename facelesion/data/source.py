@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
-from facelesion.data.materials import Materials, split_by_label
+from facelesion.data.materials import Materials, ranking_pictures, split_by_label
 from facelesion.data.practice import practice_from_training
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.ranges import PathText, Range
-from facelesion.settings import check
+from facelesion.settings import SettingError, check
 
 PRACTICE = 1_000_003  # what is added to a seed for people and things to practise on
 People = Range(2, 100_000, bytes_each=4 * 3 * 112 * 112)  # four pictures of each
@@ -58,27 +59,45 @@ class Source(ABC):
     def __post_init__(self) -> None:
         check(self)
 
+    def look(self) -> None:
+        """Whether what the settings name is there, before any work.
+
+        Raises:
+            SettingError: a file or folder is missing; by its key.
+        """
+        for key in self.places:
+            place = getattr(self, key)
+            if place is not None and key != "prepared" and not os.path.exists(place):
+                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path")
+
     @abstractmethod
     def gather(self, seed: int, size: int) -> Materials:
         """All pictures by role, best at `size` pixels; the same arguments give the same pictures.
 
         Raises:
-            FacelesionError: a folder or file is missing, or there are too few people or pictures for what is asked.
+            Error: a folder or file is missing, or there are too few people or pictures for what is asked.
         """
 
-    def practice(self, materials: Materials, seed: int, size: int) -> Materials:
+    def practice(self, materials: Materials, seed: int) -> Materials:
         """Pictures to find out on how hard a task or a lesion is: as those of the study, and nobody of them is tested.
 
         Half of the people who train the readouts go on to train them; the others are enrolled and new here.
 
         Raises:
-            FacelesionError: too few people train the readouts.
+            Error: too few people train the readouts.
         """
-        return practice_from_training(self, materials, seed, size)
+        return practice_from_training(self, materials, seed)
 
     def made_harder(self, materials: Materials, seed: int, role: str, **knobs: float) -> Materials:
         """The materials with people of a role who are harder to tell apart; `knobs` are some of the source's own."""
-        raise FacelesionError(f"pictures from {self.name} cannot be made harder by {', '.join(knobs)}")
+        raise Error(f"pictures from {self.name} cannot be made harder by {', '.join(knobs)}")
+
+    def for_ranking(self, seed: int, size: int, materials: Materials) -> tuple[dict[str, ImageSet], str]:
+        """Faces and objects to rank units on, none of which is tested; and what a reader has to know of them.
+
+        A source that has pictures left which no role needs gives those; here the readouts' own are taken.
+        """
+        return ranking_pictures(materials)
 
     def without_faces(
         self, seed: int, size: int, trained: FaceSet, tested: FaceSet, *, training: bool = True
@@ -129,4 +148,4 @@ class GivenPictures(Source):
 
     def gather(self, seed: int, size: int) -> Materials:
         """There is nothing to gather."""
-        raise FacelesionError("pictures that were given are not gathered: hand them over as they are")
+        raise Error("pictures that were given are not gathered: hand them over as they are")

@@ -46,7 +46,7 @@ class NormalisedVGG(nn.Module):
             layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.identity = nn.Sequential(nn.BatchNorm1d(before), nn.Linear(before, embedding))
+        self.identity = normalised_readout(before, embedding)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -75,13 +75,31 @@ class NormalisedVGG(nn.Module):
                 assert target.bias is not None
                 target.bias.copy_(shift)
                 position += 1
-            norm, linear = self.identity
-            assert isinstance(norm, nn.BatchNorm1d) and isinstance(linear, nn.Linear)
-            gain, shift = _gain_and_shift(norm)
-            identity = nn.Linear(linear.in_features, linear.out_features)
-            identity.weight.copy_(linear.weight * gain)
-            identity.bias.copy_(linear.bias + linear.weight @ shift)
-        return plain.eval(), identity.eval()
+        return plain.eval(), folded_readout(self.identity)
+
+
+def normalised_readout(before: int, answers: int) -> nn.Sequential:
+    """A linear readout as it is trained: a normalisation, then the linear map."""
+    return nn.Sequential(nn.BatchNorm1d(before), nn.Linear(before, answers))
+
+
+def folded_readout(readout: nn.Sequential) -> nn.Linear:
+    """The plain linear map that answers as a trained `normalised_readout` does in `eval` mode.
+
+    Example:
+        >>> trained = normalised_readout(4, 2).eval()
+        >>> features = torch.randn(3, 4)
+        >>> torch.allclose(folded_readout(trained)(features), trained(features), atol=1e-5)
+        True
+    """
+    norm, linear = readout
+    assert isinstance(norm, nn.BatchNorm1d) and isinstance(linear, nn.Linear)
+    gain, shift = _gain_and_shift(norm)
+    plain = nn.Linear(linear.in_features, linear.out_features)
+    with torch.no_grad():
+        plain.weight.copy_(linear.weight * gain)
+        plain.bias.copy_(linear.bias + linear.weight @ shift)
+    return plain.eval()
 
 
 def _gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:

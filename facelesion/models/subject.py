@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
 from facelesion.models.vgg import VGGFace, channels, network_of, noted
+from facelesion.weights import store
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BUILTIN_SIZE = 112
 BUILTIN_WIDTH = 0.25
 _EMBEDDING = 128
+READOUTS = ("head", "things", "categories")  # kept beside a network; see Subject.extra
 _BEYOND = 0.25  # of full brightness: what resampling and noise may leave outside, and nothing else would be
 
 
@@ -30,7 +31,7 @@ def brightness(images: torch.Tensor) -> torch.Tensor:
         images: uint8 (0 to 255), or floating point (0 to 1; a little beyond, as resampling leaves it, is let pass).
 
     Raises:
-        FacelesionError: whole numbers that are not uint8, floats of another range (0 to 255, or standardised), or
+        Error: whole numbers that are not uint8, floats of another range (0 to 255, or standardised), or
             values that are no numbers.
 
     Example:
@@ -39,19 +40,17 @@ def brightness(images: torch.Tensor) -> torch.Tensor:
         >>> brightness(torch.tensor([0.0, 255.0]))
         Traceback (most recent call last):
         ...
-        facelesion.errors.FacelesionError: pictures with values of 0 to 255: give uint8, or divide by 255
+        facelesion.errors.Error: pictures with values of 0 to 255: give uint8, or divide by 255
     """
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
         kind = str(images.dtype).removeprefix("torch.")
-        raise FacelesionError(f"pictures of {kind}: give uint8 (0 to 255), or floats of 0 to 1")
+        raise Error(f"pictures of {kind}: give uint8 (0 to 255), or floats of 0 to 1")
     if images.numel() and not images.is_meta:
         low, high = (float(value) for value in images.detach().aminmax())
         if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
-            raise FacelesionError(
-                f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255"
-            )
+            raise Error(f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255")
     return images.float()
 
 
@@ -68,7 +67,7 @@ class Preprocessing:
     colour order.
 
     Raises:
-        FacelesionError: another order of colours, or pictures of another shape or range.
+        Error: another order of colours, a size that is none, or pictures of another shape or range.
 
     Example:
         >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
@@ -83,11 +82,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.colour_order not in ("RGB", "BGR"):
-            raise FacelesionError(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
+            raise Error(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise Error(f"size {self.size!r}: give the side of the network's pictures in pixels, such as 224")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
-            raise FacelesionError(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
+            raise Error(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
         values = brightness(images)
         if values.shape[-2:] != (self.size, self.size):
             values = nn.functional.interpolate(
@@ -111,7 +112,8 @@ class Subject:
         identity: representation -> identity embedding (N, E), fixed.
         weights: SHA-256 of the weights (12 hex digits), or how an untrained network was drawn.
         about: what the weights' file says of itself.
-        extra: tensors of the file beside network and identity: a readout that was trained (`head.weight`, `head.bias`).
+        extra: tensors of the file beside network and identity: linear readouts of the representation that were trained
+            (`head.weight`, `head.bias`; of individual things, `things.…`; of kinds of things, `categories.…`).
     """
 
     name: str
@@ -145,27 +147,29 @@ def from_file(path: Path, name: str) -> Subject:
     """A network from a file of weights that training or conversion wrote.
 
     Raises:
-        FacelesionError: no such file, or weights that do not fit; nothing is half-loaded.
+        Error: no such file, or weights that do not fit; nothing is half-loaded.
     """
     tensors, about = store.read_weights(path)
     network = network_of(about, str(path))
-    parts: dict[str, dict[str, torch.Tensor]] = {"features": {}, "classifier": {}, "identity": {}, "head": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {
+        name: {} for name in ("features", "classifier", "identity", *READOUTS)
+    }
     for key, value in tensors.items():
         part, _, rest = key.partition(".")
         if part not in parts or not rest:
-            raise FacelesionError(
-                f"{path}: weights do not fit: {key} is unknown: take weights made for this network"
-            )
+            raise Error(f"{path}: weights do not fit: {key} is unknown: take weights made for this network")
         parts[part][rest if part == "identity" else key] = value
     store.fit(network, parts["features"] | parts["classifier"], str(path))
     answers = int(about["hidden"]) if parts["classifier"] else channels(float(about["width"]))[-1]
     identity: nn.Module = nn.Identity()
     if parts["identity"]:
         identity = _readout(parts["identity"], "identity", answers, path)
-    if parts["head"]:
-        _readout(
-            {key.removeprefix("head."): value for key, value in parts["head"].items()}, "head", answers, path
-        )
+    extra: dict[str, torch.Tensor] = {}
+    for readout in READOUTS:
+        if kept := parts[readout]:
+            own = {key.removeprefix(f"{readout}."): value for key, value in kept.items()}
+            _readout(own, readout, answers, path)
+            extra |= kept
     preprocessing = _preprocessing(about, path)
     return Subject(
         name,
@@ -175,7 +179,7 @@ def from_file(path: Path, name: str) -> Subject:
         ready(identity),
         store.digest(tensors),
         about,
-        parts["head"],
+        extra,
     )
 
 
@@ -183,7 +187,7 @@ def _readout(tensors: dict[str, torch.Tensor], name: str, answers: int, path: Pa
     """A linear readout of the network's answer, from its weight and bias."""
     weight = tensors.get("weight", torch.empty(0, answers))
     if weight.ndim != 2 or weight.shape[1] != answers or not len(weight):
-        raise FacelesionError(
+        raise Error(
             f"{path}: weights do not fit: {name}.weight is {tuple(weight.shape)}, not (units, {answers}): "
             "take weights made for this network"
         )
@@ -203,14 +207,14 @@ def _preprocessing(about: Mapping[str, Any], path: Path) -> Preprocessing:
             for each in value
         )
         if not numbers or len(value) != 3 or (key == "std" and min(value) <= 0):
-            raise FacelesionError(
+            raise Error(
                 f"{path}: its note's {key!r} is {reprlib.repr(value)}, not three numbers, red, green and blue"
                 f"{', above 0' if key == 'std' else ''}: convert or train the weights with facelesion"
             )
         values[key] = tuple(value)
     order = about.get("colour_order", "RGB")
     if order not in ("RGB", "BGR"):
-        raise FacelesionError(
+        raise Error(
             f"{path}: its note's 'colour_order' is {reprlib.repr(order)}, not RGB or BGR: "
             "convert or train the weights with facelesion"
         )

@@ -38,7 +38,7 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     costs = []
     for participant in gathered.study.people:
         bench = gathered.bench(participant.name, device)
-        planned = gathered.study.planned(participant.name)
+        planned = bench.planned
         cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
         lesions = {str(number): each.lesion for number, each in enumerate(planned)}
         images = next(iter(bench.pool.under(gathered.study.stimuli[0], 1, device)))
@@ -95,7 +95,7 @@ def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
 
 
 def _lesions(gathered: Gathered) -> str:
-    counts = {len(gathered.study.planned(each.name)) for each in gathered.study.people}
+    counts = {len(gathered.planned(each.name)) for each in gathered.study.people}
     return " or ".join(str(count) for count in sorted(counts))
 
 

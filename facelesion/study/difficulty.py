@@ -16,9 +16,13 @@ import torch
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import Materials, all_pairs
 from facelesion.data.source import PRACTICE, Source
+from facelesion.faces.stimuli import Intact
 from facelesion.models import Subject
-from facelesion.study.bench import Pool, Representations, fitted, threads
+from facelesion.study.bench import Representations, fitted
+from facelesion.study.look import StudyLook
+from facelesion.study.pool import Pool
 from facelesion.study.staircase import descend, rungs
+from facelesion.study.threads import threads
 from facelesion.tasks import TASKS, Answers, Task
 
 if TYPE_CHECKING:
@@ -88,7 +92,7 @@ def find_settings(
 
     Args:
         difficulty: what is asked for.
-        tasks: the study's.
+        tasks: the study's; of those that look into the network, only the ones that the difficulty names.
         subjects: the healthy networks whose mean level counts.
         source: of the pictures, which says what of them can be turned.
         practice: the pictures of people who practise.
@@ -99,7 +103,7 @@ def find_settings(
     found: dict[str, Setting] = {}
     # Those that turn people go first: the others show the same pictures.
     for task in sorted(tasks, key=lambda task: task not in PEOPLE):
-        if not difficulty.tasks or task in difficulty.tasks:
+        if task in difficulty.tasks or (not difficulty.tasks and TASKS[task].ask is Task.ask):
             found[task], practice = search.turned(task, source, practice)
     return tuple(found[task] for task in tasks if task in found)
 
@@ -156,12 +160,12 @@ class _Search:
         ]
 
         def level(std: float) -> float:
-            shown = Pool.of([TASKS[task]], pictures, self.seed, {task: std}).images
-            seen = [represent.of(shown) for represent in self.represent]
-            with threads(1):
-                levels = [
-                    level_of(one, one.answer(each), self.asked.scale) for one, each in zip(made, seen, strict=True)
-                ]
+            shown = Pool.of([TASKS[task]], pictures, self.seed, {task: std})
+            levels = []
+            for subject, represent, one in zip(self.subjects, self.represent, made, strict=True):
+                seen, look = represent.of(shown.images), StudyLook(subject, self.device, shown, Intact())
+                with threads(1):
+                    levels.append(level_of(one, one.ask(seen, look), self.asked.scale))
             return sum(levels) / len(levels)
 
         return level

@@ -14,16 +14,19 @@ import torch
 
 from facelesion.data.materials import Materials
 from facelesion.data.source import PRACTICE
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Intact
-from facelesion.lesions import lesioned
+from facelesion.lesions import Lesion, lesioned
 from facelesion.lesions.errors import NoSuchUnit
 from facelesion.models import Subject
-from facelesion.study.bench import Bench, Pool, threads
-from facelesion.study.design import Planned, Study
+from facelesion.study.bench import Bench
+from facelesion.study.choice import Controls
+from facelesion.study.design import Chooses, Planned, Study
 from facelesion.study.difficulty import chance_of, level_of
 from facelesion.study.levels import Sought, together
+from facelesion.study.pool import Pool
 from facelesion.study.staircase import descend_together
+from facelesion.study.threads import threads
 from facelesion.tasks import TASKS
 
 _ENOUGH = 0.005  # of the scale: a level as near as that ends a search
@@ -52,6 +55,7 @@ def find_doses(
     practice: Materials,
     noise: Mapping[str, float],
     device: torch.device,
+    chosen: Mapping[str, Chooses] | None = None,
 ) -> tuple[Dose, ...]:
     """The doses of all series that ask `for_loss`, searched side by side.
 
@@ -61,21 +65,31 @@ def find_doses(
         practice: pictures of people who practise, as hard as the study's.
         noise: on the pictures of a task, by its name.
         device: where networks run.
+        chosen: by participant, the units that rankings chose.
 
     Raises:
-        FacelesionError: the healthy networks stand at chance, so that there is nothing to lose.
+        Error: the healthy networks stand at chance, so that there is nothing to lose.
     """
     asked = study.losses
     seed = study.seed + PRACTICE  # other draws of lesions, too, than those of the study
     small = dataclasses.replace(
-        study, tasks=(asked.task,), seed=seed, difficulty=None, draws=asked.draws, participants=study.participants
-    )
+        study, tasks=(asked.task,), seed=seed, difficulty=None, draws=asked.draws,
+        controls=Controls(random=0, matched=0) if study.chooses else None,
+    )  # fmt: skip
+
+    def planned_in(design: Study, participant: str, series: str = "") -> list[Planned]:
+        planned = design.planned(participant, (chosen or {}).get(participant))
+        return [each for each in planned if not series or each.series == series]
+
     pool = Pool.of([TASKS[asked.task]], practice, seed, noise)
-    benches = [Bench.build(name, subject, small, practice, pool, device) for name, subject in subjects.items()]
+    benches = [
+        Bench.build(name, subject, small, practice, pool, planned_in(small, name), device)
+        for name, subject in subjects.items()
+    ]
     intact = _mean([_levels(bench, [Planned("", 0, 0.0, 0, None)], asked.scale)[0] for bench in benches])
     chance = chance_of(benches[0].tasks[0], asked.scale)
     if intact - chance < 0.05:
-        raise FacelesionError(
+        raise Error(
             f"losses: {' and '.join(subjects)} stand at {intact:.2f} in {asked.task} undamaged, and {chance:.2f} is "
             "chance: there is nothing to lose; ask for another losses.task, or make the task easier"
         )
@@ -87,7 +101,11 @@ def find_doses(
 
     rungs = {}
     for name, found in searched.items():
-        possible = _possible(benches, at, name, min(len(part.ladder) for part in found))
+
+        def lesion(bench: str, place: int, name: str = name) -> Lesion | None:
+            return planned_in(at(name, [place]), bench, name)[0].lesion
+
+        possible = _possible(benches, lesion, min(len(part.ladder) for part in found))
         rungs[name] = [float(place) for place in ([0] if found[0].from_health else []) + possible]
     wanted = {name: [intact - loss * (intact - chance) for loss in found[0].losses] for name, found in searched.items()}
 
@@ -100,8 +118,7 @@ def find_doses(
                 each
                 for name, rows in places.items()
                 if rows
-                for each in at(name, rows).planned(bench.name)
-                if each.series == name
+                for each in planned_in(at(name, rows), bench.name, name)
             ]
             for each, level in zip(planned, _levels(bench, planned, asked.scale), strict=True):
                 sums.setdefault((each.series, places[each.series][each.step - 1]), []).append(level)
@@ -117,7 +134,7 @@ def find_doses(
             free = [int(rung) for rung in rungs[name] if rung and (not taken or rung > taken[-1])]
             place = min(free, key=lambda rung: abs(rung - search.value), default=0)
             if not place:
-                raise FacelesionError(
+                raise Error(
                     f"lesions.{name}: the losses of {searched[name][0].field} cannot be told apart: ask for fewer"
                 )
             taken.append(place)
@@ -140,13 +157,12 @@ def with_found(study: Study, found: Sequence[Dose]) -> Study:
     return study.with_doses(doses)
 
 
-def _possible(benches: Sequence[Bench], at: Callable[[str, Sequence[int]], Study], name: str, last: int) -> list[int]:
+def _possible(benches: Sequence[Bench], at: Callable[[str, int], Lesion | None], last: int) -> list[int]:
     """The rungs that are damage in all networks: a share may be less than half a unit, or leave none."""
 
     def fits(place: int) -> bool:
-        study = at(name, [place])
         for bench in benches:
-            lesion = next(each.lesion for each in study.planned(bench.name) if each.series == name)
+            lesion = at(bench.name, place)
             image = bench.subject.preprocess(bench.pool.images[:1].to(bench.device))
             try:
                 with torch.no_grad(), lesioned(bench.subject.module, lesion, calibration=bench.calibration):
@@ -172,8 +188,12 @@ def _levels(bench: Bench, planned: Sequence[Planned], scale: str) -> list[float]
     (task,) = bench.tasks
     with threads(1):
         return [
-            level_of(task, task.answer(found[str(number)].float().cpu().nan_to_num(0.0)), scale)
-            for number in range(len(planned))
+            level_of(
+                task,
+                task.ask(found[str(number)].float().cpu().nan_to_num(0.0), bench.look(Intact(), each.lesion)),
+                scale,
+            )
+            for number, each in enumerate(planned)
         ]
 
 

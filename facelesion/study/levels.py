@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.ranges import Range, Size
 from facelesion.settings import check
 from facelesion.study.staircase import rungs
@@ -28,7 +28,7 @@ class Difficulty:
         level: where each task is to stand, undamaged.
         scale: `forced_choice`, right against one other alternative at a time, which is one scale for all tasks; or
             `main`, each task's main measure.
-        tasks: which tasks are made harder; all of them when left out.
+        tasks: which tasks are made harder; when left out all but those that look into the network.
         knobs: what may be turned, in this order: each as far as it goes before the next.
         on: the participants whose mean level counts; the first alone when left out. Pictures are the same for all.
         most_likeness: how alike people are made at the most (1: all are one person).
@@ -92,6 +92,7 @@ class Sought:
 
 
 _RUNGS = 129
+_NO_DOSE = ("units", "where", "site")  # fields that are lists or mappings by themselves
 # From no damage to the most there can be, for doses whose ends follow from what they are; those of noise in ratios.
 _ENDS: Mapping[tuple[str, str], tuple[float, float]] = {("Keep", "fraction"): (1.0, 0.0), ("Scale", "by"): (1.0, 0.0)}
 _USUAL_ENDS: Mapping[str, tuple[float, float]] = {"fraction": (0.0, 1.0), "p": (0.0, 1.0)}
@@ -102,38 +103,38 @@ def sought_in(part: Mapping[str, Any]) -> Sought | None:
     """The dose of a part that is written as a loss; None where there is none.
 
     Raises:
-        FacelesionError: two of them, losses that are none, or a dose without natural ends and without `between`.
+        Error: two of them, losses that are none, or a dose without natural ends and without `between`.
 
     Example:
         >>> found = sought_in({"kind": "Ablate", "site": "conv5_3", "fraction": {"for_loss": 0.5}})
         >>> found.losses, found.ladder[0], found.ladder[-1]
         ((0.5,), 0.007812, 0.9922)
     """
-    named = [str(key) for key, value in part.items() if isinstance(value, Mapping) and key != "site"]
+    named = [str(key) for key, value in part.items() if isinstance(value, Mapping) and key not in _NO_DOSE]
     if not named:
         return None
     field, *more = named
     if more:
-        raise FacelesionError(
+        raise Error(
             f"{' and '.join(named)} both ask for {FOR_LOSS}: one dose is sought, give the other a value"
         )
     asked, kind = part[field], str(part.get("kind"))
     extra = [str(key) for key in asked if key not in (FOR_LOSS, "between")]
     if extra or FOR_LOSS not in asked:
         wrong = f"has {extra[0]!r}" if extra else f"has no {FOR_LOSS}"
-        raise FacelesionError(f"{field} {wrong}: write {field}: {{{FOR_LOSS}: [0.25, 0.5]}}, with `between` if need be")
+        raise Error(f"{field} {wrong}: write {field}: {{{FOR_LOSS}: [0.25, 0.5]}}, with `between` if need be")
     losses = _losses(field, asked[FOR_LOSS])
     ends = asked.get("between")
     if ends is not None:
         pair = isinstance(ends, list | tuple) and len(ends) == 2 and all(map(_is_number, ends))
         if not pair or ends[0] == ends[1]:
-            raise FacelesionError(f"{field}.between is {ends!r}: it must be two different doses, mild first")
+            raise Error(f"{field}.between is {ends!r}: it must be two different doses, mild first")
         return Sought(field, losses, rungs(float(ends[0]), float(ends[1]), _RUNGS), False)
     if field == "std":
         return Sought(field, losses, rungs(*_NOISE_ENDS, _RUNGS, ratio=True), False)
     known = _ENDS.get((kind, field)) or _USUAL_ENDS.get(field)
     if known is None:
-        raise FacelesionError(
+        raise Error(
             f"{field} of {kind} has no ends of its own: say between which it is sought, mild first: "
             f"{field}: {{{FOR_LOSS}: {list(losses)}, between: [1.0, 4.0]}}"
         )
@@ -144,18 +145,18 @@ def together(parts: Sequence[Mapping[str, Any]]) -> tuple[Sought | None, ...]:
     """The doses that are sought in a series' parts, which act together: all of them climb their ladders together.
 
     Raises:
-        FacelesionError: parts that ask for unlike losses, or one with a list of doses beside one that is sought.
+        Error: parts that ask for unlike losses, or one with a list of doses beside one that is sought.
     """
     found = tuple(sought_in(part) for part in parts)
     losses = {each.losses for each in found if each is not None}
     if len(losses) > 1:
-        raise FacelesionError(f"parts that act together ask for unlike losses: {', '.join(map(str, sorted(losses)))}")
+        raise Error(f"parts that act together ask for unlike losses: {', '.join(map(str, sorted(losses)))}")
     fixed = [part for part, each in zip(parts, found, strict=True) if each is None]
     listed = [
         str(key) for part in fixed for key, value in part.items() if isinstance(value, list) and key not in _NO_DOSE
     ]
     if losses and listed:
-        raise FacelesionError(
+        raise Error(
             f"{listed[0]} is a list beside a dose that is sought: give it one value, or {FOR_LOSS} too"
         )
     return found
@@ -170,14 +171,11 @@ def stand_in(part: Mapping[str, Any]) -> dict[str, Any]:
     return {**part, sought.field: [sought.ladder[place] for place in places]}
 
 
-_NO_DOSE = ("units", "where", "site")
-
-
 def _losses(field: str, given: Any) -> tuple[float, ...]:
     losses = list(given) if isinstance(given, list | tuple) else [given]
     numbers = all(_is_number(loss) and 0 < loss < 1 for loss in losses)
     if not losses or not numbers or len(losses) > 64 or losses != sorted(set(losses)):
-        raise FacelesionError(
+        raise Error(
             f"{field}.{FOR_LOSS} is {given!r}: it must be shares above 0 and below 1, growing, such as [0.25, 0.5]"
         )
     return tuple(map(float, losses))

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from facelesion.models import Subject
-from facelesion.study.bench import Pool
 from facelesion.study.difficulty import Setting, find_settings, make_hard
 from facelesion.study.doses import find_doses, with_found
+from facelesion.study.pool import Pool
 from facelesion.study.run import Gathered, say
 from facelesion.study.settled import Found, read_found, write_found
 from facelesion.tasks import TASKS
@@ -23,14 +23,13 @@ def settle(gathered: Gathered, parts: Path, device: torch.device) -> Gathered:
     What was found is kept in `parts`, so that a killed study goes on with it.
 
     Raises:
-        FacelesionError: nobody is left to practise on, or the healthy networks have nothing to lose.
+        Error: nobody is left to practise on, or the healthy networks have nothing to lose.
     """
     study = gathered.study
     if study.difficulty is None and not study.sought:
         return gathered
-    size = max(subject.size for subject in gathered.subjects.values())
     found, source = read_found(parts), gathered.source
-    practice = source.practice(gathered.materials, study.seed, size)
+    practice = source.practice(gathered.materials, study.seed)
     if found is None:
         settings: tuple[Setting, ...] = ()
         if study.difficulty is not None:
@@ -44,7 +43,7 @@ def settle(gathered: Gathered, parts: Path, device: torch.device) -> Gathered:
     if study.sought and not found.doses:
         say(f"Doses by what they cost {study.losses.task}, on people who are not tested: {', '.join(study.sought)}")
         chosen = _counted(gathered, study.losses.on)
-        found = replace(found, doses=find_doses(study, chosen, hard.practice, hard.noise, device))
+        found = replace(found, doses=find_doses(study, chosen, hard.practice, hard.noise, device, gathered.chosen))
     write_found(parts, study, found)
     for line in found.sentences(study):
         say(f"  {line}")

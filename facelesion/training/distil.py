@@ -20,26 +20,23 @@ from facelesion.data import (
     FaceSet,
     ImageSet,
     builtin_objects,
-    find_pairs,
     nonfaces,
     object_folder,
     open_lfw,
 )
 from facelesion.data.seen import TEACHING_SEEDS
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
 from facelesion.settings import check
-from facelesion.tasks.readouts import fit_linear_readout
-from facelesion.tasks.scores import area_under_curve
-from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
 from facelesion.training.files import write_whole
-from facelesion.training.photographs import aligned_photographs
+from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
+from facelesion.training.reached import objects_reached, pairs_reached
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
+from facelesion.weights import store
 
 SIZE = 112
 EMBEDDING = 128
@@ -125,7 +122,7 @@ def distil(config: DistilConfig) -> Path:
         The weights' file.
 
     Raises:
-        FacelesionError: a teacher or photographs that are not there, a folder that holds another run, more than one
+        Error: a teacher or photographs that are not there, a folder that holds another run, more than one
             device.
     """
     one_device(config.run)
@@ -133,9 +130,9 @@ def distil(config: DistilConfig) -> Path:
     teacher = for_speed(read_mobilefacenet(config.teacher))
     training, people = training_faces(config.data)
     faces, held_out = hold_out(training, people, config.data.held_out_people, config.seed)
-    views = _taught(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
+    views = taught_once(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
     others = _others(faces, config.data)
-    validation = _taught(
+    validation = taught_once(
         teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress
     )
     data = DistillationData(views, others, HeldOut(validation, held_out.labels), config.schedule, config.seed)
@@ -163,7 +160,9 @@ def distil(config: DistilConfig) -> Path:
         subject = Subject(
             target.stem, plain, SIZE, Preprocessing(SIZE), identity, store.digest(tensors), about
         )
-        reached = measure(subject, config.data)
+        reached = pairs_reached(subject, config.data)
+        if config.data.objects:
+            reached |= objects_reached(subject, config.data.objects, config.data.object_photographs)
         about |= {"reached": reached}
         write_whole(folder / "reached.json", json.dumps(reached, indent=2) + "\n")
     store.save_weights(target, tensors, about)
@@ -174,12 +173,10 @@ def _go_on_from(module: Distillation, path: Path) -> None:
     """Give the student the averaged weights of an earlier run's checkpoint.
 
     Raises:
-        FacelesionError: no such file, or not a checkpoint of a distillation of this width.
+        Error: no such file, or not a checkpoint of a distillation of this width.
     """
     if not path.is_file():
-        raise FacelesionError(
-            f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt"
-        )
+        raise Error(f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = {
@@ -188,79 +185,15 @@ def _go_on_from(module: Distillation, path: Path) -> None:
             if key.startswith("average.")
         }
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
-        raise FacelesionError(
-            f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another"
-        ) from None
+        raise Error(f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another") from None
     store.fit(module.student, state, str(path))
     module.average.load_state_dict(module.student.state_dict())
 
 
-def measure(subject: Subject, data: DistilData) -> dict[str, float]:
-    """What a network reaches on people and objects that no training saw.
-
-    Verification on LFW's pairsDevTest in ten folds of pairs, both kinds shared out evenly: the threshold comes from
-    nine, the accuracy from the tenth (Huang et al. 2007). Objects by a linear readout of the pooled features, fitted on
-    the photographs that trained and asked about the rest.
-    """
-    lfw = open_lfw(data.root, data.protocols)
-    photographs = aligned_photographs(lfw, SIZE, data.prepared, data.landmarker)
-    pairs, missing = find_pairs(photographs, lfw.pairs("test"))
-    used = torch.unique(torch.cat([pairs.first, pairs.second]))
-    pooled = represent(subject, photographs[used].images)
-    first, second = torch.searchsorted(used, pairs.first), torch.searchsorted(used, pairs.second)
-    with torch.no_grad():
-        cosines = pair_cosines(subject.identity(pooled), first, second)
-    accuracy, error = ten_fold_accuracy(cosines, pairs.same, even_folds(pairs.same))
-    reached = {
-        "pairsDevTest_pairs": len(pairs), "pairsDevTest_missing": len(missing),
-        "pairsDevTest_accuracy": round(accuracy, 4), "pairsDevTest_standard_error": round(error, 4),
-        "pairsDevTest_auc": round(area_under_curve(cosines, pairs.same), 4),
-    }  # fmt: skip
-    if data.objects:
-        pictures = object_folder(data.objects, size=SIZE)
-        seen = _first_of_each(pictures.labels, data.object_photographs)
-        trained, tested = pictures[torch.nonzero(seen)[:, 0]], pictures[torch.nonzero(~seen)[:, 0]]
-        readout = fit_linear_readout(represent(subject, trained.images), trained.labels)
-        answers = readout.logits(represent(subject, tested.images)).argmax(1)
-        right = answers == readout.targets(tested.labels)
-        reached |= {
-            "objects_accuracy": round(float(right.float().mean()), 4),
-            "objects_pictures": len(tested),
-        }
-    return reached
-
-
-def represent(subject: Subject, images: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
-    """Representations (N, D) of uint8 pictures (N, 3, H, W)."""
-    with torch.no_grad():
-        return torch.cat([subject.module(subject.preprocess(part)) for part in images.split(batch_size)])
-
-
-def even_folds(same: torch.Tensor, folds: int = 10) -> torch.Tensor:
-    """Share pairs out over folds in their order, same and different ones alike.
-
-    Example:
-        >>> even_folds(torch.tensor([True, True, False, False]), folds=2).tolist()
-        [0, 1, 0, 1]
-    """
-    fold = torch.empty(len(same), dtype=torch.int64)
-    for kind in (same, ~same):
-        fold[kind] = torch.arange(int(kind.sum())) % folds
-    return fold
-
-
-def _first_of_each(labels: Sequence[str], count: int) -> torch.Tensor:
-    """Whether each picture is among the first `count` of its label."""
-    seen = Counter[str]()
-    first = []
-    for label in labels:
-        seen[label] += 1
-        first.append(seen[label] <= count)
-    return torch.tensor(first)
-
-
-def training_faces(data: DistilData) -> tuple[FaceSet, Sequence[str]]:
+def training_faces(data: WherePhotographsLie) -> tuple[FaceSet, Sequence[str]]:
     """Aligned crops of View 1's training people, and who these are."""
+    if data.root is None:
+        raise Error("data.root is left out: say where LFW's photographs are")
     lfw = open_lfw(data.root, data.protocols)
     people = lfw.people("train")
     faces = aligned_photographs(lfw, SIZE, data.prepared, data.landmarker)
@@ -274,10 +207,10 @@ def hold_out(
     """Keep some of the named people apart: (the others' pictures, at most `pictures` of each of the held out).
 
     Raises:
-        FacelesionError: there are not so many people.
+        Error: there are not so many people.
     """
     if len(names) <= people:
-        raise FacelesionError(
+        raise Error(
             f"data.held_out_people is {people}, but there are only {len(names)} people: hold out fewer"
         )
     apart = set(np.random.default_rng(seed).permutation(sorted(names))[:people].tolist())
@@ -304,7 +237,7 @@ def _pictures(faces: FaceSet, config: DistilConfig) -> torch.Tensor:
     return torch.cat(pictures)
 
 
-def _taught(teacher: nn.Module, pictures: torch.Tensor, cache: Path, progress: bool) -> Views:
+def taught_once(teacher: nn.Module, pictures: torch.Tensor, cache: Path, progress: bool) -> Views:
     """The teacher's answers, kept in the run's folder: a run that is resumed need not ask again."""
     about = {"pictures": hashlib.sha256(pictures.numpy().tobytes()).hexdigest()}
     if cache.is_file():

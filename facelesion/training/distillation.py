@@ -127,7 +127,7 @@ class Lessons(Dataset[Lesson]):
         schedule = self.schedule
         if self._epoch != epoch:
             self._epoch = epoch
-            self._order = _order(len(self.views), epoch, schedule.views_per_epoch, self.seed)
+            self._order = shuffled_rows(len(self.views), epoch, schedule.views_per_epoch, self.seed)
             size = schedule.size(epoch)
             if not self._faces.shape[-1] == self._others.shape[-1] == size:
                 # Once per size and not once per step: scaling costs more than all other changes.
@@ -153,7 +153,7 @@ def scaled(images: torch.Tensor, size: int) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def _order(views: int, epoch: int, per_epoch: int, seed: int) -> torch.Tensor:
+def shuffled_rows(views: int, epoch: int, per_epoch: int, seed: int) -> torch.Tensor:
     """The views of this epoch: one long row of shuffled decks, cut into epochs, so that all are seen equally often."""
     first, last = epoch * per_epoch, (epoch + 1) * per_epoch
     decks = range(first // views, (last - 1) // views + 1)
@@ -164,7 +164,7 @@ def _order(views: int, epoch: int, per_epoch: int, seed: int) -> torch.Tensor:
     return row[start : start + per_epoch]
 
 
-class _Steps(Sampler[tuple[int, int]]):
+class StepsInTurn(Sampler[tuple[int, int]]):
     """(epoch, step) in turn; Lightning says which epoch it is."""
 
     def __init__(self, steps: int) -> None:
@@ -201,7 +201,7 @@ class DistillationData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Lesson]:
         lessons = Lessons(self.views, self.others, self.classes, self.schedule, self.seed)
-        return DataLoader(lessons, batch_size=None, sampler=_Steps(len(lessons)))
+        return DataLoader(lessons, batch_size=None, sampler=StepsInTurn(len(lessons)))
 
     def val_dataloader(self) -> DataLoader[Any]:
         views = self.held_out.views

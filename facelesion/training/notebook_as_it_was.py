@@ -14,9 +14,9 @@ from facelesion.data import LFW, FaceSet
 from facelesion.data.modules import Trials
 from facelesion.models import Subject
 from facelesion.training.classify import facts_of, lesion_facts, trainable
-from facelesion.training.distil import represent
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import AS_IT_WAS, DEFICIT, DONE, FEATURES, INTACT, STIMULI, Done
+from facelesion.training.reached import represent
 from facelesion.training.stages import once
 from facelesion.training.trials import Roles, faces_of
 

@@ -9,19 +9,20 @@ nobody, whose identity the teacher can still say.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.ranges import Range
 from facelesion.settings import check
 
 Progress = Callable[[int], object]
 
+_AT_ONCE = 256
 # Places of aligned 112-pixel crops that composites take from the other face: centre x, y and radii x, y.
 _PARTS = ((56, 48, 36, 16), (56, 68, 17, 20), (56, 92, 26, 14), (56, 96, 60, 34), (56, 30, 60, 34))
 
@@ -68,7 +69,7 @@ class Shares:
     def __post_init__(self) -> None:
         check(self)
         if not self.plain + self.moved + self.blended + self.composite:
-            raise FacelesionError("shares are all 0: at least one kind of view must be made")
+            raise Error("shares are all 0: at least one kind of view must be made")
 
 
 def teach(
@@ -91,8 +92,35 @@ def teach(
 
 def make_views(images: torch.Tensor, shares: Shares, seed: int) -> torch.Tensor:
     """Views (M, 3, S, S), uint8, of aligned faces (N, 3, S, S), uint8, at random by `seed`."""
+    return torch.cat([made for made, _ in draw_views(images, shares, seed)])
+
+
+def count_views(photographs: int, shares: Shares) -> int:
+    """How many views are made of so many photographs.
+
+    Example:
+        >>> count_views(10, Shares(1, 1, 0.5, 0))
+        25
+    """
+    copies = photographs * int(shares.plain)
+    return copies + sum(
+        round(photographs * share) for share in (shares.moved, shares.blended, shares.composite)
+    )
+
+
+def draw_views(
+    images: torch.Tensor, shares: Shares, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The same views, some at a time, and whom they show.
+
+    Yields:
+        Views (B, 3, S, S), uint8, and (B, 2) rows of the photographs that each was made of: one and the same twice, or
+        two.
+    """
     generator = torch.Generator().manual_seed(seed)
-    made = [images.repeat(int(shares.plain), 1, 1, 1)] if shares.plain >= 1 else []
+    for _ in range(int(shares.plain)):
+        for rows in torch.arange(len(images)).split(_AT_ONCE):
+            yield images[rows], torch.stack([rows, rows], 1)
     for kind, share in (
         ("moved", shares.moved),
         ("blended", shares.blended),
@@ -102,15 +130,14 @@ def make_views(images: torch.Tensor, shares: Shares, seed: int) -> torch.Tensor:
         if not count:
             continue
         order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(math.ceil(share))])
-        for first in order[:count].split(256):
-            faces = _moved(images[first].float(), generator)
+        for first in order[:count].split(_AT_ONCE):
+            faces, other = _moved(images[first].float(), generator), first
             if kind != "moved":
                 other = torch.randint(len(images), (len(first),), generator=generator)
                 others = _moved(images[other].float(), generator)
                 mix = _blended if kind == "blended" else _composite
                 faces = mix(faces, others, generator)
-            made.append(faces.round_().clamp_(0, 255).to(torch.uint8))
-    return torch.cat(made)
+            yield faces.round_().clamp_(0, 255).to(torch.uint8), torch.stack([first, other], 1)
 
 
 def _moved(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

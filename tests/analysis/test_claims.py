@@ -8,7 +8,7 @@ import pytest
 
 from facelesion.analysis.answers import answers_of
 from facelesion.analysis.claims import differences, dissociations, losses, profile
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report.findings import findings
 
 from .trials import made_up, shuffle_all, split_people, swap_lesions, swap_tasks
@@ -123,13 +123,13 @@ def test_several_networks_must_all_have_been_asked_alike():
     several = [profile(answers_of(made_up(0, CROSSED).assign(value=value))) for value in (1.0, 2.0)]
     assert len(losses(several)) == 6
     other = profile(answers_of(made_up(0, CROSSED, damages=("ablation",))))
-    with pytest.raises(FacelesionError, match="damaged and asked alike"):
+    with pytest.raises(Error, match="damaged and asked alike"):
         losses([several[0], other])
 
 
 def test_answers_without_the_intact_network_are_refused():
     trials = made_up(0, CROSSED)
-    with pytest.raises(FacelesionError, match="intact network"):
+    with pytest.raises(Error, match="intact network"):
         profile(answers_of(trials[trials["lesion"] != "none"]))
 
 

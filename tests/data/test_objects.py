@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from facelesion.data import FaceSet, ImageSet
+from facelesion.data import objects as objects_module
 from facelesion.data.objects import (
     CATEGORIES,
     PHASE,
@@ -22,7 +23,8 @@ from facelesion.data.objects import (
     phase_scramble,
     tile_scramble,
 )
-from facelesion.errors import FacelesionError
+from facelesion.data.shapes import MAKERS
+from facelesion.errors import Error
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +104,9 @@ def test_an_exemplar_is_the_same_thing_whoever_else_is_drawn():
 
 def test_sizes_can_be_chosen():
     assert builtin_objects(1, size=64).size == 64
-    with pytest.raises(FacelesionError, match="16 are needed"):
+    with pytest.raises(Error, match="16 are needed"):
         builtin_objects(1, size=4)
-    with pytest.raises(FacelesionError, match="no built-in object 'zebra'"):
+    with pytest.raises(Error, match="no built-in object 'zebra'"):
         builtin_exemplars(1, 1, categories=("zebra",))
 
 
@@ -125,7 +127,7 @@ def test_nonfaces_show_other_objects_than_the_object_task(faces):
 
 def test_nonfaces_of_faces_of_another_size(faces):
     assert nonfaces(10, size=64, faces=faces).images.shape == (10, 3, 64, 64)
-    with pytest.raises(FacelesionError, match="at least one"):
+    with pytest.raises(Error, match="at least one"):
         nonfaces(0)
 
 
@@ -193,16 +195,16 @@ def test_a_folder_or_archive_of_photographs_is_read(folder, tmp_path, monkeypatc
 
 def test_a_photograph_that_cannot_be_read_is_named(folder):
     (folder / "cup" / "image_9999.png").write_text("no picture")
-    with pytest.raises(FacelesionError, match=r"image_9999\.png: not a picture"):
+    with pytest.raises(Error, match=r"image_9999\.png: not a picture"):
         object_folder(folder)
-    with pytest.raises(FacelesionError, match="no such folder"):
+    with pytest.raises(Error, match="no such folder"):
         object_folder(folder / "nowhere")
 
 
 @pytest.mark.parametrize("scramble", [phase_scramble, tile_scramble])
 def test_fractions_of_brightness_are_not_scrambled_to_black(scramble):
     for images in (torch.rand(1, 3, 16, 16), torch.zeros(1, 3, 16, 16, dtype=torch.int64), torch.zeros(3, 16, 16)):
-        with pytest.raises(FacelesionError, match="uint8"):
+        with pytest.raises(Error, match="uint8"):
             scramble(images, 0)
 
 
@@ -236,3 +238,37 @@ def test_a_face_detector_sees_faces_in_practically_no_nonface(shared):
 
         assert sum(map(found, made.images)) <= 6
         assert sum(map(found, faces.images)) >= 38, "the detector itself must see faces"
+
+
+def what_the_parts_show(category, number, picture):
+    """Mean colour and share of the area of each of an exemplar's four colours, by somebody who knows where they are."""
+    exemplar = (91, CATEGORIES.index(category), number)
+    shown = objects_module._object_picture(category, exemplar, picture, 112).astype(np.float32) / 255
+    who = np.random.default_rng([*exemplar, 0xC0FFEE])
+    shape = MAKERS[category](who)
+    now = np.random.default_rng([*exemplar, picture, 0xBEEF])
+    objects_module._ground(now, 112)
+    marks = np.array([[40, 0, 0], [80, 0, 0], [120, 0, 0], [160, 0, 0]], np.float32)
+    roles, cover = objects_module._draw(objects_module._posed(shape, now), marks, 112)
+    colours, shares = [], []
+    for mark in marks[:, 0]:
+        here = (cover > 0.9) & (np.abs(roles[..., 0] - mark) < 1)
+        colour = shown[here].mean(0) if here.any() else np.zeros(3)
+        colours.append(colour - colour.mean())
+        shares.append(here.sum() / (cover > 0.5).sum())
+    return np.concatenate(colours), np.array(shares)
+
+
+@pytest.mark.parametrize("category", ["car", "chair", "cup", "house"])
+def test_an_exemplar_can_be_told_in_new_views_by_its_colours_and_by_its_shape(category):
+    from facelesion.tasks.exemplars import within_class_whitening
+    from facelesion.training.reached import named_by_likeness
+
+    found = [what_the_parts_show(category, number, picture) for number in range(40) for picture in range(5)]
+    names = [str(number) for number in range(40) for _ in range(5)]
+    for values, least in ((np.array([each[0] for each in found]), 0.75), (np.array([each[1] for each in found]), 0.4)):
+        features = torch.from_numpy(values).float()
+        features = features / features.std(0).clamp_min(1e-6)
+        own, asked = features[:100], features[100:]  # of twenty things each: how pictures differ is learned from others
+        centre, whitening = within_class_whitening(own, tuple(names[:100]), 0.01)
+        assert named_by_likeness((asked - centre) @ whitening, names[100:], 3) >= least  # chance is 0.05

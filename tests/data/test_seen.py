@@ -9,7 +9,7 @@ import pytest
 from facelesion.data import LFW, open_lfw
 from facelesion.data.facespace import FaceSpace
 from facelesion.data.seen import TEACHING_SEEDS, people_seen, refuse_seen
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 
 
@@ -32,7 +32,7 @@ def test_the_networks_that_the_project_brings_saw_lfws_training_people_and_no_ot
     found = people_seen(about, ["Ann", "Cid", "Bob", "Dee"], little)
     assert found.people == ("Ann", "Bob") and found.complete
     refuse_seen(name, about, ["Cid", "Dee"], little)
-    with pytest.raises(FacelesionError, match="pictures of 1 of the 2 people to be tested"):
+    with pytest.raises(Error, match="pictures of 1 of the 2 people to be tested"):
         refuse_seen(name, about, ["Ann", "Cid"], little)
 
 
@@ -47,7 +47,7 @@ def test_without_the_list_of_training_people_nobody_is_called_unseen(little: LFW
     assert str(people_seen(get("builtin").about, ["Cid"])) == "unknown"
     assert little.protocols is not None
     (little.protocols / "peopleDevTrain.txt").unlink()
-    with pytest.raises(FacelesionError, match="peopleDevTrain.txt"):
+    with pytest.raises(Error, match="peopleDevTrain.txt"):
         people_seen(get("builtin").about, ["Cid"], little)
 
 
@@ -59,6 +59,19 @@ def test_who_taught_a_network_later_counts_as_well() -> None:
     }
     found = people_seen(about, ["person-7-0", "person-7-1"])
     assert found.people == ("person-7-0",) and found.complete
+
+
+def test_a_network_that_learned_from_a_part_of_the_training_people_saw_those_it_names(little: LFW) -> None:
+    about = {
+        "trained_on": "named LFW View 1 training people, the built-in face space, objects",
+        "people": ["Ann"],
+        "validation_people": ["Bob"],
+    }
+    assert people_seen(about, ["Ann", "Cid"], little).people == ("Ann",)
+    assert people_seen(about, ["Bob"], little).people == ("Bob",)
+    without = people_seen(about | {"validation_people": []}, ["Bob", "Cid", f"person-{TEACHING_SEEDS + 3}-0"])
+    assert without.people == (f"person-{TEACHING_SEEDS + 3}-0",) and without.complete
+    assert str(people_seen({"trained_on": about["trained_on"]}, ["Cid"], little)) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +93,7 @@ def test_a_file_that_does_not_say_whom_it_saw_is_not_taken_for_one_that_saw_nobo
 
 
 def test_every_network_of_the_registry_gives_an_answer(little: LFW) -> None:
-    from facelesion.models.registry import entries
+    from facelesion.weights.registry import entries
 
     said = {
         one.name: str(people_seen({"trained_on": one.trained_on}, ["Cid"], little))

@@ -11,18 +11,19 @@ import torch
 from torch import nn
 
 from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.data.materials import Materials
+from facelesion.data.materials import Materials, all_pairs
 from facelesion.data.source import PRACTICE, GivenPictures
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Intact
 from facelesion.models import Subject
 from facelesion.models.subject import Preprocessing
 from facelesion.settings import SettingError
 from facelesion.study import Study, run_study, settling
-from facelesion.study.bench import Bench, Pool
+from facelesion.study.bench import Bench
 from facelesion.study.difficulty import Setting, find_settings, make_hard
 from facelesion.study.doses import find_doses, with_found
 from facelesion.study.levels import Difficulty, sought_in
+from facelesion.study.pool import Pool
 from facelesion.tasks import TASKS
 
 SMALL = FaceSpacePictures(
@@ -52,7 +53,7 @@ def pictures() -> Materials:
 
 @pytest.fixture(scope="module")
 def practice(pictures) -> Materials:
-    return SMALL.practice(pictures, 0, 112)
+    return SMALL.practice(pictures, 0)
 
 
 def study(**settings) -> Study:
@@ -67,14 +68,15 @@ def test_nobody_who_practises_is_tested_or_trains_a_readout(pictures, practice):
 
 
 def test_photographs_give_half_of_those_who_train_readouts_to_practise(pictures):
-    practice = GivenPictures(other_pictures=4, object_pictures=1).practice(pictures, 0, 112)
+    practice = GivenPictures(other_pictures=4, object_pictures=1).practice(pictures, 0)
     training = set(pictures.training.labels)
     roles = [set(each.labels) for each in (practice.training, practice.probes, practice.strangers)]
     assert set().union(*roles) == training and sum(map(len, roles)) == len(training)
     assert set(practice.enrolment.labels) == roles[1] and not set(practice.enrolment.names) & set(practice.probes.names)
-    with pytest.raises(FacelesionError, match="8 or more are needed"):
-        few = dataclasses.replace(pictures, training=pictures.training[:12])
-        GivenPictures().practice(few, 0, 112)
+    with pytest.raises(Error, match="8 or more are needed"):
+        training = pictures.training[:12]
+        few = dataclasses.replace(pictures, training=training, training_pairs=all_pairs(training.labels))
+        GivenPictures().practice(few, 0)
 
 
 def test_likeness_brings_people_nearer_to_each_other_and_none_nearer_to_the_average_face():
@@ -97,7 +99,7 @@ def test_the_setting_found_is_the_one_that_trying_every_noise_finds(pictures, pr
     def level(noise: float) -> float:
         pool = Pool.of([TASKS["verification"]], practice, PRACTICE, {"verification": noise})
         plain = study(tasks=["verification"], seed=PRACTICE)
-        bench = Bench.build("mine", network, plain, practice, pool, CPU)
+        bench = Bench.build("mine", network, plain, practice, pool, plain.planned("mine"), CPU)
         shown, _ = bench.represent(Intact(), plain.planned("mine"), progress=False)
         return float(bench.tasks[0].answer(shown["0"]).forced_choice.double().mean())
 
@@ -139,9 +141,8 @@ def test_doses_found_cost_what_trying_every_dose_says(practice, scale):
     # The same doses, as a list in a study of its own, with the draws that were used.
     ladder = sorted({*sought_in(NOISE).ladder[::4], small, large})
     plain = study(lesions={"noise": [{**NOISE, "std": ladder}]}, tasks=["identification"], seed=PRACTICE, draws=2)
-    pool = Pool.of([TASKS["identification"]], practice, PRACTICE)
-    bench = Bench.build("mine", tiny(0, width=12), plain, practice, pool, CPU)
-    planned = plain.planned("mine")
+    pool, planned = Pool.of([TASKS["identification"]], practice, PRACTICE), plain.planned("mine")
+    bench = Bench.build("mine", tiny(0, width=12), plain, practice, pool, planned, CPU)
     shown, _ = bench.represent(Intact(), planned, progress=False)
     (task,) = bench.tasks
 
@@ -179,7 +180,7 @@ def test_a_series_that_lists_its_doses_is_left_as_it_is(practice):
     ],
 )
 def test_a_loss_that_cannot_be_asked_for_is_told_in_a_line(part, told):
-    with pytest.raises(FacelesionError, match=told) as error:
+    with pytest.raises(Error, match=told) as error:
         study(lesions={"series": [part]})
     assert "lesions.series.0" in str(error.value) and "\n" not in str(error.value)
 
@@ -191,9 +192,9 @@ def test_what_cannot_be_meant_is_refused():
         study(difficulty={"on": ["yours"]})
     with pytest.raises(SettingError, match="losses.draws does nothing here"):
         study(losses={"draws": 2})
-    with pytest.raises(FacelesionError, match="unlike losses"):
+    with pytest.raises(Error, match="unlike losses"):
         study(lesions={"both": [ABLATION, {**ABLATION, "fraction": {"for_loss": [0.1, 0.2]}}]})
-    with pytest.raises(FacelesionError, match="list beside a dose that is sought"):
+    with pytest.raises(Error, match="list beside a dose that is sought"):
         study(lesions={"both": [ABLATION, {"kind": "Scale", "site": "0", "by": [0.5, 0.4]}]})
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
-from facelesion.models import VGGFace, store
+from facelesion.models import VGGFace
+from facelesion.weights import store
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,23 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
     store.save_weights(path, network, {"architecture": "VGGFace", "width": 0.0625, "size": 112})
     return str(path)
+
+
+@pytest.fixture
+def little_lfw(lfw: Path, tmp_path: Path) -> Path:
+    """Sixteen training and ten test people with two photographs each, and protocols to match."""
+    people = [folder.name for folder in sorted(lfw.iterdir()) if len(list(folder.glob("*.jpg"))) >= 2][:26]
+    root = tmp_path / "lfw"
+    for person in people:
+        (root / person).mkdir(parents=True)
+        for number in (1, 2):
+            name = f"{person}_{number:04d}.jpg"
+            shutil.copy(lfw / person / name, root / person / name)
+    train, test = people[:16], people[16:]
+    for part, names in (("Train", train), ("Test", test)):
+        lines = [str(len(names)), *(f"{name}\t2" for name in names)]
+        (tmp_path / f"peopleDev{part}.txt").write_text("\n".join(lines) + "\n")
+    same = [f"{name}\t1\t2" for name in test]
+    different = [f"{name}\t1\t{other}\t1" for name, other in zip(test, test[1:] + test[:1], strict=True)]
+    (tmp_path / "pairsDevTest.txt").write_text("\n".join([str(len(test)), *same, *different]) + "\n")
+    return root

@@ -123,6 +123,9 @@ def test_studies_combine_the_same_layers(name: str) -> None:
     assert {part["damage"]: part["sites"] for part in content["approaches"]["combined"]} == ALL_THREE
 
 
+OBJECTS_ONLY = ["--recipe", "participant", "--data.people", "none"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -137,6 +140,15 @@ def test_studies_combine_the_same_layers(name: str) -> None:
         ),
         (["--recipe", "classify", "--lesion", "[{kind: Ablate, site: conv9_9, fraction: 0.5}]"], "conv9_9"),
         (["--recipe", "distil", "--teacher", "none.pt", "--data.root", "nowhere"], "none.pt: no such file"),
+        (["--recipe", "participant"], "data is missing"),
+        (["--recipe", "participant", "--data.root", "nowhere"], "nowhere: no such"),
+        ([*OBJECTS_ONLY, "--data.objects", "nowhere"], "objects nowhere: no such"),
+        ([*OBJECTS_ONLY, "--data.facespace_people", "3"], "does nothing with people none"),
+        ([*OBJECTS_ONLY, "--data.kinds", "[cup, cup]"], "'cup' stands there twice"),
+        (
+            ["--recipe", "participant", "--data.root", "x", "--teacher", "t", "--people.weight", "2"],
+            "does nothing with teacher t",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -149,6 +161,8 @@ def test_a_mistake_is_one_line_and_status_2(
     assert main(words) == 2
     told = capsys.readouterr().err
     assert message in told and len(told.strip().splitlines()) == 1 and "Traceback" not in told
+    if "participant" in words:  # it would refuse to go on with other settings
+        assert not list(tmp_path.rglob("settings.json"))
 
 
 def test_help_needs_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """The command that made the built-in network, in small: photographs in, a network and its figures out."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,6 @@ from facelesion.models import get
 from facelesion.train import main
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def little_lfw(lfw: Path, tmp_path: Path) -> Path:
-    """Sixteen training and ten test people with two photographs each, and protocols to match."""
-    people = [folder.name for folder in sorted(lfw.iterdir()) if len(list(folder.glob("*.jpg"))) >= 2][:26]
-    root = tmp_path / "lfw"
-    for person in people:
-        (root / person).mkdir(parents=True)
-        for number in (1, 2):
-            name = f"{person}_{number:04d}.jpg"
-            shutil.copy(lfw / person / name, root / person / name)
-    train, test = people[:16], people[16:]
-    for part, names in (("Train", train), ("Test", test)):
-        lines = [str(len(names)), *(f"{name}\t2" for name in names)]
-        (tmp_path / f"peopleDev{part}.txt").write_text("\n".join(lines) + "\n")
-    same = [f"{name}\t1\t2" for name in test]
-    different = [f"{name}\t1\t{other}\t1" for name, other in zip(test, test[1:] + test[:1], strict=True)]
-    (tmp_path / "pairsDevTest.txt").write_text("\n".join([str(len(test)), *same, *different]) + "\n")
-    return root
 
 
 @pytest.mark.shared

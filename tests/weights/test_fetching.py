@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from facelesion import fetching
-from facelesion.errors import FacelesionError
-from facelesion.fetching import fetch
+from facelesion.errors import Error
+from facelesion.weights import fetching
+from facelesion.weights.fetching import fetch
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 CHECKSUM = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -24,7 +24,7 @@ CHECKSUM = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 def refused(*addresses: str, target: Path, **known: object) -> str:
     """The one line of a fetch that fails, after checking that it leaves nothing that looks whole."""
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         fetch(addresses, target, **known)
     assert "\n" not in str(told.value) and not target.exists()
     return str(told.value)
@@ -204,7 +204,7 @@ def test_without_a_network_one_line_says_where_the_file_belongs(web, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(web, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FacelesionError, match="cannot be written"):
+    with pytest.raises(Error, match="cannot be written"):
         fetch(f"{web.address}/a.bin", tmp_path / "file" / "a.bin")
 
 
@@ -217,7 +217,10 @@ def test_two_who_want_the_same_file_fetch_it_once(web, tmp_path):
         quick(handler)
 
     web.answers["/a.bin"] = slow
-    code = f"from facelesion.fetching import fetch; fetch({web.address + '/a.bin'!r}, 'a.bin', checksum={CHECKSUM!r})"
+    address = f"{web.address}/a.bin"
+    code = (
+        f"from facelesion.weights.fetching import fetch; fetch({address!r}, 'a.bin', checksum={CHECKSUM!r})"
+    )
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=_environment()) for _ in range(2)
     ]
@@ -242,7 +245,7 @@ def test_a_fetch_that_was_killed_goes_on(web, tmp_path):
         go_on.wait(30)
 
     web.answers["/a.bin"] = stall
-    code = f"from facelesion.fetching import fetch; fetch({web.address + '/a.bin'!r}, 'a.bin')"
+    code = f"from facelesion.weights.fetching import fetch; fetch({web.address + '/a.bin'!r}, 'a.bin')"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=_environment())
     assert stalled.wait(30)
     part = tmp_path / "a.bin.part"
@@ -260,6 +263,6 @@ def test_a_fetch_that_was_killed_goes_on(web, tmp_path):
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(fetching.__file__).resolve().parents[1])
+    root = str(Path(fetching.__file__).resolve().parents[2])
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     return kept | {"PYTHONPATH": root}

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from facelesion import fetching
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
+from facelesion.files import file_hash
+from facelesion.weights import fetching, places
 
 State = Literal["here", "can be fetched", "needs conversion", "missing"]
 _CONVERTED = "vgg_face.safetensors"
@@ -62,7 +62,7 @@ class Entry:
 
     def find(self) -> Path | None:
         """Where the file is, or None."""
-        return store.find_weights(self.file)
+        return places.find_weights(self.file)
 
     def state(self) -> State:
         """Whether the weights can be used, and what to do where they cannot."""
@@ -70,7 +70,7 @@ class Entry:
             return "needs conversion"
         if self.find() is None:
             return "can be fetched" if self.addresses else "missing"
-        return "needs conversion" if self.convert and store.find_weights(_CONVERTED) is None else "here"
+        return "needs conversion" if self.convert and places.find_weights(_CONVERTED) is None else "here"
 
 
 @functools.cache
@@ -78,17 +78,17 @@ def entries() -> dict[str, Entry]:
     """All weights by name, in the registry's order.
 
     Raises:
-        FacelesionError: the list is not where the package brings it.
+        Error: the list is not where the package brings it.
 
     Example:
         >>> entries()["mobilefacenet"].size
         4135271
     """
     path = next(
-        (folder / "registry.toml" for folder in store.CARRIED if (folder / "registry.toml").is_file()), None
+        (folder / "registry.toml" for folder in places.CARRIED if (folder / "registry.toml").is_file()), None
     )
     if path is None:
-        raise FacelesionError(f"registry.toml is not in {store.CARRIED[0]}: install facelesion again")
+        raise Error(f"registry.toml is not in {places.CARRIED[0]}: install facelesion again")
     with open(path, "rb") as file:
         return read(tomllib.load(file), str(path))
 
@@ -97,14 +97,14 @@ def read(content: dict[str, dict[str, object]], source: str) -> dict[str, Entry]
     """The registry from its parsed TOML, checked.
 
     Raises:
-        FacelesionError: a key that is unknown or missing.
+        Error: a key that is unknown or missing.
     """
     known = {field.name: field for field in dataclasses.fields(Entry)}
     needed = {"what", "file", "licence"}
     found = {}
     for name, values in content.items():
         if wrong := sorted(set(values) - set(known)) + sorted(needed - set(values)):
-            raise FacelesionError(f"{source}: [{name}]: {wrong[0]!r} is unknown or missing: mend the entry")
+            raise Error(f"{source}: [{name}]: {wrong[0]!r} is unknown or missing: mend the entry")
         ready = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         found[name] = Entry(name=name, **ready)  # type: ignore[arg-type]
     return found
@@ -114,10 +114,10 @@ def entry(name: str) -> Entry:
     """The weights of this name.
 
     Raises:
-        FacelesionError: there are none; the nearest names are told.
+        Error: there are none; the nearest names are told.
     """
     if name not in entries():
-        raise FacelesionError(f"no weights are called {name!r}: {nearest(name, entries())}")
+        raise Error(f"no weights are called {name!r}: {nearest(name, entries())}")
     return entries()[name]
 
 
@@ -139,18 +139,18 @@ def path(name: str) -> Path:
     """Where the file of these weights is.
 
     Raises:
-        FacelesionError: it is not here; one line says what to put where.
+        Error: it is not here; one line says what to put where.
     """
     found = entry(name).find()
     if found is None:
-        raise FacelesionError(f"{entry(name).file} is not here: {how_to_get(name)}")
+        raise Error(f"{entry(name).file} is not here: {how_to_get(name)}")
     return found
 
 
 def how_to_get(name: str) -> str:
     """What to do so that these weights are here, in half a line."""
     one = entry(name)
-    place = store.weights_folder() / one.file
+    place = places.weights_folder() / one.file
     if one.file == _CONVERTED:
         return (
             "facelesion weights fetch vgg_face_dag (or another vgg_face_..., see facelesion weights list), "
@@ -172,7 +172,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
         to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
 
     Raises:
-        FacelesionError: they cannot be fetched; one line says what to put where.
+        Error: they cannot be fetched; one line says what to put where.
     """
     one = entry(name)
     here = one.find() if to is None else None
@@ -180,7 +180,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
         return here
     if not one.addresses:
         return path(name)
-    target = (Path(to) if to is not None else store.weights_folder()) / one.file
+    target = (Path(to) if to is not None else places.weights_folder()) / one.file
     fetching.fetch(
         one.addresses,
         target,
@@ -191,7 +191,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
     if one.checksum is None and recorded(target) is None:
         note = _note(target)
         unfinished = note.with_name(f".{note.name}.{os.getpid()}.part")
-        unfinished.write_text(f"{fetching.file_hash(target)}  {target.name}\n", encoding="utf-8")
+        unfinished.write_text(f"{file_hash(target)}  {target.name}\n", encoding="utf-8")
         os.replace(unfinished, note)
     return target
 
@@ -204,15 +204,15 @@ def path_or_fetch(name: str, otherwise: str = "") -> Path:
         otherwise: what else can be done where that fails, said at the end of the error.
 
     Raises:
-        FacelesionError: no such weights, or they cannot be fetched.
+        Error: no such weights, or they cannot be fetched.
     """
     found = entry(name).find()
     if found is not None:
         return found
     try:
         return fetch(name)
-    except FacelesionError as error:
-        raise FacelesionError(f"{error}{f', {otherwise}' if otherwise else ''}") from None
+    except Error as error:
+        raise Error(f"{error}{f', {otherwise}' if otherwise else ''}") from None
 
 
 def recorded(file: Path) -> str | None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from facelesion.cli import run
-from facelesion.errors import FacelesionError
-from facelesion.fetching import file_hash, fits
-from facelesion.models import registry
+from facelesion.errors import Error
+from facelesion.files import file_hash
+from facelesion.weights import registry
+from facelesion.weights.fetching import fits
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = b"weights" * 1000
@@ -59,16 +60,14 @@ def test_the_real_files_have_the_hashes_of_the_registry(shared, name):
 
 
 def test_a_slip_in_the_registry_is_named():
-    with pytest.raises(FacelesionError, match=r"\[a\]: 'lisence' is unknown"):
+    with pytest.raises(Error, match=r"\[a\]: 'lisence' is unknown"):
         registry.read(tomllib.loads('[a]\nwhat="w"\nfile="f"\nlicence="l"\nlisence="l"'), "registry.toml")
-    with pytest.raises(FacelesionError, match=r"\[a\]: 'file' is unknown or missing"):
+    with pytest.raises(Error, match=r"\[a\]: 'file' is unknown or missing"):
         registry.read(tomllib.loads('[a]\nwhat="w"\nlicence="l"'), "registry.toml")
 
 
 def test_an_unknown_name_has_the_nearest_ones():
-    with pytest.raises(
-        FacelesionError, match="no weights are called 'mobilfacenet': nearest is mobilefacenet"
-    ):
+    with pytest.raises(Error, match="no weights are called 'mobilfacenet': nearest is mobilefacenet"):
         registry.path("mobilfacenet")
 
 

@@ -1,4 +1,4 @@
-"""Where weights lie, and how they are written: safetensors with a note of what they are."""
+"""How weights are written and read: safetensors with a note of what they are; plain state dicts are read too."""
 
 from __future__ import annotations
 
@@ -13,47 +13,8 @@ from typing import Any
 
 import torch
 
-from facelesion.errors import FacelesionError
-from facelesion.fetching import cache_folder, check_writable
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-# What the installed package brings, and the same in the project's own folder.
-CARRIED = (_PACKAGE / "_weights", _PACKAGE.parent / "weights")
-
-
-def weights_folder() -> Path:
-    """Where weights are put that are fetched or converted: $FACELESION_WEIGHTS, else in the cache folder."""
-    chosen = os.environ.get("FACELESION_WEIGHTS")
-    return Path(chosen) if chosen else cache_folder() / "weights"
-
-
-def weights_folders() -> tuple[Path, ...]:
-    """Folders searched for weights, in order: $FACELESION_WEIGHTS, what the package brings, the cache folder."""
-    fetched = cache_folder() / "weights"
-    return tuple(dict.fromkeys((weights_folder(), *CARRIED, fetched)))
-
-
-def weights_path(name: str) -> Path:
-    """The file of this name among the weights.
-
-    Raises:
-        FacelesionError: it is in none of the folders.
-    """
-    found = find_weights(name)
-    if found is None:
-        raise FacelesionError(
-            f"weights {name!r} are not in {' or '.join(map(str, weights_folders()))}: put the file there, "
-            "or name its folder in FACELESION_WEIGHTS"
-        )
-    return found
-
-
-def find_weights(name: str) -> Path | None:
-    """The file of this name among the weights, or None."""
-    return next((folder / name for folder in weights_folders() if os.path.isfile(folder / name)), None)
-
+from facelesion.errors import Error
+from facelesion.outputs import writable_file
 
 # What training wraps around a network puts its own name before every other: DataParallel's and torch.compile's.
 WRAPPERS = ("module.", "_orig_mod.")
@@ -65,11 +26,11 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a PyTorch state dict; code in the file is never run, and a wrapper's prefix (`module.`) is taken off.
 
     Raises:
-        FacelesionError: no such file, or anything else than plain tensors by name.
+        Error: no such file, or anything else than plain tensors by name.
     """
     tensors = load_plain(path)
     if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
-        raise FacelesionError(f"{path}: not a plain state dict (it holds something else): get the file again")
+        raise Error(f"{path}: not a plain state dict (it holds something else): get the file again")
     return unwrapped(checked({str(name): value for name, value in tensors.items()}, str(path)))[0]
 
 
@@ -77,15 +38,15 @@ def load_plain(path: str | Path) -> Any:
     """What `torch.save` wrote, read as numbers and containers of them alone.
 
     Raises:
-        FacelesionError: no such file, one with code in it, damaged or cut short.
+        Error: no such file, one with code in it, damaged or cut short.
     """
     if not os.path.isfile(path):
-        raise FacelesionError(f"{path}: no such file: give the path of a PyTorch state dict")
+        raise Error(f"{path}: no such file: give the path of a PyTorch state dict")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch fails in many ways on damaged files; none of them is a fault of ours
         reason = (" ".join(str(error).split("\n")[0].split()) or type(error).__name__)[:200]
-        raise FacelesionError(f"{path}: not a plain state dict ({reason}): get it again") from None
+        raise Error(f"{path}: not a plain state dict ({reason}): get it again") from None
 
 
 def unwrapped(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
@@ -105,7 +66,7 @@ def checked(tensors: dict[str, torch.Tensor], source: str) -> dict[str, torch.Te
     """The same tensors, if they are plain: numbers that lie in memory, one for each place.
 
     Raises:
-        FacelesionError: a tensor that is sparse, quantised, nested, without content (meta), or of numbers neither
+        Error: a tensor that is sparse, quantised, nested, without content (meta), or of numbers neither
             whole nor float16 to float64; it says how to save it instead.
     """
     for name, value in tensors.items():
@@ -120,25 +81,13 @@ def checked(tensors: dict[str, torch.Tensor], source: str) -> dict[str, torch.Te
             else ""
         )
         if odd:
-            raise FacelesionError(f"{source}: {name} {odd}: save it as a plain tensor of float32")
+            raise Error(f"{source}: {name} {odd}: save it as a plain tensor of float32")
     return tensors
 
 
-def writable(path: str | Path) -> Path:
-    """The path, where a file can be put: asked before long work, so that it is not done for nothing.
-
-    Raises:
-        FacelesionError: it is a folder, has too long a name, leads through a file, or to where nothing can be written.
-    """
-    path = check_writable(path)
-    if os.path.isdir(path):
-        raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'face.safetensors'}")
-    return path
-
-
-def _unwritten(path: Path, error: Exception) -> FacelesionError:
+def _unwritten(path: Path, error: Exception) -> Error:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return FacelesionError(f"{path}: cannot be written ({reason}): make room, or choose another place")
+    return Error(f"{path}: cannot be written ({reason}): make room, or choose another place")
 
 
 def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
@@ -147,12 +96,12 @@ def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: M
     The note is one JSON text, so the file's bytes depend on the content alone.
 
     Raises:
-        FacelesionError: the path is a folder, leads through a file, or cannot be written.
+        Error: the path is a folder, leads through a file, or cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = writable(path)
+    path = writable_file(path)
     note = {"about": json.dumps(dict(about), sort_keys=True)}
     values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     unfinished = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
@@ -172,28 +121,28 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     """Read a safetensors file: its tensors as float32 (whatever they are kept as) and its note.
 
     Raises:
-        FacelesionError: no such file, not a whole safetensors file, tensors that are no float16, bfloat16, float32 or
+        Error: no such file, not a whole safetensors file, tensors that are no float16, bfloat16, float32 or
             float64, or a note that is no mapping.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not os.path.isfile(path):
-        raise FacelesionError(f"{path}: no such weights file: check the path")
+        raise Error(f"{path}: no such weights file: check the path")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             note = (file.metadata() or {}).get("about", "{}")
     except (SafetensorError, ValueError, OSError, AttributeError, KeyError) as error:
         reason = " ".join(str(error).split())
-        raise FacelesionError(f"{path}: not a whole safetensors file ({reason}): get it again") from None
+        raise Error(f"{path}: not a whole safetensors file ({reason}): get it again") from None
     return {name: _float32(name, value, path) for name, value in tensors.items()}, _about(note, path)
 
 
 def _float32(name: str, value: torch.Tensor, path: Path) -> torch.Tensor:
     if value.dtype not in _PLAIN:
         kind = str(value.dtype).removeprefix("torch.")
-        raise FacelesionError(f"{path}: {name} holds {kind} numbers: save it as a plain tensor of float32")
+        raise Error(f"{path}: {name} holds {kind} numbers: save it as a plain tensor of float32")
     return value.float()
 
 
@@ -204,7 +153,7 @@ def _about(note: str, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         about = None
     if not isinstance(about, dict):
-        raise FacelesionError(
+        raise Error(
             f"{path}: its note (the metadata 'about') is {reprlib.repr(note)}, not a mapping: "
             "convert or train the weights with facelesion"
         )
@@ -215,7 +164,7 @@ def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: st
     """Load tensors into a module, every one of its own and no other; one on the meta device gets its memory then.
 
     Raises:
-        FacelesionError: something is missing, left over, of another shape, or not a number; says the first of each.
+        Error: something is missing, left over, of another shape, or not a number; says the first of each.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - tensors.keys())
@@ -235,9 +184,7 @@ def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: st
         *([f"{bad[0]} holds values that are no numbers"] if bad else []),
     ]
     if reasons:
-        raise FacelesionError(
-            f"{source}: weights do not fit: {'; '.join(reasons)}: take weights made for this network"
-        )
+        raise Error(f"{source}: weights do not fit: {'; '.join(reasons)}: take weights made for this network")
     if any(value.is_meta for value in own.values()):
         module.to_empty(device="cpu")
     module.load_state_dict(dict(tensors))

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facelesion.errors import FacelesionError
+from facelesion.data.images import read_image
+from facelesion.errors import Error
 from facelesion.faces.landmarks import choose, landmark_backend
 from facelesion.faces.stimuli import Isolate
 
@@ -35,11 +36,9 @@ def features_alone(
         Float (features, 3, size, size), RGB in [0, 1].
 
     Raises:
-        FacelesionError: no readable picture, or no face in it.
+        Error: no readable picture, or no face in it.
     """
     import cv2
-
-    from facelesion.data.images import read_image
 
     squeezed = cv2.resize(read_image(photograph), (size, size), interpolation=cv2.INTER_AREA)
     picture = np.ascontiguousarray(squeezed, dtype=np.uint8)
@@ -49,7 +48,7 @@ def features_alone(
     finally:
         backend.close()
     if face is None:
-        raise FacelesionError(f"{photograph}: no face found: give a photograph of one face")
+        raise Error(f"{photograph}: no face found: give a photograph of one face")
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     points = torch.from_numpy(np.asarray(face.mesh, np.float32))[None]
     return torch.cat([Isolate(feature, fill="blur")(image, points) for feature in features])

@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import http.client
 import json
 import os
 import re
 import ssl
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -27,7 +25,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
+from facelesion.files import file_hash
 
 MAX_BYTES = 8_000_000_000
 SECONDS = 30.0  # without a single byte
@@ -35,57 +34,7 @@ PAUSE = 0.5  # before an address is asked again
 TRIES = 4  # in a row without a byte gained
 
 _PIECE = 1 << 18
-_LONGEST_NAME = 255  # bytes, in every file system in use
 _NETWORK = (OSError, http.client.HTTPException)
-
-
-def cache_folder() -> Path:
-    """Where what was fetched or unpacked is kept: $FACELESION_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("FACELESION_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facelesion"
-
-
-def check_writable(path: str | Path) -> Path:
-    """The path of a file or folder that can be made there: asked before long work, so that it is not done for nothing.
-
-    Raises:
-        FacelesionError: no name or too long a one, a file on the way to it, or a place where nothing can be written.
-
-    Example:
-        >>> check_writable("/proc/weights")
-        Traceback (most recent call last):
-        ...
-        facelesion.errors.FacelesionError: /proc/weights: cannot be written (No such file or directory): make room, or \
-choose another place
-    """
-    if not str(path):
-        raise FacelesionError("what is to be written has no name: name it")
-    path = Path(path)
-    blocked = next((p for p in path.parents if os.path.exists(p) and not os.path.isdir(p)), None)
-    if blocked is not None:
-        raise FacelesionError(f"{path}: {blocked} is a file, not a folder: choose another place")
-    there = next(place for place in (path, *path.parents, Path(".")) if os.path.isdir(place))
-    try:
-        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # a name that none can be is told here
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise FacelesionError(
-            f"{path}: cannot be written ({reason}): make room, or choose another place"
-        ) from None
-    return path
-
-
-def file_hash(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hash of a file's content, in hex digits; SHA-256 unless another is named."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def fits(path: str | Path, checksum: str | None = None, size: int | None = None) -> bool:
@@ -128,14 +77,14 @@ def fetch(
         `target`.
 
     Raises:
-        FacelesionError: no network, no such address, or what came is not what it should be. One line, which says
+        Error: no network, no such address, or what came is not what it should be. One line, which says
             where to put the file.
 
     Example:
         >>> fetch("file:///etc/hostname", "hostname")
         Traceback (most recent call last):
         ...
-        facelesion.errors.FacelesionError: hostname cannot be fetched (file:///etc/hostname: neither http nor https): \
+        facelesion.errors.Error: hostname cannot be fetched (file:///etc/hostname: neither http nor https): \
 put the file at hostname
     """
     target = Path(target)
@@ -156,10 +105,10 @@ put the file at hostname
                 except _Refused as refused:
                     reasons.append(f"{address}: {refused}")
     except OSError as error:
-        raise FacelesionError(
+        raise Error(
             f"{target}: cannot be written ({error.strerror}): make room, or choose another folder"
         ) from None
-    raise FacelesionError(
+    raise Error(
         f"{target.name} cannot be fetched ({'; '.join(reasons) or 'no address is known'}): "
         f"{advice or f'put the file at {target}'}"
     )

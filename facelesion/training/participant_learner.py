@@ -1,0 +1,180 @@
+"""A participant at work: one trunk, a readout of people, one of individual things, one of kinds of things."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import nn
+
+from facelesion.models.normalised import NormalisedVGG, folded_readout, normalised_readout
+from facelesion.models.vgg import channels
+from facelesion.tasks.scores import area_under_curve
+from facelesion.training.distillation import Schedule, prepared
+from facelesion.training.individuals import contrast
+from facelesion.training.participant_lessons import Contrast, Lesson, Watched
+from facelesion.training.reached import named_by_likeness
+
+ENROLLED = 3  # pictures that make the prototype of a thing that is watched
+
+
+class Learner(nn.Module):
+    """The network with everything that reads from it.
+
+    Args:
+        width: factor on VGG16's channels.
+        embedding: numbers in the embeddings of people and of things.
+        classes: how many kinds of pictures are told apart.
+        people: whether it learns people.
+    """
+
+    def __init__(self, width: float, embedding: int, classes: int, people: bool) -> None:
+        super().__init__()
+        self.people = people
+        self.trunk = NormalisedVGG(width, embedding)
+        self.things = normalised_readout(channels(width)[-1], embedding)
+        self.categories = nn.Linear(channels(width)[-1], classes)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What a file of weights holds of it: plain VGG16 and linear readouts."""
+        plain, identity = self.trunk.folded()
+        parts: dict[str, nn.Module] = {
+            "things.": folded_readout(self.things),
+            "categories.": self.categories,
+        }
+        if self.people:
+            parts["identity."] = identity
+        own = {
+            f"{name}{key}": value for name, part in parts.items() for key, value in part.state_dict().items()
+        }
+        return {**plain.state_dict(), **own}
+
+
+class ParticipantLearning(lightning.LightningModule):
+    """Lessons in, a lower loss out; what is watched are individuals of no lesson.
+
+    Args:
+        learner: the network as it begins.
+        schedule: how long, how fast, at what sizes; `objects` is the weight of the kinds of things.
+        people, things: how individuals are told apart.
+        watched: who and what is in no lesson.
+        size: side in pixels of the pictures that it is made for.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        schedule: Schedule,
+        people: Contrast,
+        things: Contrast,
+        watched: Watched,
+        size: int,
+    ) -> None:
+        super().__init__()
+        self.schedule, self.people, self.contrast = schedule, people, things
+        self.watched, self.size = watched, size
+        self.learner = learner.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.learner).requires_grad_(False).eval()
+        self._people: list[torch.Tensor] = []
+        self._things: list[torch.Tensor] = []
+
+    def training_step(self, batch: Lesson, step: int) -> torch.Tensor:
+        pooled = self.learner.trunk(batch.images)
+        until = batch.faces + batch.things
+        shown = nn.functional.normalize(self.learner.things(pooled[batch.faces : until]))
+        things = contrast(shown, batch.which[batch.faces :], self.contrast.temperature)
+        kinds = nn.functional.cross_entropy(self.learner.categories(pooled), batch.classes)
+        loss = self.contrast.weight * things + self.schedule.objects * kinds
+        values = {"things": things, "kinds": kinds}
+        if batch.faces:
+            faces = nn.functional.normalize(self.learner.trunk.embed(pooled[: batch.faces]))
+            if batch.targets.shape[1]:
+                values["angle"] = 1 - (faces * batch.targets).sum(1).mean()
+                values["relations"] = (faces @ faces.T - batch.targets @ batch.targets.T).square().mean()
+                loss = loss + values["angle"] + self.schedule.relations * 10 * values["relations"]
+            else:
+                values["people"] = contrast(faces, batch.which[: batch.faces], self.people.temperature)
+                loss = loss + self.people.weight * values["people"]
+        values["train_loss"] = loss
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        done = self.trainer.global_step
+        decay = min(self.schedule.averaging, (1 + done) / (10 + done))
+        with torch.no_grad():
+            for mean, now in zip(
+                self.average.state_dict().values(), self.learner.state_dict().values(), strict=True
+            ):
+                if mean.is_floating_point():
+                    mean.lerp_(now, 1 - decay)
+
+    def validation_step(self, batch: tuple[bool, torch.Tensor], step: int) -> None:
+        faces, images = batch
+        pooled = self.average.trunk(prepared(images, self.size))
+        answers = self.average.trunk.embed(pooled) if faces else self.average.things(pooled)
+        (self._people if faces else self._things).append(nn.functional.normalize(answers.float()))
+
+    def on_validation_epoch_end(self) -> None:
+        values = self._watched()
+        self._people, self._things = [], []
+        self.log_dict(values, prog_bar=True)
+
+    def _watched(self) -> dict[str, float]:
+        """How far it is with individuals of no lesson: `val_loss` is what falls short, people and things alike."""
+        things = told_apart(torch.cat(self._things).cpu(), self.watched.names, self.watched.kinds, ENROLLED)
+        values = {"val_things": things}
+        short = 1 - things
+        if self._people:
+            answers = torch.cat(self._people).cpu()
+            people = torch.tensor([self.watched.people.index(name) for name in self.watched.people])
+            first, second = torch.combinations(torch.arange(len(answers))).T
+            cosines = (answers[first] * answers[second]).sum(1)
+            values["val_auc"] = area_under_curve(cosines, people[first] == people[second])
+            if self.watched.targets is None:
+                short += 1 - values["val_auc"]
+            else:
+                values["val_angle"] = float(1 - (answers * self.watched.targets).sum(1).mean())
+                short += values["val_angle"]
+        return values | {"val_loss": short}
+
+    def configure_optimizers(self) -> Any:
+        decayed = [value for value in self.learner.parameters() if value.ndim > 1]
+        free = [value for value in self.learner.parameters() if value.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": self.schedule.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate)
+        steps = self.schedule.epochs * self.schedule.steps_per_epoch
+        rate = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self.schedule.learning_rate,
+            steps,
+            pct_start=0.1,
+            cycle_momentum=False,
+            final_div_factor=1e3,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+
+def told_apart(embeddings: torch.Tensor, names: Sequence[str], kinds: Sequence[str], enrolled: int) -> float:
+    """Share of pictures whose individual is found among all of its kind, mean over kinds.
+
+    Args:
+        embeddings: (N, E).
+        names, kinds: of each picture.
+        enrolled: pictures of each individual that make its prototype; the others are asked about.
+
+    Example:
+        >>> told_apart(torch.eye(2).repeat_interleave(3, 0), ["a"] * 3 + ["b"] * 3, ["cup"] * 6, enrolled=2)
+        1.0
+    """
+    shares = []
+    for kind in dict.fromkeys(kinds):
+        own = [row for row, found in enumerate(kinds) if found == kind]
+        shares.append(named_by_likeness(embeddings[own], [names[row] for row in own], enrolled))
+    return sum(shares) / len(shares)

@@ -1,0 +1,173 @@
+"""Measure participants, and make the table of weights/README.md from what was measured.
+
+    python scripts/measure_participants.py runs/participants/seed*/weights.safetensors
+    python scripts/measure_participants.py --half weights runs/participants/seed*/weights.safetensors
+    python scripts/measure_participants.py --table
+
+The first puts a row for each network into weights/participants.csv (a network measured before is passed over by its
+hash): what its file says of LFW's test pairs, which training asked once, and what is measured here. The second does the
+same for copies in half precision, which it writes to a folder as `participant_seedN.safetensors`, and says by how much
+their figures differ from those of the whole ones. The third writes the table between the two marks in
+weights/README.md anew from the CSV alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from facelesion.data import builtin_exemplars
+from facelesion.data.facespace import FaceSpace
+from facelesion.errors import Error
+from facelesion.files import write_bytes
+from facelesion.models import Subject, get, store
+from facelesion.training.reached import likeness_of, tasks_reached, things_reached
+from facelesion.weights.fetching import file_hash
+
+ROOT = Path(__file__).resolve().parents[1]
+CSV, PAGE = ROOT / "weights" / "participants.csv", ROOT / "weights" / "README.md"
+BEGIN, END = "<!-- participants: from participants.csv -->", "<!-- participants end -->"
+
+# The table's columns: heading, how it is read from the CSV, decimals, factor.
+COLUMNS = (
+    ("LFW pairs", "pairsDevTest_accuracy"), ("100 people", "identification"), ("memory", "memory"),
+    ("40 cars", "things_car"), ("40 chairs", "things_chair"), ("40 cups", "things_cup"), ("40 houses", "things_house"),
+    ("40 things of 4 kinds", "exemplars"), ("16 kinds", "objects"), ("20 kinds photographed", "objects_accuracy"),
+)  # fmt: skip
+
+
+def measured(path: Path) -> dict[str, object]:
+    """One network's row."""
+    subject = get(str(path))
+    about = subject.about
+    tested = tasks_reached(subject)
+    row = {
+        "name": path.parent.name if path.stem == "weights" else path.stem,
+        "seed": about.get("seed"), "weights": subject.weights, "sha256": file_hash(path),
+        "teacher": "MobileFaceNet" if about.get("teacher") else "none",
+        "people": len(about.get("people", ())),
+    }  # fmt: skip
+    found = {key: round(value, 4) for key, value in (tested | things_reached(subject)).items()}
+    return row | dict(about.get("reached", {})) | found
+
+
+def halved(path: Path, folder: Path) -> Path:
+    """A copy of weights in half precision: half the bytes; what reads it computes in float32 as ever."""
+    tensors, about = store.read_weights(path)
+    target = folder / f"participant_seed{about['seed']}.safetensors"
+    store.save_weights(target, {name: value.half() for name, value in tensors.items()}, about)
+    return target
+
+
+def differences(row: dict[str, object], other: dict[str, object]) -> dict[str, float]:
+    """By how much the figures of two rows differ, where they do."""
+    both = [key for key in row if isinstance(row[key], float) and isinstance(other.get(key), float)]
+    return {key: float(other[key]) - float(row[key]) for key in both if other[key] != row[key]}  # type: ignore[arg-type]
+
+
+def minutes(log: Path) -> float | None:
+    """Minutes of training by a run's log, over all its starts; None without a log."""
+    if not log.is_file():
+        return None
+    seconds = pd.read_csv(log)["seconds"].tolist()
+    last_of_starts = [a for a, b in zip(seconds, [*seconds[1:], 0], strict=True) if b < a]
+    return round(sum(last_of_starts) / 60, 1)
+
+
+def alike(subjects: list[Subject]) -> pd.DataFrame:
+    """For every two networks: shared training people, and how alike they find 100 faces and 40 things."""
+    faces = FaceSpace.load().draw(100, 1, seed=5).images
+    things = builtin_exemplars(10, 1, 5, categories=("car", "chair", "cup", "house")).images
+    rows = []
+    for first, second in itertools.combinations(subjects, 2):
+        own, other = (set(each.about.get("people", ())) for each in (first, second))
+        rows.append(
+            {
+                "first": first.weights, "second": second.weights,
+                "people_shared": round(len(own & other) / len(own), 3) if own and other else None,
+                "likeness_of_faces": round(likeness_of(first, second, faces), 3),
+                "likeness_of_things": round(likeness_of(first, second, things), 3),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def table(rows: pd.DataFrame) -> str:
+    """The CSV as a table of per cent, with means and deviations over those of the first recipe."""
+    headings = ["participant", "people", *(heading for heading, _ in COLUMNS), "hash"]
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    keys = [key for _, key in COLUMNS]
+
+    def cells(values: list[float]) -> list[str]:
+        return ["" if pd.isna(value) else f"{100 * value:.1f}" for value in values]
+
+    for row in rows.to_dict("records"):
+        shown = [
+            f"`{row['name']}`",
+            f"{row['people']:,}",
+            *cells([row.get(key, float("nan")) for key in keys]),
+        ]
+        lines.append("| " + " | ".join([*shown, f"`{row['weights']}`"]) + " |")
+    taught = rows[rows["teacher"] != "none"]
+    if len(taught) > 1:
+        for word, values in (("mean", taught[keys].mean()), ("standard deviation", taught[keys].std())):
+            lines.append("| " + " | ".join([f"{word}, taught", "", *cells(values.tolist()), ""]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "networks", nargs="*", type=Path, help="files of weights that the recipe participant made"
+    )
+    parser.add_argument(
+        "--half", type=Path, help="a folder for copies in half precision, which are measured then"
+    )
+    parser.add_argument("--table", action="store_true", help="write the page's table from the CSV")
+    parser.add_argument("--alike", type=Path, help="a CSV of how alike every two of the networks are")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = (
+        pd.read_csv(CSV, dtype={"weights": str})
+        if CSV.is_file()
+        else pd.DataFrame(columns=["weights", "seed"])
+    )
+    for whole in given.networks:
+        path = halved(whole, given.half) if given.half else whole
+        if get(str(path)).weights in set(rows["weights"]):
+            continue
+        row = measured(path) | {"minutes": minutes(whole.parent / "learning" / "log.csv")}
+        if given.half:
+            print(
+                f"{row['name']}: half less whole: {differences(measured(whole), row) or 'the same'}",
+                flush=True,
+            )
+        rows = pd.concat([rows, pd.DataFrame([row])]).sort_values(["teacher", "seed"])
+        write_bytes(CSV, rows[[*row, *(key for key in rows if key not in row)]].to_csv(index=False).encode())
+        print(f"{row['name']}: {row['weights']}", flush=True)
+    if given.alike:
+        subjects = [get(str(path)) for path in given.networks] + [get("untrained")]
+        write_bytes(given.alike, alike(subjects).to_csv(index=False).encode())
+    if given.table:
+        page = PAGE.read_text(encoding="utf-8")
+        if BEGIN not in page or END not in page:
+            raise Error(f"{PAGE} has no place for the table: put in the lines {BEGIN} and {END}")
+        made = f"{BEGIN}\n\n{table(rows)}\n\n{END}"
+        write_bytes(
+            PAGE, re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: made, page, flags=re.S).encode()
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Error as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,143 @@
+"""The loop over seeds passes over what is done; the table says what the CSV says."""
+
+import argparse
+import fcntl
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+import torch
+
+from facelesion.models import get, store
+from facelesion.training.reached import likeness_of
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "--data.people", "none", "--data.things", "3", "--data.thing_pictures", "3", "--data.builtin_objects", "2",
+    "--data.nonfaces", "6", "--width", "0.0625", "--measure", "false", "--schedule.epochs", "1",
+    "--schedule.views_per_epoch", "16", "--schedule.batch_size", "8", "--schedule.sizes", "[[0, 32]]",
+    "--run.progress", "false", "--run.accelerator", "cpu", "--run.precision", "32-true",
+]  # fmt: skip
+
+
+def script(name: str) -> ModuleType:
+    found = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text("recipe: participant\n")
+    return path
+
+
+def test_seeds_are_numbers_and_ranges() -> None:
+    seeds_of = script("train_participants").seeds_of
+    assert seeds_of("3-5,9, 4") == [3, 4, 5, 9]
+    for bad in ("a", "5-3", "3-", ""):
+        with pytest.raises(argparse.ArgumentTypeError):
+            seeds_of(bad)
+
+
+def test_seeds_that_are_done_or_with_somebody_else_are_passed_over(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, trained = script("train_participants"), []
+
+    def train(seed: int, config: Path, folder: Path, words: list[str]) -> int:
+        trained.append(seed)
+        if seed == 6:
+            return 1
+        (folder / f"seed{seed}").mkdir()
+        (folder / f"seed{seed}" / "weights.safetensors").touch()
+        return 0
+
+    monkeypatch.setattr(module, "train", train)
+    with open(tmp_path / "seed4.lock", "w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert module.train_all([3, 4], tmp_path, tmp_path, []) == [] and trained == [3]
+    assert "seed 4: another process trains it" in capfd.readouterr().out
+    assert module.train_all([3, 4, 6, 7], tmp_path, tmp_path, []) == [6] and trained == [3, 4, 6, 7]
+    assert "seed 3: done before" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_seed_is_trained_by_the_command_and_a_mistake_ends_the_loop(config: Path, tmp_path: Path) -> None:
+    module, folder = script("train_participants"), tmp_path / "runs"
+    assert module.train_all([3], config, folder, TINY) == []
+    assert get(str(folder / "seed3" / "weights.safetensors")).about["seed"] == 3
+    with pytest.raises(SystemExit, match="see .*seed5.log"):
+        module.train_all([5], config, folder, ["--data.things", "0"])
+    assert "data.things is 0" in (folder / "seed5.log").read_text()
+
+
+def test_the_table_holds_what_the_csv_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("measure_participants")
+    rows = [
+        {"name": f"seed{seed}", "seed": seed, "weights": f"00{seed}", "teacher": teacher, "people": 3200}
+        | {"pairsDevTest_accuracy": accuracy, "things_cup": 0.8}
+        for seed, teacher, accuracy in (
+            (3, "MobileFaceNet", 0.94),
+            (4, "MobileFaceNet", 0.95),
+            (5, "none", 0.7),
+        )
+    ]
+    monkeypatch.setattr(module, "CSV", tmp_path / "p.csv")
+    monkeypatch.setattr(module, "PAGE", tmp_path / "p.md")
+    frame = pd.DataFrame(rows).reindex(
+        columns=[*rows[0], *(k for _, k in module.COLUMNS if k not in rows[0])]
+    )
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    (tmp_path / "p.md").write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["measure_participants", "--table"])
+    for _ in range(2):
+        module.main()
+    page = (tmp_path / "p.md").read_text()
+    assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3 + 2
+    assert "| `seed3` | 3,200 | 94.0 |" in lines[2] and "`003`" in lines[2]
+    assert "| mean, taught |  | 94.5 |" in lines[5]  # those without a teacher are another group
+
+
+def test_half_precision_is_half_the_bytes_and_the_same_network_but_for_rounding(
+    tmp_path: Path, tiny: str
+) -> None:
+    module = script("measure_participants")
+    tensors, about = store.read_weights(tiny)
+    store.save_weights(tmp_path / "whole.safetensors", tensors, about | {"seed": 5})
+    half = module.halved(tmp_path / "whole.safetensors", tmp_path)
+    assert half.name == "participant_seed5.safetensors"
+    assert half.stat().st_size < 0.6 * Path(tiny).stat().st_size
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    answers = [get(str(path)).module(pictures) for path in (tmp_path / "whole.safetensors", half)]
+    torch.testing.assert_close(*answers, rtol=0.02, atol=1e-3)
+    assert module.differences({"a": 0.5, "b": 1.0, "n": "x"}, {"a": 0.5, "b": 0.75, "n": "y"}) == {"b": -0.25}
+
+
+def test_minutes_are_those_of_all_starts(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,seconds\n0,60\n1,120\n2,30\n3,90\n")
+    assert script("measure_participants").minutes(log) == (120 + 90) / 60
+    assert script("measure_participants").minutes(tmp_path / "none.csv") is None
+
+
+def test_likeness_is_that_of_distances_and_not_of_axes() -> None:
+    pictures = torch.randint(
+        0, 256, (12, 3, 112, 112), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    network = get("untrained")
+    turn = torch.linalg.qr(torch.randn(128, 128, generator=torch.Generator().manual_seed(1)))[0]
+    turned = torch.nn.Linear(128, 128)
+    turned.load_state_dict({"weight": 3 * turn, "bias": torch.ones(128)})
+    same = replace(network, module=torch.nn.Sequential(network.module, turned))
+    assert likeness_of(network, same, pictures) == pytest.approx(1, abs=1e-4)
+    assert likeness_of(network, get("builtin"), pictures) < 0.9
