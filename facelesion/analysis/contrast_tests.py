@@ -291,8 +291,8 @@ def _scores(
 
 def _plain(part: pd.DataFrame) -> pd.DataFrame:
     """Names as words, since categories would be grouped where there are none of them; and no mark of controls."""
-    words = {name: object for name in part.columns if str(part[name].dtype) == "category"}
-    return part.drop(columns="control", errors="ignore").astype(words)
+    part = part.drop(columns="control", errors="ignore")
+    return part.astype({name: object for name in part.columns if str(part[name].dtype) == "category"})
 
 
 def _of_doses(which: Contrast, cell: Cell, answers: Answers) -> PersonScores:

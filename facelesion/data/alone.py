@@ -51,4 +51,4 @@ def features_alone(
         raise Error(f"{photograph}: no face found: give a photograph of one face")
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     points = torch.from_numpy(np.asarray(face.mesh, np.float32))[None]
-    return torch.cat([Isolate(feature)(image, points) for feature in features])
+    return torch.cat([Isolate(feature, fill="blur")(image, points) for feature in features])

@@ -95,11 +95,23 @@ class FaceSpace:
         """Length of a face vector."""
         return len(self.between)
 
-    def people(self, count: int, seed: int = 0) -> Array:
-        """Draw people: vectors (count, K). Person i of a seed is the same however many are drawn."""
+    def people(self, count: int, seed: int = 0, likeness: float = 0.0) -> Array:
+        """Draw people: vectors (count, K). Person i of a seed is the same however many are drawn.
+
+        Args:
+            count: how many.
+            seed: people of different seeds are different people.
+            likeness: how alike any two of them are: the expected correlation of their vectors, each direction measured
+                in its own standard deviation. Above 0 they share a part that is drawn once, as relatives do; each is as
+                far from the average face as people are that share nothing.
+        """
         _whole("people", count)
         noise = [np.random.default_rng((seed, 0, i)).standard_normal(self.dimensions) for i in range(count)]
-        return (np.array(noise).reshape(count, self.dimensions) @ self.between.T).astype(np.float32)
+        own = np.array(noise).reshape(count, self.dimensions)
+        if likeness:
+            shared = np.random.default_rng((seed, 2, 0)).standard_normal(self.dimensions)
+            own = np.sqrt(likeness) * shared + np.sqrt(1 - likeness) * own
+        return (own @ self.between.T).astype(np.float32)
 
     def pictures(self, people: Array, count: int, seed: int = 0, variability: float = VARIABILITY) -> Array:
         """Draw `count` pictures of each person: vectors (people * count, K), one person's pictures together.
@@ -121,7 +133,9 @@ class FaceSpace:
         ).reshape(len(people) * count, self.dimensions)
         return (np.repeat(people, count, 0) + variability * noise @ self.within.T).astype(np.float32)
 
-    def draw(self, people: int, pictures: int, seed: int = 0, variability: float = VARIABILITY) -> FaceSet:
+    def draw(
+        self, people: int, pictures: int, seed: int = 0, variability: float = VARIABILITY, likeness: float = 0.0
+    ) -> FaceSet:
         """New people and pictures of each, rendered: the built-in data set.
 
         People of different seeds are different people. The same arguments give the same pixels: uint8 RGB, 112 x 112,
@@ -130,7 +144,7 @@ class FaceSpace:
         Raises:
             Error: a number of people or pictures that is no whole number from 0, or a variability below 0.
         """
-        vectors = self.pictures(self.people(people, seed), pictures, seed, variability)
+        vectors = self.pictures(self.people(people, seed, likeness), pictures, seed, variability)
         images, landmarks = self.render(vectors)
         labels = tuple(f"person-{seed}-{i}" for i in range(people) for _ in range(pictures))
         names = tuple(f"{label}/{k % pictures}" for k, label in enumerate(labels))

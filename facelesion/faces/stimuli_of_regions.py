@@ -111,13 +111,13 @@ class Blur(OfRegion):
 
 @dataclass(frozen=True)
 class Isolate(OfRegion):
-    """One feature kept, everything else blurred or covered.
+    """One feature kept, everything else covered or blurred.
 
     Args:
         region: a region's name.
-        fill: "blur"; or what everything else is covered with, as for `Mask`: then the feature is alone, where the
-            notebook's blur of 3.5 pixels leaves most of the face to be seen.
-        sigma: as for `Blur`; the notebook's 21 x 21 kernel has 3.5.
+        fill: what everything else is covered with, as for `Mask`; or "blur", as the notebook has it, whose 3.5 pixels
+            leave most of the face to be seen.
+        sigma: of the blur, as for `Blur`; the notebook's 21 x 21 kernel has 3.5.
         shape: as for `Mask`; the notebook keeps the upright bounding box, here taken along the eye line.
         scale: factors of the box's width and height, 1.5 in the notebook.
         seed: of the noise that covers.
@@ -126,10 +126,17 @@ class Isolate(OfRegion):
     sigma: float = ISOLATE_SIGMA
     shape: str = "upright"
     scale: tuple[float, float] | None = (ISOLATE_SCALE, ISOLATE_SCALE)
-    fill: str = "blur"
+    fill: str = "mean"
     seed: int = 0
     kind: ClassVar[str] = "isolate"
     fills: ClassVar[tuple[str, ...]] = ("blur", *_FILLS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fill != "blur" and self.sigma != ISOLATE_SIGMA:
+            raise Error(
+                f"{self.kind}: sigma {self.sigma} does nothing where the rest is covered: give fill: blur, or no sigma"
+            )
 
     def _pictures(self, batch: Batch) -> Tensor:
         if self.fill != "blur":

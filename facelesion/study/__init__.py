@@ -27,6 +27,7 @@ from facelesion.data.materials import Materials
 from facelesion.files import write_bytes
 from facelesion.models import Subject
 from facelesion.study.attention import write_attention
+from facelesion.study.contrasted import write_contrasts
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import (
@@ -40,6 +41,8 @@ from facelesion.study.run import (
     say,
     tidy,
 )
+from facelesion.study.settled import reached, write_found
+from facelesion.study.settling import settle
 from facelesion.study.table import confusion_of, gather_rows, gather_trials
 from facelesion.tasks import TASKS
 
@@ -87,7 +90,9 @@ def run_study(
         return page
     clock.mark("pictures and networks")
     parts = folder / "parts"
-    gathered = gathered.with_rankings(parts, device)
+    gathered = settle(gathered.with_rankings(parts, device), parts, device)
+    asked, study = study, gathered.study
+    clock.mark("rankings, difficulty and doses")
     say(
         f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
         f"{len(gathered.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
@@ -103,7 +108,10 @@ def run_study(
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
         if (table["control"] != "").any():
             report.write_controls(folder, against_controls(table))
-    report.write_config(folder, study.to_dict())
+    write_contrasts(folder, study)
+    report.write_config(folder, asked.to_dict())
+    if gathered.found is not None:
+        write_found(folder, asked, gathered.found, reached(folder, asked))
     _write_pictures(folder, gathered)
     report.write_confusions(folder, _confusions(folder, gathered))
     bench = bench or gathered.bench(study.people[0].name, device)
@@ -133,7 +141,7 @@ def run_study(
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},
-            remarks=gathered.remarks,
+            remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
         ),
     )
     say("Writing the report")

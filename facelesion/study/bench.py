@@ -63,16 +63,8 @@ class Bench:
     ) -> Bench:
         """Calibrate a healthy network, and fit the readouts of all tasks on it; of none where nothing is asked."""
         subject.module.to(device).eval()
-        healthy = Healthy(
-            materials,
-            subject.identity,
-            _Representations(subject, device),
-            lambda role: torch.arange(len(pool))[pool.rows[role]],
-            study.seed,
-            StudyLook(subject, device, pool, Intact()),
-        )
-        with threads(1):
-            tasks = tuple(TASKS[task].fit(healthy) for task in (study.tasks if asked else ()))
+        names = study.tasks if asked else ()
+        tasks = fitted(names, subject, materials, pool, study.seed, Representations(subject, device))
         lesions = [p.lesion for p in planned if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
@@ -106,7 +98,20 @@ class Bench:
         return found, changes
 
 
-class _Representations:
+def fitted(
+    names: Sequence[str], subject: Subject, materials: Materials, pool: Pool, seed: int, represent: Representations
+) -> tuple[Task, ...]:
+    """Tasks with their readouts fitted on the healthy network."""
+    look = StudyLook(subject, represent.device, pool, Intact())
+
+    def healthy(task: str) -> Healthy:
+        return Healthy(materials, subject.identity, represent, lambda role: pool.of_task(role, task), seed, look)
+
+    with threads(1):
+        return tuple(TASKS[task].fit(healthy(task)) for task in names)
+
+
+class Representations:
     """The healthy network's representation of sets of pictures, each measured once."""
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
@@ -117,13 +122,17 @@ class _Representations:
     def __call__(self, pictures: ImageSet) -> torch.Tensor:
         digest = pictures.digest
         if digest not in self.known:
-            with torch.no_grad(), threads(self.threads):
-                parts = [
-                    self.subject.module(self.subject.preprocess(images.to(self.device))).float().cpu()
-                    for images in pictures.images.split(_BATCH)
-                ]
-            self.known[digest] = torch.cat(parts)
+            self.known[digest] = self.of(pictures.images)
         return self.known[digest]
+
+    def of(self, images: torch.Tensor) -> torch.Tensor:
+        """The representation (N, D) of uint8 images (N, 3, H, W), measured anew."""
+        with torch.no_grad(), threads(self.threads):
+            parts = [
+                self.subject.module(self.subject.preprocess(some.to(self.device))).float().cpu()
+                for some in images.split(_BATCH)
+            ]
+        return torch.cat(parts)
 
 
 def reference(materials: Materials) -> torch.Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
+from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.source import Source
 from facelesion.data.sources import SOURCES
@@ -19,8 +20,9 @@ from facelesion.files import nearest
 from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
 from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
-from facelesion.settings import SettingError, build, check, overlaid
+from facelesion.settings import SettingError, build, check, overlaid, refuse_idle
 from facelesion.study.choice import Choice, Controls, choices, without_choice
+from facelesion.study.levels import Difficulty, Losses, stand_in, together
 from facelesion.tasks import TASKS
 from facelesion.yaml_files import Node, read_yaml
 
@@ -94,12 +96,17 @@ class Study:
         participants: the networks that are damaged: names from `facelesion.models`, files of weights, or settings
             `{network: untrained, seed: 3, name: newborn}`.
         pictures: which pictures are shown, by the `source` they come from and its settings.
-        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of
-            a series act together and step together. `site` may be given by participant. `units` may be a ranking,
-            `{by: selectivity, of: faces, against: objects}`, whose first units are taken.
+        difficulty: how hard the tasks are made, undamaged; as hard as the pictures are when left out.
+        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is, or
+            `{for_loss: [0.25, 0.5]}`: the doses that cost so much. Parts of a series act together and step together.
+            `site` may be given by participant. `units` may be a ranking, `{by: selectivity, of: faces, against:
+            objects}`, whose first units are taken.
+        losses: what `for_loss` counts by.
         controls: beside every lesion of ranked units, sets of other units of the same sites: `{random: 200,
             matched: 200}`, unless it says otherwise.
         stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
+        contrasts: what is compared with what, named before the run:
+            `{name: inversion effect, task: identification, of: intact, less: invert}`; one may be `primary: true`.
         tasks: what is asked.
         draws: how often each lesion is drawn anew (other units, other noise).
         seed: of pictures and lesions.
@@ -124,9 +131,12 @@ class Study:
     question: Prose = ""
     participants: Annotated[Sequence[str | Participant], Size(1, 1000)] = ("builtin",)
     pictures: Source = field(default_factory=FaceSpacePictures)
+    difficulty: Difficulty | None = None
     lesions: Annotated[Mapping[Label, Any], Size(0, 1000)] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
     controls: Controls | None = None
     stimuli: Annotated[Sequence[Any], Size(1, 1000)] = (INTACT,)
+    contrasts: Annotated[Sequence[Contrast], Size(0, 100)] = ()
     tasks: Annotated[Sequence[str], Size(1, 100, twice=False)] = (
         "detection", "identification", "verification", "objects",
     )  # fmt: skip
@@ -166,8 +176,44 @@ class Study:
                 self.series(name, participant.name)
             for number, part in enumerate(self.lesions[name]):
                 _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
+        object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        check_contrasts(
+            self.contrasts, tasks=self.tasks, lesions=list(self.lesions), stimuli=names,
+            participants=[each.name for each in people],
+        )  # fmt: skip
         if self.controls is not None and not self.chooses:
             raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        names = [each.name for each in self.people]
+        if self.losses.task not in TASKS:
+            near = nearest(self.losses.task, TASKS)
+            raise SettingError("losses.task", f"is {self.losses.task!r}, which is no task: {near}")
+        for number, task in enumerate(self.difficulty.tasks if self.difficulty else ()):
+            if task not in self.tasks:
+                near = nearest(task, self.tasks)
+                raise SettingError(f"difficulty.tasks.{number}", f"is {task!r}, which the study does not ask: {near}")
+        for key, config in (("difficulty", self.difficulty), ("losses", self.losses)):
+            for number, name in enumerate(config.on if config else ()):
+                if name not in names:
+                    raise SettingError(f"{key}.on.{number}", f"is {name!r}, who takes no part: {nearest(name, names)}")
+        if not self.sought:
+            why = "no dose is written as {for_loss: [0.25, 0.5]}"
+            refuse_idle(self, {f"losses.{each.name}": why for each in dataclasses.fields(Losses)})
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """The series whose doses are still to be found."""
+        return tuple(name for name, parts in self.lesions.items() if any(together(parts)))
+
+    def with_doses(self, doses: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> Study:
+        """The study with the doses that were found: by series, for every part its doses by their name."""
+        lesions = {
+            name: [{**part, **found} for part, found in zip(parts, doses.get(name, ({},) * len(parts)), strict=True)]
+            for name, parts in self.lesions.items()
+        }
+        return dataclasses.replace(self, lesions=lesions, losses=Losses())
 
     def choices(self, name: str) -> dict[int, Choice]:
         """The rankings by which parts of a series take their units, by the part's number."""
@@ -213,8 +259,16 @@ class Study:
                 raise SettingError(
                     f"{key}.seed", "does nothing: leave it out, for a study draws its lesions by `seed` and `draws`"
                 )
+            try:
+                part = stand_in(part)
+            except Error as error:
+                raise SettingError(key, f"cannot be read: {error}") from None
             _series([part], key)
             parts.append(part)
+        try:
+            together(self.lesions[name])
+        except Error as error:
+            raise SettingError(f"lesions.{name}", f"cannot be read: {error}") from None
         return _series(parts, f"lesions.{name}")
 
     def planned(self, participant: str, chosen: Chooses | None = None) -> list[Planned]:
@@ -246,7 +300,10 @@ class Study:
         return values | {
             "participants": [_short(each) for each in self.participants],
             "pictures": {"source": self.pictures.name, **dataclasses.asdict(self.pictures)},
+            "difficulty": None if self.difficulty is None else _plain_levels(self.difficulty),
             "lesions": {name: list(parts) for name, parts in self.lesions.items()},
+            "contrasts": [_short_contrast(each) for each in self.contrasts],
+            "losses": _plain_levels(self.losses),
             "controls": None if self.controls is None else dataclasses.asdict(self.controls),
             "stimuli": [_short_stimulus(each) for each in self.stimuli],
             "tasks": list(self.tasks),
@@ -376,6 +433,19 @@ def _short(participant: Participant | str) -> Any:
     if isinstance(participant, str) or participant == Participant(participant.network):
         return participant if isinstance(participant, str) else participant.network
     return dataclasses.asdict(participant)
+
+
+def _short_contrast(contrast: Contrast) -> dict[str, Any]:
+    """A contrast's settings, without those at their defaults."""
+    values = dataclasses.asdict(contrast)
+    defaults = {each.name: each.default for each in dataclasses.fields(contrast)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: value for name, value in plain.items() if values[name] != defaults[name]}
+
+
+def _plain_levels(config: Difficulty | Losses) -> dict[str, Any]:
+    plain = dataclasses.asdict(config)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
 def _short_stimulus(stimulus: Stimulus) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
-from facelesion.faces.stimuli import Stimulus
+from facelesion.faces.stimuli import GaussianNoise, Stimulus
 from facelesion.tasks import Task
+
+_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,7 @@ class Pool:
         landmarks: (N, points, 2).
         ids: int64 (N,), the pictures' numbers.
         partners: (N,) positions of a face of somebody else, for stimuli that are made of two.
-        rows: where each role's pictures lie.
+        rows: where each role's pictures lie; where a task shows its own, under noise, the role is `probes (TASK)`.
         digest: of all pictures, with their roles.
     """
 
@@ -37,12 +39,22 @@ class Pool:
     digest: str
 
     @classmethod
-    def of(cls, tasks: Sequence[type[Task]], materials: Materials, seed: int) -> Pool:
-        """The pictures that these tasks show."""
+    def of(
+        cls,
+        tasks: Sequence[type[Task]],
+        materials: Materials,
+        seed: int,
+        noise: Mapping[str, float] | None = None,
+    ) -> Pool:
+        """The pictures that these tasks show; under noise, by the tasks' names, where a task has some of its own."""
         shown: dict[str, ImageSet] = {}
         for task in tasks:
+            std = (noise or {}).get(task.name, 0.0)
             for role, pictures in task.shows(materials, seed).items():
-                shown.setdefault(role, pictures)
+                if std:
+                    shown[_own(role, task.name)] = noisy(pictures, std, seed)
+                else:
+                    shown.setdefault(role, pictures)
         lender = materials.probes.landmarks
         landmarks, rows, end = [], {}, 0
         for role, pictures in shown.items():
@@ -64,6 +76,10 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def of_task(self, role: str, task: str) -> torch.Tensor:
+        """Positions of the pictures that a task shows in a role."""
+        return torch.arange(len(self))[self.rows.get(_own(role, task), self.rows.get(role, slice(0)))]
 
     def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
         """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches.
@@ -91,6 +107,21 @@ class Pool:
             ids=self.ids[rows].to(device),
             others=(pictures(partners), self.landmarks[partners].to(device)),
         )
+
+
+def noisy(pictures: ImageSet, std: float, seed: int) -> ImageSet:
+    """Pictures under normal noise on every pixel and channel, by the pictures' own numbers; otherwise the same set."""
+    stimulus, images = GaussianNoise(std, seed), torch.empty_like(pictures.images)
+    for rows in torch.arange(len(pictures)).split(_BATCH):
+        # Noise looks at no landmarks, so that pictures without a face need none.
+        none = torch.zeros(len(rows), 5, 2)
+        made = stimulus(pictures.images[rows].float() / 255, none, ids=pictures.ids[rows])
+        images[rows] = (made * 255).round().clamp(0, 255).to(torch.uint8)
+    return replace(pictures, images=images)
+
+
+def _own(role: str, task: str) -> str:
+    return f"{role} ({task})"
 
 
 def _partners(labels: Sequence[str], faces: Sequence[bool]) -> torch.Tensor:

@@ -22,6 +22,7 @@ import torch
 import facelesion
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials, ranking_pictures
+from facelesion.data.source import GivenPictures, Source
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
@@ -32,6 +33,7 @@ from facelesion.study.bench import Bench
 from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
 from facelesion.study.pool import Pool
+from facelesion.study.settled import Found
 from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
 from facelesion.study.threads import threads
 from facelesion.sweep import sweep
@@ -76,6 +78,8 @@ class Gathered:
         ranking: pictures that units are ranked on; empty where no lesion asks for a ranking.
         remarks: what a reader of the results has to know of all this, in sentences.
         chosen: by participant, its ranked units; empty until `with_rankings`, and where no lesion asks for one.
+        source: of the pictures.
+        found: what was found on people who practise; None where nothing is asked for, or it is still to be found.
     """
 
     study: Study
@@ -86,6 +90,8 @@ class Gathered:
     ranking: Mapping[str, ImageSet]
     remarks: tuple[str, ...]
     chosen: Mapping[str, Chosen]
+    source: Source
+    found: Found | None = None
 
     def planned(self, participant: str) -> list[Planned]:
         """All lesions of a participant, the intact network first."""
@@ -165,8 +171,9 @@ def gather(
             study.pictures.for_ranking(study.seed, size, materials) if pictures is None else ranking_pictures(materials)
         )
         remarks = (*remarks, said)
+    source = study.pictures if pictures is None else GivenPictures()
     key = _key(study, subjects, {**materials.sets(), **{f"ranking {name}": each for name, each in ranking.items()}})
-    return Gathered(study, subjects, materials, pool, key, ranking, remarks, {})
+    return Gathered(study, subjects, materials, pool, key, ranking, remarks, {}, source)
 
 
 def _look(study: Study, own: Mapping[str, Subject], with_pictures: bool) -> None:

@@ -21,7 +21,7 @@ from facelesion.analysis import random_units, responsible_units
 from facelesion.data import FaceSet
 from facelesion.data.modules import Trials
 from facelesion.errors import Error
-from facelesion.faces.stimuli import Stimulus
+from facelesion.faces.stimuli import Isolate
 from facelesion.lesions import Calibration, Lesion, Shift, calibrate, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
@@ -320,7 +320,7 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
     """
     found = {}
     for feature in FEATURES:
-        isolated = Stimulus.from_dict(f"isolate {feature}")
+        isolated = Isolate(feature, fill="blur")
         alone = isolated(faces.images.float() / 255, faces.landmarks, ids=faces.ids)
         found[feature] = responsible_units(_means(subject, alone, site)[None])
     return found

@@ -211,7 +211,8 @@ class TestAgainstControls:
     def trials(self, effect: float, sets: int = 19) -> pd.DataFrame:
         chosen = study(7, {("who", "faces", "intact"): effect}, draws=1, lesions=("faces",)).assign(control="")
         others = study(8, {}, draws=sets, lesions=("faces",)).assign(control="matched")
-        return pd.concat([chosen, others[others["lesion"] == "faces"]])
+        both = pd.concat([chosen, others[others["lesion"] == "faces"]])
+        return both.astype(dict.fromkeys(["participant", "lesion", "control", "task"], "category"))  # as a study's file
 
     def test_p_counts_the_control_sets_that_give_as_much(self):
         which = Contrast("x", tasks=("who", "what"), lesion="faces")

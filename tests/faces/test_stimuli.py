@@ -40,6 +40,7 @@ EVERY = [
     Blur("nose"),
     Blur("mouth", sigma=3, shape="polygon"),
     Isolate("eyes"),
+    Isolate("nose", fill="blur"),
     ControlMask("mouth"),
     ControlMask("eyes", fill="noise", seed=2),
     Invert(),
@@ -148,13 +149,22 @@ def test_a_blurred_feature_is_opencvs_51_pixel_blur(
 def test_an_isolated_feature_is_kept_and_the_rest_is_opencvs_21_pixel_blur(
     region: str, pictures: torch.Tensor, faces: torch.Tensor
 ) -> None:
-    made = levels(Isolate(region)(pictures, faces)).astype(int)
+    made = levels(Isolate(region, fill="blur")(pictures, faces)).astype(int)
     kept = upright_boxes(faces, region, (1.5, 1.5)).corners
     for original, own, corners in zip(levels(pictures), made, kept, strict=True):
         inside = drawn(corners)
         certain = ~border(inside)
         expected = np.where(inside[..., None], original, cv2.GaussianBlur(original, (21, 21), 0))
         assert np.abs(own - expected)[certain].max() <= 1
+
+
+def test_an_isolated_feature_is_alone(pictures: torch.Tensor, faces: torch.Tensor) -> None:
+    made = Isolate("eyes")(pictures, faces)
+    kept = region_mask(faces, "eyes", 224, 224, "upright", (1.5, 1.5))
+    mean = pictures.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(made, torch.where(kept, pictures, mean))
+    with pytest.raises(Error, match="sigma 5 does nothing.*fill: blur"):
+        Isolate("eyes", sigma=5)
 
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 3.5, 8.0, 20.0])
@@ -187,8 +197,8 @@ def test_a_blur_far_wider_than_the_picture_gives_its_mean() -> None:
 def test_the_notebooks_pixels_scale_with_the_picture() -> None:
     picture = torch.rand(1, 3, 14, 14).repeat_interleave(16, 2).repeat_interleave(16, 3)
     small = torch.nn.functional.avg_pool2d(picture, 2)
-    large_blur = torch.nn.functional.avg_pool2d(Isolate("nose")(picture, mean_face(224)[None] + 999), 2)
-    small_blur = Isolate("nose")(small, mean_face(112)[None] + 999)
+    large_blur = torch.nn.functional.avg_pool2d(Isolate("nose", fill="blur")(picture, mean_face(224)[None] + 999), 2)
+    small_blur = Isolate("nose", fill="blur")(small, mean_face(112)[None] + 999)
     assert (large_blur - small_blur).abs().max() < 0.03
 
 

@@ -106,7 +106,7 @@ def overlaps(network: VGGFace, about: dict[str, Any]) -> dict[str, Overlap]:
 
     subject = Subject("x", network.eval(), 64, Preprocessing(64), torch.nn.Identity(), "x", about)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    features = torch.cat([Isolate(feature)(image, mean_face(64)[None]) for feature in FEATURES])
+    features = torch.cat([Isolate(feature, fill="blur")(image, mean_face(64)[None]) for feature in FEATURES])
     return {overlap.layer: overlap for overlap in fingerprint(subject, features)}
 
 
