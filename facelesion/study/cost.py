@@ -56,6 +56,7 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
     lines = [
         f"study {study.name}: {len(study.people)} participants × {_lesions(gathered)} lesions × "
         f"{len(study.stimuli)} stimuli × {len(pool)} pictures × {len(study.tasks)} tasks",
+        "(the intact network is counted among the lesions)",
         "",
         f"{'series':24}{'doses':>6}{'draws':>7}  dose",
     ]
