@@ -9,8 +9,8 @@ longer than 60 lines. These are the figures of "Beside its peers" in docs/archit
 
 from __future__ import annotations
 
+import argparse
 import ast
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,17 +69,19 @@ def public_names(module: ast.Module) -> set[str]:
     return {name for name in named if not name.startswith("_")}
 
 
-def main(packages: list[str]) -> None:
+def main() -> None:
     """Print one row per package."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("package", nargs="*", type=Path, default=[Path("facelesion")], help="a folder with __init__.py")
     print("package | files | lines | longest file | over 500 | public names | functions | over 60 lines")
-    for package in packages or ["facelesion"]:
-        found = measure(Path(package))
+    for package in parser.parse_args().package:
+        found = measure(package)
         name, length = found.longest
         print(
-            f"{Path(package).name} | {found.files} | {found.lines:,} | {length:,} ({name}) | {found.long_files} | "
+            f"{package.name} | {found.files} | {found.lines:,} | {length:,} ({name}) | {found.long_files} | "
             f"{found.public} | {found.functions:,} | {found.long_functions}"
         )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

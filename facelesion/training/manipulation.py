@@ -319,7 +319,7 @@ def moved(
 
     Example:
         >>> print(moved("conv5_3", [2], "held", 2.0, torch.ones(3), torch.full((3,), 0.5)))
-        clamp 2 at conv5_3, unit 2
+        clamp 2 at units 2 of conv5_3
     """
     if move == HELD:
         values = (means + dose * deviations)[list(units)]
