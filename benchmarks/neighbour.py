@@ -71,7 +71,7 @@ def main() -> None:
     works = {"study": STUDY, "sweep": SWEEP, "training": TRAINING}
     if given.photographs:
         works["prepare"] = (
-            "import sys\nfrom facelesion.faces.preparation import prepare\n"
+            "import sys\nfrom facelesion.data import prepare\n"
             f"prepare({given.photographs!r}, sys.argv[1], model={given.landmarker!r}, progress=False)\n"
         )
     trees = {"here": ROOT} | ({"against": given.against.resolve()} if given.against else {})

@@ -87,8 +87,7 @@ def curves(
 def lfw_pairs(args: argparse.Namespace, part: Literal["train", "test"], count: int) -> tuple[Tensor, Tensor]:
     """Aligned faces of LFW's pairs (2, P, 3, 112, 112) as MobileFaceNet wants them, and which are one person (P,)."""
     from facelesion.data import open_lfw, read_image
-    from facelesion.faces.align import align
-    from facelesion.faces.landmarks import choose, landmark_backend
+    from facelesion.faces import align, choose, landmark_backend
 
     lfw = open_lfw(args.lfw, args.protocols)
     asked = lfw.pairs(part)  # those of one person come first

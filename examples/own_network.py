@@ -15,10 +15,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.models import Subject
-from facelesion.models.subject import Preprocessing
-from facelesion.study import Study, run_study
+from facelesion import Study, Subject, run_study
+from facelesion.data import FaceSpacePictures
+from facelesion.models import Preprocessing
 
 
 def own_subject() -> Subject:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from facelesion import Ablate, Noise
-from facelesion.data.from_people import PeoplePictures
-from facelesion.study import Study, run_study
+from facelesion import Ablate, Noise, Study, run_study
+from facelesion.data import PeoplePictures
 
 
 def main() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
 import textwrap
+import types
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.fields import REQUIRED, bare, describe, fields_of
 from facelesion.settings import build, overlaid
 from facelesion.yaml_files import COMMAND_LINE, Node, read_yaml
@@ -23,12 +26,13 @@ def read_arguments(
     """Arguments of a function or dataclass from the command line, and from YAML files where `config` says so.
 
     With `config`, the first plain word is a YAML file, as is what follows `--config`; `--key.part value` goes over it.
-    `--key=value` is the same, `--switch` alone is true, and a value is YAML: `--stimuli "[intact, invert]"`. Without
-    `config`, a first plain word is the first argument.
+    `--key=value` is the same, `--switch` alone is true, and a value is YAML: `--stimuli "[intact, invert]"`. A setting
+    that is a list takes all the words up to the next key: `--stimuli intact invert`. Without `config`, a first plain
+    word is the first argument; where that is a list, all first plain words are.
 
     Raises:
         SystemExit: after `--help`.
-        FacelesionError: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
+        Error: an unknown key, a value of the wrong kind, a file that is missing or no YAML.
     """
     built = build(target, read_words(target, argv, prog, config))
     return {found.name: getattr(built, found.name) for found in fields_of(target)} if is_dataclass(target) else built
@@ -46,13 +50,14 @@ def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, confi
     tree = Node({}, COMMAND_LINE)
     given: dict[str, str] = {}
     if words and not words[0].startswith("-") and not config and (known := fields_of(target)):
-        words = [f"--{known[0].name}={words[0]}", *words[1:]]
+        first = known[0].name
+        words = [f"--{first}", *words] if _is_list(target, first) else [f"--{first}={words[0]}", *words[1:]]
     elif words and not words[0].startswith("-") and config:
         words = [f"--config={words[0]}", *words[1:]]
     for key, word in _pairs(target, words, config):
         if key == "config" and config:
             if tree.source != COMMAND_LINE:
-                raise FacelesionError(f"two configs, {tree.source} and {word}: give one, and --key value over it")
+                raise Error(f"two configs, {tree.source} and {word}: give one, and --key value over it")
             tree = read_settings(config_path(word))
         else:
             given[key] = word
@@ -63,12 +68,12 @@ def read_settings(path: str | Path) -> Node:
     """A YAML file of settings, each as key: value.
 
     Raises:
-        FacelesionError: as `read_yaml`, or it holds a list or a single value.
+        Error: as `read_yaml`, or it holds a list or a single value.
     """
     tree = read_yaml(path)
     if not isinstance(tree.value, dict):
         kind = "a list" if isinstance(tree.value, list) else "a single value"
-        raise FacelesionError(f"{tree.where()}: {kind} stands there: settings are written as key: value")
+        raise Error(f"{tree.where()}: {kind} stands there: settings are written as key: value")
     return tree
 
 
@@ -76,7 +81,7 @@ def config_path(word: str) -> Path:
     """The YAML file a word on the command line means: a path, or the name of a config that the project carries.
 
     Raises:
-        FacelesionError: neither a file nor the name of a config.
+        Error: neither a file nor the name of a config.
     """
     if _is_file(Path(word)):
         return Path(word)
@@ -84,7 +89,7 @@ def config_path(word: str) -> Path:
     carried = [folder / f"{word}.yaml" for folder in (package / "_configs", package.parent / "configs")]
     found = [path for path in carried if Path(word).name == word and _is_file(path)]
     if not found:
-        raise FacelesionError(f"no config file at {word[:200]}: give a YAML file, or a name such as default or lfw")
+        raise Error(f"no config file at {word[:200]}: give a YAML file, or a name such as default or lfw")
     return found[0]
 
 
@@ -102,18 +107,21 @@ def _pairs(target: Callable[..., Any], words: list[str], config: bool) -> Iterat
         word = words[place]
         place += 1
         if not word.startswith("--") or word == "--":
-            raise FacelesionError(f"{word[:60]!r} stands there alone: a setting is written --key value")
+            raise Error(f"{word[:60]!r} stands there alone: a setting is written --key value")
         key, equals, value = word[2:].partition("=")
         key = _known(target, key, config)
         if not equals:
             after = words[place] if place < len(words) else None
             if after is not None and not after.startswith("--"):
-                value = after
-                place += 1
+                several = _is_list(target, key)
+                stop = next((n for n in range(place, len(words)) if words[n].startswith("--")), len(words))
+                taken = words[place : stop if several else place + 1]
+                value = _as_list(taken) if several else after
+                place += len(taken)
             elif _is_switch(target, key):
                 value = "true"
             else:
-                raise FacelesionError(f"--{key} needs a value after it")
+                raise Error(f"--{key} needs a value after it")
         yield key, value
 
 
@@ -126,28 +134,55 @@ def _known(target: Callable[..., Any], key: str, config: bool) -> str:
     if first not in names and not (config and key == "config"):
         told = getattr(target, "OLD_KEYS", {})
         if first in told:
-            raise FacelesionError(f"--{first} is no setting any more: {told[first]}")
+            raise Error(f"--{first} is no setting any more: {told[first]}")
         near = difflib.get_close_matches(first, names, 1, cutoff=0.5)
         hint = f"did you mean --{near[0]}?" if near else f"there are {', '.join('--' + name for name in names)}"
-        raise FacelesionError(f"--{first[:60]} is no setting: {hint if names else 'this command takes none'}")
+        raise Error(f"--{first[:60]} is no setting: {hint if names else 'this command takes none'}")
     return f"{first}{dot}{rest}"
 
 
 def _is_switch(target: Callable[..., Any], key: str) -> bool:
-    for part in key.split("."):
-        found = next((found for found in fields_of(target) if found.name == part), None)
-        if found is None:
-            return False
-        target = bare(found.wanted)
-        if not is_dataclass(target):
-            return target is bool
+    return _type_of(target, key) is bool
+
+
+def _is_list(target: Callable[..., Any], key: str) -> bool:
+    """Whether a setting is a list of any length, or may be one."""
+    wanted = _type_of(target, key)
+    kinds = typing.get_args(wanted) if typing.get_origin(wanted) in (typing.Union, types.UnionType) else [wanted]
+    for kind in map(bare, kinds):
+        origin, inside = typing.get_origin(kind), typing.get_args(kind)
+        if origin in (list, Sequence) or (origin is tuple and inside[-1:] == (Ellipsis,)):
+            return True
     return False
+
+
+def _type_of(target: Callable[..., Any], key: str) -> Any:
+    """The type of a setting, or of one within it; None where there is no such setting."""
+    wanted: Any = target
+    for number, part in enumerate(key.split(".")):
+        found = None
+        if not number or is_dataclass(wanted):
+            found = next((found for found in fields_of(wanted) if found.name == part), None)
+        if found is None:
+            return None
+        wanted = bare(found.wanted)
+    return wanted
+
+
+def _as_list(words: Sequence[str]) -> str:
+    """Words as one list in YAML; a single word that is a list already stays as it is."""
+    if len(words) == 1 and words[0].lstrip().startswith("["):
+        return words[0]
+    plain = (word if word.lstrip().startswith("{") else json.dumps(word, ensure_ascii=False) for word in words)
+    return f"[{', '.join(plain)}]"
 
 
 def help_text(target: Callable[..., Any], prog: str, config: bool = False) -> str:
     """A command's help: what it does, and every setting with its kind, its default and what it is for."""
     known = fields_of(target)
     first = "[CONFIG] " if config else f"{known[0].name.upper()} " if known and known[0].default is REQUIRED else ""
+    if first and not config and _is_list(target, known[0].name):
+        first = f"{first.strip()} ... "
     about = (target.__doc__ or "").strip().split("\n\n")[0]
     lines = [f"usage: {prog} {first}{'[--key value ...]' if known else ''}".rstrip(), "", " ".join(about.split()), ""]
     if config:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from facelesion.arguments import read_arguments, read_words
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
 from facelesion.threads import wait_asleep
@@ -28,8 +28,12 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
   facelesion report RUN_FOLDER                     write a finished run's report again
+  facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
+  facelesion stimuli PHOTO ... [--out sheet.png]   what a network is shown: landmarks, regions, every stimulus
+  facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
+  facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -64,12 +68,9 @@ def run(argv: list[str]) -> int:
 
 def guarded(work: Callable[[], Any]) -> int:
     """Do `work`; turn the errors that are the user's to mend into one line, and the rest into a traceback."""
-    from facelesion.lesions import LesionError
-    from facelesion.sweep import SweepError
-
     try:
         work()
-    except (FacelesionError, LesionError, SweepError) as error:
+    except Error as error:
         print(f"facelesion: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
@@ -89,15 +90,17 @@ def guarded(work: Callable[[], Any]) -> int:
 
 def _study(argv: list[str]) -> None:
     from facelesion.study import Study, dry_run, run_study
-    from facelesion.study.design import study_of
+    from facelesion.study.design import placed, study_of
 
     words = [word for word in argv if word != "--dry-run"]
-    study = study_of(read_words(Study, words, "facelesion study [--dry-run]", config=True))
-    if len(words) < len(argv):
-        print(dry_run(study))
-        return
-    writable_folder(Path(study.output) / study.name, "output")
-    print(run_study(study, command=" ".join(["facelesion study", *argv])))
+    tree = read_words(Study, words, "facelesion study [--dry-run]", config=True)
+    study = study_of(tree)
+    with placed(tree):
+        if len(words) < len(argv):
+            print(dry_run(study))
+            return
+        writable_folder(Path(study.output) / study.name, "output")
+        print(run_study(study, command=" ".join(["facelesion study", *argv])))
 
 
 def _report(argv: list[str]) -> None:
@@ -110,10 +113,28 @@ def _report(argv: list[str]) -> None:
             run_folder: a folder such as runs/default.
         """
         if not Path(run_folder).is_dir():
-            raise FacelesionError(f"{run_folder}: no such folder: give a run's, such as runs/default")
+            raise Error(f"{run_folder}: no such folder: give a run's, such as runs/default")
         print(write_report(writable_folder(run_folder, "run_folder")))
 
     report(**read_arguments(report, argv, "facelesion report"))
+
+
+def _export(argv: list[str]) -> None:
+    from facelesion.report import export_run
+
+    def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
+        """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.
+
+        Args:
+            run_folder: a folder such as runs/default.
+            to: csv, or csv.gz, which R and pandas read as it is.
+            out: the folder to make; csv in the run's folder when left out.
+        """
+        if Path(run_folder).is_dir():
+            writable_folder(Path(out or run_folder).absolute().parent if out else run_folder, "out")
+        print(export_run(run_folder, out, to))
+
+    export(**read_arguments(export, argv, "facelesion export"))
 
 
 def _prepare(argv: list[str]) -> None:
@@ -139,7 +160,7 @@ def _prepare(argv: list[str]) -> None:
             margin: pixels around them.
             strict: leave with exit status 2 when a photograph had to be left out.
         """
-        from facelesion.faces.preparation import prepare
+        from facelesion.data import prepare
 
         place = Path(os.path.abspath(root))
         target = Path(out) if out else place.parent / f"{place.stem}-prepared"
@@ -195,12 +216,12 @@ def _picture_format(path: Path) -> str:
     from PIL import Image
 
     if not path.parent.is_dir():
-        raise FacelesionError(f"{path}: no folder {path.parent}: make it, or choose another place")
+        raise Error(f"{path}: no folder {path.parent}: make it, or choose another place")
     if path.is_dir():
-        raise FacelesionError(f"{path} is a folder: give a file in it, such as {path / 'faces.png'}")
+        raise Error(f"{path} is a folder: give a file in it, such as {path / 'faces.png'}")
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise FacelesionError(f"{path}: {path.suffix or 'no ending'} is no kind of picture: end it in .png")
+        raise Error(f"{path}: {path.suffix or 'no ending'} is no kind of picture: end it in .png")
     return kind
 
 
@@ -214,7 +235,7 @@ def _write_picture(path: Path, pixels: npt.NDArray[np.uint8], kind: str) -> None
     try:
         Image.fromarray(pixels).save(encoded, kind)
     except (OSError, ValueError) as error:  # formats that are read only, or take no colours
-        raise FacelesionError(f"{path}: not written ({error}): end it in .png") from None
+        raise Error(f"{path}: not written ({error}): end it in .png") from None
     replace_file(path, encoded.getvalue())
 
 
@@ -263,7 +284,7 @@ def _weights(argv: list[str]) -> None:
             landmarks: what finds the face's features.
             model: the backend's model file, such as face_landmarker.task.
         """
-        from facelesion.faces.alone import features_alone
+        from facelesion.data.alone import features_alone
         from facelesion.models.verify import FEATURES, verify
 
         shown = None
@@ -275,7 +296,7 @@ def _weights(argv: list[str]) -> None:
 
     def listing() -> None:
         """List the weights that facelesion knows of: name, state, size, licence."""
-        from facelesion.models import registry
+        from facelesion.weights import registry
 
         for entry in registry.entries().values():
             found = entry.find()
@@ -290,7 +311,7 @@ def _weights(argv: list[str]) -> None:
             name: as `facelesion weights list` names them.
             to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
         """
-        from facelesion.models import registry, store
+        from facelesion.weights import places, registry
 
         entry = registry.entry(name)
         if to is not None:
@@ -302,12 +323,12 @@ def _weights(argv: list[str]) -> None:
         if entry.convert:
             if entry.convert != entry.file:
                 print(f"unpack it: tar -xzf {file} -C {file.parent}", file=sys.stderr)
-            place = store.weights_folder() / "vgg_face.safetensors"
+            place = places.weights_folder() / "vgg_face.safetensors"
             print(
                 f"then: facelesion weights convert {file.parent / entry.convert} --to {place}",
                 file=sys.stderr,
             )
-        elif file.parent not in store.weights_folders():
+        elif file.parent not in places.weights_folders():
             print(f"to have it found: FACELESION_WEIGHTS={file.parent}", file=sys.stderr)
 
     def path(name: Label) -> None:
@@ -316,7 +337,7 @@ def _weights(argv: list[str]) -> None:
         Args:
             name: as `facelesion weights list` names them.
         """
-        from facelesion.models import registry
+        from facelesion.weights import registry
 
         print(registry.path(name))
 
@@ -328,7 +349,7 @@ def _weights(argv: list[str]) -> None:
         "path": path,
     }
     if not argv or argv[0] not in actions:
-        raise FacelesionError(f"weights what? facelesion weights {'|'.join(actions)} ...")
+        raise Error(f"weights what? facelesion weights {'|'.join(actions)} ...")
     action = actions[argv[0]]
     action(**read_arguments(action, argv[1:], f"facelesion weights {argv[0]}"))
 
@@ -352,15 +373,37 @@ def _sites(argv: list[str]) -> None:
     sites(**read_arguments(sites, argv, "facelesion sites"))
 
 
+def _stimuli(argv: list[str]) -> None:
+    from facelesion.looking.commands import stimuli_command
+
+    stimuli_command(argv)
+
+
+def _gradcam(argv: list[str]) -> None:
+    from facelesion.looking.commands import gradcam_command
+
+    gradcam_command(argv)
+
+
+def _units(argv: list[str]) -> None:
+    from facelesion.looking.units import units_command
+
+    units_command(argv)
+
+
 def _unknown(name: str) -> None:
-    raise FacelesionError(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
+    raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "study": _study,
     "report": _report,
+    "export": _export,
     "prepare": _prepare,
+    "stimuli": _stimuli,
+    "gradcam": _gradcam,
     "faces": _faces,
     "weights": _weights,
     "sites": _sites,
+    "units": _units,
 }

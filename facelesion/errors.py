@@ -1,9 +1,32 @@
-"""The one error that is the user's to mend."""
+"""The errors that are the user's to mend: one tree, and `except facelesion.Error` catches all of it.
+
+    Error                        what a command, a file of settings or a call asks for cannot be done
+    +-- SettingError             a setting's value cannot be; says its key and, of a file, the line
+    +-- LesionError              a lesion that cannot do what it says
+    |   +-- NoSuchSite           a site's name or pattern matches no module of the network
+    |   +-- NoSuchUnit           a unit outside its site, or a dose too small to reach one
+    |   +-- LesionDidNotAct      a forward ran and a chosen site did not
+    |   +-- IgnoredByCompile     the network is compiled, and would not call the lesion
+    |   +-- NoCalibration        the lesion is relative to activations that nobody measured
+    |   +-- RowsDoNotDivide      the rows of a batch cannot be shared out among lesions or image numbers
+    |   +-- EitherAxis           two axes could count images, and nothing says which one does
+    +-- SweepError               a sweep that cannot be run as asked
+
+Each class is defined in the room that raises it; this module knows none of them, and imports nothing.
+"""
 
 
-class FacelesionError(ValueError):
-    """A mistake that whoever typed the command or wrote the config can mend.
+class Error(ValueError):
+    """What the user can mend: a mistake in a command, in a file of settings, or in a call.
 
     Its message is one line that says what is wrong, where, and how to mend it. The command line prints
     that line without a traceback and leaves with exit status 2.
+
+    Example:
+        >>> import facelesion
+        >>> try:
+        ...     facelesion.Ablate("conv5_3", fraction=2)
+        ... except facelesion.Error as error:
+        ...     print(error)
+        Ablate at 'conv5_3': fraction must lie in 0 to 1, got 2.0
     """

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and names that were nearly right: what every room stands on."""
+"""Files: where they are kept, written whole or not at all, hashed, left out; and names that were nearly right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,27 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
+
+
+class LeftOut(NamedTuple):
+    """A file that takes no part, by its name below its folder, and why.
+
+    Example:
+        >>> LeftOut("Ann/Ann_0001.jpg", "no face found").reason
+        'no face found'
+    """
+
+    name: str
+    reason: str
+
+
+def cache_folder() -> Path:
+    """Where what was fetched or unpacked is kept: $FACELESION_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("FACELESION_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facelesion"
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
@@ -42,6 +62,12 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """As `write_whole`, for what is there already."""
     return write_whole(path, lambda file: file.write(data))
+
+
+def file_hash(path: str | Path, algorithm: str = "sha256") -> str:
+    """Hash of a file's content, in hex digits; SHA-256 unless another is named."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def digest_of(parts: Iterable[bytes | str], digits: int = 12) -> str:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def writable_folder(path: str | Path, key: str = "") -> Path:
@@ -17,15 +17,15 @@ def writable_folder(path: str | Path, key: str = "") -> Path:
         key: the setting that names it, for the error.
 
     Raises:
-        FacelesionError: it is a file or below one, its name is too long, or nothing can be written there.
+        Error: it is a file or below one, its name is too long, or nothing can be written there.
 
     Example:
         >>> writable_folder("/dev/null/runs", "output")
         Traceback (most recent call last):
-        facelesion.errors.FacelesionError: output: nothing can be written to /dev/null/runs (/dev/null is no folder): \
+        facelesion.errors.Error: output: nothing can be written to /dev/null/runs (/dev/null is no folder): \
 choose another place
     """
-    return _writable(Path(path), key, folder=True)
+    return _writable(path, key, folder=True)
 
 
 def writable_file(path: str | Path, key: str = "") -> Path:
@@ -36,17 +36,21 @@ def writable_file(path: str | Path, key: str = "") -> Path:
         key: the setting that names it, for the error.
 
     Raises:
-        FacelesionError: it is a folder or below a file, its name is too long, or nothing can be written there.
+        Error: it is a folder or below a file, its name is too long, or nothing can be written there.
     """
-    return _writable(Path(path), key, folder=False)
+    return _writable(path, key, folder=False)
 
 
-def _writable(path: Path, key: str, folder: bool) -> Path:
-    def refuse(reason: str) -> FacelesionError:
+def _writable(given: str | Path, key: str, folder: bool) -> Path:
+    path = Path(given)
+
+    def refuse(reason: str) -> Error:
         named = f"{key}: " if key else ""
         shown = str(path) if len(str(path)) <= 120 else f"{str(path)[:117]}..."
-        return FacelesionError(f"{named}nothing can be written to {shown!s} ({reason}): choose another place")
+        return Error(f"{named}nothing can be written to {shown!s} ({reason}): choose another place")
 
+    if not str(given):
+        raise Error(f"{key or 'what is to be written'} has no name: name it")
     if "\0" in str(path):
         raise refuse("its name holds a NUL")
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 class Constraint(Protocol):
@@ -154,7 +154,7 @@ class Readable:
     def problem(self, value: Any) -> str | None:
         try:
             self.read(value)
-        except ValueError as error:  # FacelesionError, LesionError and SweepError are
+        except ValueError as error:  # `Error` is one, and whoever extends the package raises it too
             return str(error)
         return None
 
@@ -213,7 +213,7 @@ def refuse_endless(counts: Mapping[str, int], bytes_each: float, what: str = "pi
         what: they ask for.
 
     Raises:
-        FacelesionError: it is more than this machine's memory.
+        Error: it is more than this machine's memory.
 
     Example:
         >>> refuse_endless({"people": 100, "pictures": 5}, 3 * 112 * 112)
@@ -221,7 +221,7 @@ def refuse_endless(counts: Mapping[str, int], bytes_each: float, what: str = "pi
     amount = math.prod(counts.values())
     if amount * bytes_each > _memory():
         asked = " × ".join(f"{name} {count:,}" for name, count in counts.items())
-        raise FacelesionError(
+        raise Error(
             f"{asked}: {amount:,} {what} take {in_bytes(amount * int(bytes_each))} of memory, and this machine has "
             f"{in_bytes(_memory())}: ask for less"
         )

@@ -33,7 +33,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.fields import REQUIRED, bare, describe, fields_of, rules_of
 from facelesion.ranges import Constraint, OnlyWhen, is_text
 from facelesion.yaml_files import COMMAND_LINE, Node, Where, overlay, parse_word
@@ -42,7 +42,7 @@ Value = TypeVar("Value")
 _YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
 
 
-class SettingError(FacelesionError):
+class SettingError(Error):
     """A setting that cannot be what it is: its key, what is wrong with it, and where it was written.
 
     Example:
@@ -53,6 +53,10 @@ class SettingError(FacelesionError):
     def __init__(self, key: str, said: str, where: Where | None = None) -> None:
         self.key, self.said, self.where = key, said, where
         super().__init__(f"{where if where is not None else key} {said}".strip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it is made of, so that a worker process can hand it on."""
+        return type(self), (self.key, self.said, self.where)
 
 
 def check(config: Any) -> None:
@@ -114,7 +118,7 @@ def overlaid(tree: Node, overrides: Mapping[str, str]) -> Node:
     for key, word in overrides.items():
         try:
             tree = overlay(tree, key, parse_word(word))
-        except FacelesionError as error:
+        except Error as error:
             raise SettingError(key, f"cannot be set: {error}", Where(COMMAND_LINE, key)) from None
     return tree
 
@@ -166,10 +170,10 @@ def _assembled(cls: Callable[..., Any], given: Any, key: str) -> Any:
         own = error.key.removeprefix(f"{key.rpartition('.')[2]}.") if key else error.key
         where = _place(given, _below(key, own), own)
         raise SettingError(_below(key, own), error.said, where) from None
-    except FacelesionError as error:
+    except Error as error:
         where = _place(given, key)
         told = str(where) if key or where.source != COMMAND_LINE else ""
-        raise FacelesionError(f"{told}: {error}" if told else str(error)) from None
+        raise Error(f"{told}: {error}" if told else str(error)) from None
 
 
 def _settle(wanted: Any, given: Any, key: str, doc: str, line: int | None = None) -> Any:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from facelesion.arguments import config_path, read_arguments, read_settings
 from facelesion.cli import guarded
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.threads import wait_asleep
+from facelesion.training.recipes import RECIPES, recipe_called
 
 USAGE = """\
 python -m facelesion.train --config FILE.yaml [--key value ...]
 
 The config's `recipe` says what is trained:
-  distil     a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)
-  participant  the same that knows individual things too, one per seed (configs/train/participant.yaml)
-  classify   a network and a readout learn "face or not" or who it is, healthy or damaged (configs/notebook/*.yaml)
-  recovery   injuries one after the other, with retraining after each (configs/train/recovery.yaml)
-  notebook   the whole Keras notebook, as it was or as it should have been (configs/notebook/as_it_was.yaml, right.yaml)
+{recipes}
 
 `python -m facelesion.train --recipe NAME --help` lists a recipe's settings. What follows on the command line goes over
 the config. A run that was stopped goes on with `--run.resume true`.
@@ -32,42 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train as the arguments say; the exit status: 0 done, 2 a mistake that its one line explains."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words in (["-h"], ["--help"]):
-        print(USAGE, end="")
+        told = "\n".join(f"  {name:<11}{recipe.words}" for name, recipe in RECIPES.items())
+        print(USAGE.format(recipes=told), end="")
         return 0 if words else 2
     return guarded(lambda: _train(words))
 
 
 def _train(words: list[str]) -> None:
-    configuration, work = _recipe(_named_recipe(words))
+    configuration, work = recipe_called(_named_recipe(words)).parts()
     config = configuration(**read_arguments(configuration, words, "python -m facelesion.train", config=True))
     writable_folder(config.run.folder, "run.folder")
     if getattr(config, "weights", None) is not None:
         writable_file(config.weights, "weights")
     print(work(config))
-
-
-def _recipe(name: str) -> tuple[Callable[..., Any], Callable[[Any], Path]]:
-    if name == "distil":
-        from facelesion.training.distil import DistilConfig, distil
-
-        return DistilConfig, distil
-    if name == "participant":
-        from facelesion.training.participant import ParticipantConfig, participant
-
-        return ParticipantConfig, participant
-    if name == "classify":
-        from facelesion.training.classify import ClassifyConfig, classify
-
-        return ClassifyConfig, classify
-    if name == "recovery":
-        from facelesion.training.recovery import RecoveryConfig, recovery
-
-        return RecoveryConfig, recovery
-    if name == "notebook":
-        from facelesion.training.notebook import NotebookConfig, notebook
-
-        return NotebookConfig, notebook
-    raise FacelesionError(f"no recipe is called {name!r}: take distil, participant, classify, recovery or notebook")
 
 
 def _named_recipe(words: list[str]) -> str:
@@ -77,12 +50,12 @@ def _named_recipe(words: list[str]) -> str:
         return said[-1] if said else words[words.index("--recipe") + 1]
     path = _config(words)
     if path is None:
-        raise FacelesionError(
+        raise Error(
             "no recipe: give --config FILE.yaml (such as configs/train/builtin.yaml) or --recipe NAME"
         )
     recipe = read_settings(path).plain().get("recipe")
     if not isinstance(recipe, str):
-        raise FacelesionError(f"{path}: says no `recipe:`, such as distil or classify: add that line")
+        raise Error(f"{path}: says no `recipe:`, such as distil or classify: add that line")
     return recipe
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000  # with every alias written out
@@ -108,18 +108,18 @@ def read_yaml(path: str | Path) -> Node:
     """Read a YAML file.
 
     Raises:
-        FacelesionError: it is missing, empty, no UTF-8 text, no YAML, too large, too deep, or says a key twice.
+        Error: it is missing, empty, no UTF-8 text, no YAML, too large, too deep, or says a key twice.
     """
     place = Path(path)
     try:
         if not place.is_file():
-            raise FacelesionError(f"{place}: {'not a plain file' if place.exists() else 'no such file'}")
+            raise Error(f"{place}: {'not a plain file' if place.exists() else 'no such file'}")
         with place.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
-        raise FacelesionError(f"{str(place)[:200]!r}: cannot be read ({_reason(error)})") from None
+        raise Error(f"{str(place)[:200]!r}: cannot be read ({_reason(error)})") from None
     if len(content) > MOST_BYTES:
-        raise FacelesionError(f"{place}: more than {MOST_BYTES:,} bytes: that is no file of settings")
+        raise Error(f"{place}: more than {MOST_BYTES:,} bytes: that is no file of settings")
     return parse_yaml(_decoded(content, str(place)), str(place))
 
 
@@ -127,7 +127,7 @@ def parse_yaml(text: str, source: str) -> Node:
     """Read YAML text; `source` is what errors call it.
 
     Raises:
-        FacelesionError: as `read_yaml`.
+        Error: as `read_yaml`.
 
     Example:
         >>> node = parse_yaml("rate: 1e-4\\npeople: 1_000\\ncountry: no\\n", "example.yaml")
@@ -137,7 +137,7 @@ def parse_yaml(text: str, source: str) -> Node:
     strange = _STRANGE.search(text)
     if strange is not None:
         where = Where(source, line=text[: strange.start()].count("\n") + 1)
-        raise FacelesionError(f"{where}: holds a character that no text has ({strange[0]!r})")
+        raise Error(f"{where}: holds a character that no text has ({strange[0]!r})")
     try:
         return _Builder(source).build(yaml.parse(text, Loader=_LOADER))
     except yaml.YAMLError as error:
@@ -148,7 +148,7 @@ def parse_word(text: str) -> Node:
     """A value from the command line: YAML where it is some, and else the word as it stands."""
     try:
         node = parse_yaml(text, COMMAND_LINE)
-    except FacelesionError:
+    except Error:
         return Node(text, COMMAND_LINE, text=text)
     _without_lines(node)
     node.text = text
@@ -166,19 +166,19 @@ def overlay(root: Node, key: str, given: Node) -> Node:
     """The tree with a value put at `data.people`, or at a list's place, `lesions.0.site`; `root` stays as it is.
 
     Raises:
-        FacelesionError: the key goes through a value that has no parts, or past the end of a list.
+        Error: the key goes through a value that has no parts, or past the end of a list.
     """
     if not key:
         return given
     part, _, rest = key.partition(".")
     if isinstance(root.value, list):
         if not part.isdecimal() or int(part) >= len(root.value):
-            raise FacelesionError(f"no place {part!r} in a list of {len(root.value)} (they count from 0)")
+            raise Error(f"no place {part!r} in a list of {len(root.value)} (they count from 0)")
         items = list(root.value)
         items[int(part)] = overlay(items[int(part)], rest, given)
         return Node(items, root.source, root.line)
     if not isinstance(root.value, dict) and root.value is not None:
-        raise FacelesionError(f"no part {part!r} in {str(root.value)[:60]!r}")
+        raise Error(f"no part {part!r} in {str(root.value)[:60]!r}")
     entries = dict(root.value or {})
     below = entries.get(part, Node({}, given.source))
     entries[part] = overlay(below, rest, given)
@@ -247,13 +247,13 @@ class _Builder:
             elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
                 self.end(line)
         if self.root is None:
-            raise FacelesionError(f"{self.source}: empty: there is nothing to read in it")
+            raise Error(f"{self.source}: empty: there is nothing to read in it")
         return self.root
 
-    def wrong(self, line: int | None, what: str) -> FacelesionError:
-        return FacelesionError(f"{Where(self.source, line=line)}: {what}")
+    def wrong(self, line: int | None, what: str) -> Error:
+        return Error(f"{Where(self.source, line=line)}: {what}")
 
-    def tagged(self, tag: str, line: int) -> FacelesionError:
+    def tagged(self, tag: str, line: int) -> Error:
         written = tag.replace("tag:yaml.org,2002:", "!!")
         return self.wrong(line, f"{written[:60]} says what kind of value follows: leave it out, plain values only")
 
@@ -353,12 +353,12 @@ def _decoded(content: bytes, source: str) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise FacelesionError(
+        raise Error(
             f"{source}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x}): save the file as UTF-8"
         ) from None
 
 
-def _not_yaml(error: yaml.YAMLError, text: str, source: str) -> FacelesionError:
+def _not_yaml(error: yaml.YAMLError, text: str, source: str) -> Error:
     """PyYAML's complaint as one line, with what most often mends it."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).split("\n")[0]
@@ -370,7 +370,7 @@ def _not_yaml(error: yaml.YAMLError, text: str, source: str) -> FacelesionError:
         hint = ": a tab stands at the line's beginning, use spaces"
     elif "mapping values" in problem:
         hint = ": a text with ': ' in it needs quotes"
-    return FacelesionError(f"{Where(source, line=line)}: not YAML ({problem}){hint}")
+    return Error(f"{Where(source, line=line)}: not YAML ({problem}){hint}")
 
 
 def _reason(error: Exception) -> str:

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from facelesion import Error
+from facelesion.data import load_prepared, open_lfw, prepare
 from facelesion.data.facespace import CANVAS, CROP, MARGIN
 from facelesion.data.facespace_learning import learn_face_space
-from facelesion.data.lfw import open_lfw
-from facelesion.errors import FacelesionError
-from facelesion.faces.preparation import load_prepared, prepare
 
 NOSE, LEFT_EYE, RIGHT_EYE = 1, 33, 263  # mesh points: the nose's tip, the eyes' outer corners
 
@@ -57,6 +56,6 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facelesion.faces.regions import Boxes, boxes, complete, eye_centres, region, region_mask
+from facelesion.faces import Boxes, boxes, complete, eye_centres, region, region_mask
 
 FEATURES = ("eyebrows", "eyes", "nose", "mouth", "face")
 BOXED = (

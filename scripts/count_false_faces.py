@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from facelesion import Error
 from facelesion.data import ImageSet, nonfaces, object_folder
-from facelesion.errors import FacelesionError
-from facelesion.faces.landmarks import BACKENDS, Backend, landmark_backend
+from facelesion.faces import BACKENDS, Backend, landmark_backend
 
 SIZE = 224
 
@@ -54,5 +54,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 import torch
 
-from facelesion.data import FaceSet
-from facelesion.errors import FacelesionError
-from facelesion.faces import boxes, load_prepared, outlines
-from facelesion.faces.regions import REGIONS
+from facelesion import Error
+from facelesion.data import FaceSet, load_prepared
+from facelesion.faces import REGIONS, boxes, outlines
 
 COLUMNS, ROWS, SIDE = 10, 5, 112
 YELLOW, CYAN = (0, 220, 255), (255, 200, 0)  # blue, green, red, as OpenCV draws
@@ -45,14 +44,12 @@ def sheet(faces: FaceSet, region: str) -> np.ndarray:
 def fifty(prepared: Path | None, seed: int) -> FaceSet:
     """Fifty faces at random: fifty people of the face space, or prepared photographs."""
     if prepared is None:
-        from facelesion.data.facespace import FaceSpace
+        from facelesion.data import FaceSpace
 
         return FaceSpace.load().draw(COLUMNS * ROWS, 1, seed, variability=1.0)
     faces = load_prepared(prepared)
     if len(faces) < COLUMNS * ROWS:
-        raise FacelesionError(
-            f"{prepared}: holds {len(faces)} faces, a sheet needs {COLUMNS * ROWS}: prepare more"
-        )
+        raise Error(f"{prepared}: holds {len(faces)} faces, a sheet needs {COLUMNS * ROWS}: prepare more")
     order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
     return faces[sorted(order[: COLUMNS * ROWS].tolist())]
 
@@ -76,5 +73,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

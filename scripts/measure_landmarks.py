@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from facelesion.data.images import read_image
-from facelesion.data.lfw import LFW, open_lfw
-from facelesion.errors import FacelesionError
-from facelesion.faces.landmarks import choose, landmark_backend
+from facelesion import Error
+from facelesion.data import LFW, open_lfw, read_image
+from facelesion.faces import choose, landmark_backend
 
 POINTS = {"mediapipe": 478, "dlib": 68, "mtcnn": 5}
 
@@ -59,5 +58,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

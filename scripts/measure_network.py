@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 from facelesion.training.reached import tasks_reached
 
@@ -38,5 +38,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

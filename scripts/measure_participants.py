@@ -24,11 +24,11 @@ import torch
 
 from facelesion.data import builtin_exemplars
 from facelesion.data.facespace import FaceSpace
-from facelesion.errors import FacelesionError
-from facelesion.fetching import file_hash
+from facelesion.errors import Error
 from facelesion.files import write_bytes
 from facelesion.models import Subject, get, store
 from facelesion.training.reached import likeness_of, tasks_reached, things_reached
+from facelesion.weights.fetching import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV, PAGE = ROOT / "weights" / "participants.csv", ROOT / "weights" / "README.md"
@@ -159,7 +159,7 @@ def main() -> None:
     if given.table:
         page = PAGE.read_text(encoding="utf-8")
         if BEGIN not in page or END not in page:
-            raise FacelesionError(f"{PAGE} has no place for the table: put in the lines {BEGIN} and {END}")
+            raise Error(f"{PAGE} has no place for the table: put in the lines {BEGIN} and {END}")
         made = f"{BEGIN}\n\n{table(rows)}\n\n{END}"
         write_bytes(
             PAGE, re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: made, page, flags=re.S).encode()
@@ -169,5 +169,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except FacelesionError as error:
+    except Error as error:
         sys.exit(f"error: {error}")

@@ -10,7 +10,7 @@ import argparse
 
 import torch
 
-from facelesion.data.facespace import FaceSpace
+from facelesion.data import FaceSpace
 from facelesion.lesions import Ablate
 from facelesion.models import get
 from facelesion.sweep import make_plan, sweep

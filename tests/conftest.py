@@ -109,7 +109,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr("facelesion.fetching.PAUSE", 0.0)
+    monkeypatch.setattr("facelesion.weights.fetching.PAUSE", 0.0)
     served = Web()
     yield served
     served.server.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -25,18 +26,20 @@ def test_the_readme_s_library_example_runs():
 def lists():
     """The lists that pages add to, put back as they were."""
     from facelesion.data.sources import SOURCES
-    from facelesion.faces import stimuli
+    from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions.kinds import KINDS
+    from facelesion.report import FIGURES
     from facelesion.tasks import TASKS
+    from facelesion.training.recipes import RECIPES
 
-    held = [(each, dict(each)) for each in (SOURCES, stimuli._KINDS, KINDS, TASKS)]
+    held = [(each, dict(each)) for each in (SOURCES, STIMULI, KINDS, TASKS, FIGURES, RECIPES)]
     yield
     for each, before in held:
         each.clear()
         each.update(before)
 
 
-@pytest.mark.parametrize("name", ["studies", "table", "extending"])
+@pytest.mark.parametrize("name", ["studies", "table", "extending", "units"])
 def test_the_python_of_a_page_runs_from_top_to_bottom(name, lists):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"), re.S)
     assert blocks
@@ -53,8 +56,9 @@ def test_the_page_on_the_tables_names_every_column_with_its_meaning():
     from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION
 
     page = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.*) \|$", page, re.M)
-    assert told == [*TRIAL_COLUMNS.items(), *TABLE_COLUMNS.items()]
+    told = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]*) \| (.*) \|$", page, re.M)
+    columns = [*TRIAL_COLUMNS.items(), *TABLE_COLUMNS.items()]
+    assert told == [(name, column.kind, column.unit, column.meaning) for name, column in columns]
     assert f"version {VERSION} of both" in page
 
 
@@ -124,7 +128,46 @@ def test_a_room_imports_what_the_map_says_and_nothing_else(room):
     assert imported(room) == rooms()[room]
 
 
-def test_the_map_s_arrows_go_upwards_in_its_table_but_for_one_pair():
+def test_the_map_s_arrows_all_go_upwards_in_its_table():
     order = list(rooms())
-    arrows = [(room, other) for room, named in rooms().items() for other in named]
-    assert {(a, b) for a, b in arrows if order.index(b) > order.index(a)} == {("faces", "data")}
+    assert not [(a, b) for a, named in rooms().items() for b in named if order.index(b) > order.index(a)]
+
+
+#: What a file may have; a longer one has more than one reason to change.
+LONGEST = 500
+
+
+def test_no_file_is_longer_than_can_be_read_at_once():
+    """Of the package, its tests, examples, scripts and benchmarks."""
+    folders = ("facelesion", "tests", "examples", "scripts", "benchmarks")
+    lines = {
+        path: path.read_text(encoding="utf-8").count("\n")
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert len(lines) > 200
+    assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_the_map_s_figures_beside_its_peers_are_the_package_s():
+    """Its own column, counted by the script that counted the others."""
+    counted = runpy.run_path(str(ROOT / "scripts" / "measure_package.py"))["measure"](ROOT / "facelesion")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    own = dict(re.findall(r"^\| ([\w ,]+) \| ([\w ]+) \| [\d,]+ \|", page[page.index("## Beside its peers") :], re.M))
+    assert own == {
+        "longest file, lines": f"at most {LONGEST}",
+        "files over 500 lines": str(counted.long_files),
+        "functions over 60 lines, in 100": str(round(100 * counted.long_functions / counted.functions)),
+        "public names at the top": str(counted.public),
+    }
+
+
+def test_an_addition_touches_the_files_that_the_map_says():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [\w ]+ \| `(\w+)` \| (\d+): ([^|]*) \|", page, re.M)
+    assert len(rows) == 6
+    for name, count, told in rows:
+        files = re.findall(r"`([\w/]+\.py)`", told)
+        assert len(files) == int(count), name
+        for file in files:
+            assert re.search(rf"\b{name}\b", (ROOT / "facelesion" / file).read_text(encoding="utf-8")), (name, file)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
 
 
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_made_is_refused(
     Path("dangling").symlink_to("nowhere")
     Path("loop").symlink_to("loop")
     before = everything(tmp_path)
-    with pytest.raises(FacelesionError, match="output: nothing can be written to") as told:
+    with pytest.raises(Error, match="output: nothing can be written to") as told:
         writable_folder(path, "output")
     assert reason in str(told.value) and "\n" not in str(told.value) and len(str(told.value)) < 400
     assert everything(tmp_path) == before
@@ -58,15 +58,15 @@ def test_a_folder_that_cannot_be_made_is_refused(
 
 def test_a_file_that_is_a_folder_or_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FacelesionError, match="that is a folder"):
+    with pytest.raises(Error, match="that is a folder"):
         writable_file(tmp_path)
-    with pytest.raises(FacelesionError, match="is no folder"):
+    with pytest.raises(Error, match="is no folder"):
         writable_file(tmp_path / "file" / "x.png")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(FacelesionError, match="Permission denied"):
+    with pytest.raises(Error, match="Permission denied"):
         writable_folder(tmp_path / "x")
     tmp_path.chmod(0o700)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facelesion.arguments import help_text, read_arguments
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.ranges import Device, Label, Name, OnlyWhen, PathText, Prose, Range, Readable, Seed, Size
 from facelesion.settings import SettingError, build, check, refuse_idle
 from facelesion.yaml_files import COMMAND_LINE, Node, parse_yaml
@@ -151,7 +151,7 @@ def test_the_command_line_goes_over_the_file() -> None:
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:
-    with pytest.raises(FacelesionError) as error:
+    with pytest.raises(Error) as error:
         house(text)
     assert told in str(error.value) and "\n" not in str(error.value)
 
@@ -234,7 +234,7 @@ class TestTheCommandLine:
         for first in ([str(path)], ["--config", str(path)], [f"--config={path}"]):
             found = self.words(*first, "--rooms=5", "--rooms", "6", "--hall.watts", "7", "--by-name", "{a: b}")
             assert (found["name"], found["rooms"], found["hall"], found["by_name"]) == ("x", 6, Lamp(7), {"a": "b"})
-        with pytest.raises(FacelesionError, match="two configs"):
+        with pytest.raises(Error, match="two configs"):
             self.words(str(path), "--config", str(path))
 
     def test_a_switch_alone_is_true(self) -> None:
@@ -278,3 +278,22 @@ class TestTheCommandLine:
 def test_settings_without_a_file_have_no_line() -> None:
     with pytest.raises(SettingError, match="^--name is missing"):
         build(House, Node({}, COMMAND_LINE))
+
+
+def test_a_list_takes_all_the_words_up_to_the_next_key():
+    def look(photographs: Sequence[str], stimuli: Sequence[Any] | None = None, size: int = 3) -> None: ...
+
+    def read(*words: str) -> dict[str, Any]:
+        return read_arguments(look, words, "look")
+
+    assert read("a.jpg", "b c.jpg", "--size", "4") == {"photographs": ("a.jpg", "b c.jpg"), "stimuli": None, "size": 4}
+    assert read("7")["photographs"] == ("7",)
+    assert read("Zoë.jpg", "🙂.jpg")["photographs"] == ("Zoë.jpg", "🙂.jpg")
+    assert read("a", "--stimuli", "mask eyes", "{kind: mask, region: nose}", "--size=5")["stimuli"] == (
+        "mask eyes", {"kind": "mask", "region": "nose"},
+    )  # fmt: skip
+    assert read("a", "--stimuli", "[intact, invert]")["stimuli"] == ("intact", "invert")
+    with pytest.raises(Error, match="needs a value"):
+        read("a", "--stimuli", "--size", "4")
+    with pytest.raises(Error, match="stands there alone"):
+        read("a", "--size", "4", "5")

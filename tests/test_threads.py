@@ -52,7 +52,9 @@ def test_what_the_user_set_stays():
     assert said_by(code, OMP_WAIT_POLICY="ACTIVE") == "{'OMP_WAIT_POLICY': 'ACTIVE'}"
 
 
-@pytest.mark.parametrize("module", ["facelesion", "facelesion.lesions", "facelesion.sweep", "facelesion.cli"])
+@pytest.mark.parametrize(
+    "module", ["facelesion", "facelesion.lesions", "facelesion.sweep", "facelesion.cli"]
+)
 def test_importing_the_library_changes_nothing_for_its_user(module):
     code = f"""
 import os, torch

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.yaml_files import COMMAND_LINE, Node, overlay, parse_word, parse_yaml, read_yaml
 
 
@@ -75,19 +75,19 @@ def chain(count: int, step: str) -> str:
 )  # fmt: skip
 def test_a_file_made_to_break_its_reader_is_refused_at_once(text: str) -> None:
     before = time.process_time()
-    with pytest.raises(FacelesionError, match="x.yaml"):
+    with pytest.raises(Error, match="x.yaml"):
         parse_yaml(text, "x.yaml")
     assert time.process_time() - before < 5
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FacelesionError, match="no such file"):
+    with pytest.raises(Error, match="no such file"):
         read_yaml(tmp_path / "absent.yaml")
-    with pytest.raises(FacelesionError, match="not a plain file"):
+    with pytest.raises(Error, match="not a plain file"):
         read_yaml(tmp_path)
-    with pytest.raises(FacelesionError, match="cannot be read"):
+    with pytest.raises(Error, match="cannot be read"):
         read_yaml("n" * 300)
-    with pytest.raises(FacelesionError, match="cannot be read"):
+    with pytest.raises(Error, match="cannot be read"):
         read_yaml("a\0b")
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_no_text_at_all_raises_anything_else(text: str) -> None:
     try:
         parse_yaml(text, "x.yaml").plain()
-    except FacelesionError as error:
+    except Error as error:
         assert str(error).startswith("x.yaml") and "\n" not in str(error)
 
 
@@ -113,7 +113,7 @@ def test_what_pyyaml_writes_is_read_back(value: object) -> None:
 
     try:
         found = parse_yaml(yaml.safe_dump({"key": value}), "x").plain()["key"]
-    except FacelesionError as error:
+    except Error as error:
         assert "no text has" in str(error)
         return
     assert found == value

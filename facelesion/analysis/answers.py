@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facelesion.analysis.checks import one_of
 from facelesion.analysis.crossed import PersonScores
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +59,17 @@ class Answers:
         """Whether the task can be put on the common scale."""
         return bool(self.yes) or self.beaten is not None or self.alternatives >= 2
 
+    @property
+    def paired(self) -> bool:
+        """Whether there are trials of two people."""
+        return any(len(pair) > 1 for pair in self.people)
+
     @functools.cached_property
     def separable(self) -> bool:
-        """Whether people can be told from trials: an area needs trials of both kinds without any one person."""
+        """Whether people can be told from trials: without any one person there must be trials left, of an area both
+        kinds."""
         if not self.yes:
-            return True
+            return not self.paired or bool((self._member().sum(0) < len(self.people)).all())
         member, positive = self._member().astype(bool), self.target == self.yes
         without = [(~member[kind]).sum(0) for kind in (positive, ~positive)]
         return bool((without[0] * without[1] > 0).all())
@@ -75,17 +81,15 @@ class Answers:
         choices between two, the same for all tasks: of yes/no tasks that is the area under the curve; of others how
         often the target beats another answer, if `beaten` was kept, else what an observer of the same sensitivity
         would reach between two (`choice_of_two`). The mean over people is the task's score. A person's score of an
-        area is a pseudo-value: it says how the area changes without this person, both in pairs of its own and in
-        pairs with others, and can lie outside 0 and 1.
+        area, or of pairs, is a pseudo-value: it says how the score changes without this person, both in pairs of its
+        own and in pairs with others, and can lie outside 0 and 1.
 
         Raises:
-            FacelesionError: a scale that there is not, or a task that cannot be put on it.
+            Error: a scale that there is not, or a task that cannot be put on it.
         """
         one_of("scale", scale, ("own", "choice"))
         if scale == "choice" and not self.comparable:
-            raise FacelesionError(
-                f"{self.task} has no known number of answers: it has no place on a common scale"
-            )
+            raise Error(f"{self.task} has no known number of answers: it has no place on a common scale")
         if self.yes:
             values = self._areas()
         else:
@@ -102,9 +106,25 @@ class Answers:
         return found
 
     def _means(self, chosen: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Each person's mean (rows, people)."""
+        """Each person's mean (rows, people); of pairs, the pseudo-value of leaving the person out of all of them.
+
+        A person who is easy to know makes the mean of everybody they are paired with higher too. So the spread of
+        people's own means shows a fourth of the variance that other people would bring.
+        """
         member = self._member()
-        return chosen @ member / member.sum(0)
+        asked = member.sum(0)
+        if not self.paired:
+            return chosen @ member / asked
+        trials, people = len(self.people), len(self.names)
+        if (asked == trials).any():
+            raise Error(
+                f"{self.task}: {self.names[int((asked == trials).argmax())]!r} is in every pair, so that people cannot "
+                "be told from trials"
+            )
+        mean = chosen.mean(1, keepdims=True)
+        without = (chosen.sum(1, keepdims=True) - chosen @ member) / (trials - asked)
+        found = people * mean - (people - 1) * without
+        return found + mean - found.mean(1, keepdims=True)  # the task's score is the mean itself
 
     def _member(self) -> NDArray[np.float64]:
         place = {name: number for number, name in enumerate(self.names)}
@@ -123,7 +143,7 @@ class Answers:
         found = np.empty((len(self.cells), people))
         left = (len(yes_of) - yes_of.sum(0)) * (len(no_of) - no_of.sum(0))
         if (left == 0).any():
-            raise FacelesionError(
+            raise Error(
                 f"{self.task}: without {self.names[int((left == 0).argmax())]!r} no trial of one kind is left, so that "
                 "people cannot be told from trials"
             )
@@ -168,16 +188,14 @@ def choice_of_two(share: float, alternatives: int) -> float:
     straight, so that guessing is 0.5 on average.
 
     Raises:
-        FacelesionError: fewer than two alternatives, or a share that is none.
+        Error: fewer than two alternatives, or a share that is none.
 
     Example:
         >>> round(choice_of_two(0.5, 40), 2), round(choice_of_two(0.7, 2), 2), choice_of_two(0.025, 40)
         (0.94, 0.7, 0.5)
     """
     if alternatives < 2 or not 0 <= share <= 1:
-        raise FacelesionError(
-            f"a share between 0 and 1 of 2 or more alternatives, not {share} of {alternatives}"
-        )
+        raise Error(f"a share between 0 and 1 of 2 or more alternatives, not {share} of {alternatives}")
     many, two = _observer(alternatives)
     if share < many[0]:
         slope = (two[1] - two[0]) / (many[1] - many[0])
@@ -209,7 +227,7 @@ def d_prime(choice: float) -> float:
     from scipy import stats
 
     if not 0 <= choice <= 1:
-        raise FacelesionError(f"a share of right choices lies between 0 and 1, not at {choice}")
+        raise Error(f"a share of right choices lies between 0 and 1, not at {choice}")
     return float(math.sqrt(2) * stats.norm.ppf(choice))
 
 
@@ -219,15 +237,17 @@ def answers_of(trials: pd.DataFrame, chance: Mapping[str, float] | None = None) 
     Args:
         trials: rows with lesion, dose, draw, task, trial, person, other, target, answer, value and right, and perhaps
             `forced_choice` (the share of the other answers that the target beats) and `section`, of one participant and
-            one stimulus.
+            one stimulus. Rows of `control` sets are left out: what they are compared with is `against_controls`'s.
         chance: what a guesser scores in each task, for the number of alternatives; else it is counted.
 
     Raises:
-        FacelesionError: several participants or stimuli; or a lesion that was not asked every trial of a task.
+        Error: several participants or stimuli; or a lesion that was not asked every trial of a task.
     """
+    if "control" in trials:
+        trials = trials[trials["control"] == ""]
     for column in ("participant", "stimulus"):
         if column in trials and trials[column].nunique() > 1:
-            raise FacelesionError(f"give the trials of one {column} at a time")
+            raise Error(f"give the trials of one {column} at a time")
     return {
         str(task): _answers(str(task), part, (chance or {}).get(str(task)))
         for task, part in trials.groupby("task", sort=False)
@@ -242,7 +262,7 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     column, order = pd.factorize(part["trial"], sort=True)
     shape = len(cells), len(order)
     if len(part) != shape[0] * shape[1] or len(np.unique(row * shape[1] + column)) != len(part):
-        raise FacelesionError(
+        raise Error(
             f"{task}: every lesion must have been asked each of the {shape[1]} trials once; "
             f"{len(part)} answers of {shape[0]} lesions are there"
         )
@@ -257,9 +277,7 @@ def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:
     words = {name: part[name].astype(object).to_numpy() for name in ("person", "other", "target", "answer")}
     target = words["target"][first]
     if (words["target"] != target[column]).any() or (words["person"] != words["person"][first][column]).any():
-        raise FacelesionError(
-            f"{task}: a trial must show the same person and have the same answer under every lesion"
-        )
+        raise Error(f"{task}: a trial must show the same person and have the same answer under every lesion")
     people = tuple(
         (one,) if other in ("", one) else (one, other)
         for one, other in zip(words["person"][first], words["other"][first], strict=True)

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def sample(values: ArrayLike, least: int) -> NDArray[np.float64]:
     """Values (N,) as float64, after the check that there are enough and that all are finite.
 
     Raises:
-        FacelesionError: fewer than `least` values, or some that are not finite.
+        Error: fewer than `least` values, or some that are not finite.
     """
     data = np.asarray(values, dtype=float).ravel()
     if len(data) < least or not np.isfinite(data).all():
-        raise FacelesionError(f"a sample needs {least} or more finite values, not {data.tolist()[:5]}")
+        raise Error(f"a sample needs {least} or more finite values, not {data.tolist()[:5]}")
     return data
 
 
@@ -27,28 +27,28 @@ def finite(**values: float) -> None:
     """Refuse numbers that are not finite, by name: with one of them a comparison is false and a p value small.
 
     Raises:
-        FacelesionError: the first that is not finite.
+        Error: the first that is not finite.
     """
     for name, value in values.items():
         if not math.isfinite(value):
-            raise FacelesionError(f"{name} must be a finite number, not {value}")
+            raise Error(f"{name} must be a finite number, not {value}")
 
 
 def one_of(what: str, value: str, known: Sequence[str]) -> None:
     """Refuse a word that names none of what there is.
 
     Raises:
-        FacelesionError: `value` is not in `known`.
+        Error: `value` is not in `known`.
     """
     if value not in known:
-        raise FacelesionError(f"no {what} {value!r}: take {', '.join(known)}")
+        raise Error(f"no {what} {value!r}: take {', '.join(known)}")
 
 
 def check_level(level: float) -> None:
     """Refuse a confidence level that is no share.
 
     Raises:
-        FacelesionError: a level that does not lie between 0 and 1.
+        Error: a level that does not lie between 0 and 1.
     """
     if not 0 < level < 1:
-        raise FacelesionError(f"the level is a share between 0 and 1 (0.95), not {level}")
+        raise Error(f"the level is a share between 0 and 1 (0.95), not {level}")

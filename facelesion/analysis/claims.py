@@ -17,9 +17,9 @@ import numpy as np
 
 from facelesion.analysis.answers import INTACT, Answers, Scale
 from facelesion.analysis.checks import check_level
-from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, holm
+from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, holm
 from facelesion.analysis.intervals import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 ALPHA = 0.05
 #: Tasks are comparable in difficulty if the intact network's share of right choices between two lies here.
@@ -48,7 +48,7 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
     """Average the answers over doses, draw by draw.
 
     Raises:
-        FacelesionError: no answers of the intact network, or a kind of damage without a draw that has all doses.
+        Error: no answers of the intact network, or a kind of damage without a draw that has all doses.
     """
     scores: dict[tuple[str, str], PersonScores] = {}
     doses: dict[tuple[str, str, float], PersonScores] = {}
@@ -59,7 +59,7 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
     for task in tasks:
         found = answers[task].scores(scale)
         if INTACT not in found:
-            raise FacelesionError(f"{task}: there are no answers of the intact network to compare with")
+            raise Error(f"{task}: there are no answers of the intact network to compare with")
         draws: dict[tuple[str, float], list[int]] = {}
         for series, dose, draw in answers[task].cells:
             draws.setdefault((series, dose), []).append(draw)
@@ -67,7 +67,7 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
             steps = sorted(lesion for lesion in found if lesion[0] == series)
             shared = sorted(set.intersection(*(set(draws[lesion]) for lesion in steps)))
             if not shared:
-                raise FacelesionError(f"{task}: no draw of {series} has all of its doses")
+                raise Error(f"{task}: no draw of {series} has all of its doses")
             parts = []
             for lesion in steps:
                 rows = [sorted(draws[lesion]).index(draw) for draw in shared]
@@ -91,7 +91,7 @@ class Loss:
 
     task: str
     damage: str
-    found: Contrast
+    found: Estimate
     p: float
     claimed: bool
 
@@ -129,8 +129,8 @@ class Dissociation:
     damages: tuple[str, str]
     tasks: tuple[str, str]
     doses: tuple[float, float]
-    first: Contrast
-    second: Contrast
+    first: Estimate
+    second: Estimate
     p: float
     claimed: bool
     crossings: int
@@ -150,7 +150,7 @@ def dissociations(networks: Profile | Sequence[Profile]) -> list[Dissociation]:
     steps = {
         name: sorted({dose for _, damage, dose in first.doses if damage == name}) for name in first.damages
     }
-    rows: list[tuple[tuple[str, str], tuple[str, str], tuple[float, float], Contrast, Contrast]] = []
+    rows: list[tuple[tuple[str, str], tuple[str, str], tuple[float, float], Estimate, Estimate]] = []
     p_of: list[float] = []
     for one, two in itertools.combinations(first.damages, 2):
         for doses in itertools.product(steps[one], steps[two]):
@@ -194,7 +194,7 @@ def _by_dose(one: Profile) -> dict[tuple[str, str], PersonScores]:
     return {(task, _dose_name(damage, dose)): scores for (task, damage, dose), scores in one.doses.items()}
 
 
-def _least(first: Contrast, second: Contrast) -> float:
+def _least(first: Estimate, second: Estimate) -> float:
     return min(first.estimate, second.estimate)
 
 
@@ -212,7 +212,7 @@ class Difference:
 
     tasks: tuple[str, str]
     damage: str
-    found: Contrast
+    found: Estimate
     matched: bool
     turns: bool
 
@@ -262,10 +262,10 @@ def _several(
 ) -> tuple[list[Mapping[tuple[str, str], PersonScores]], Profile]:
     found = _profiles(networks)
     if not found:
-        raise FacelesionError("a comparison needs a network")
+        raise Error("a comparison needs a network")
     for other in found[1:]:
         if (other.tasks, other.damages) != (found[0].tasks, found[0].damages):
-            raise FacelesionError("networks must have been damaged and asked alike to be compared")
+            raise Error("networks must have been damaged and asked alike to be compared")
     return [one.scores for one in found], found[0]
 
 
@@ -273,5 +273,5 @@ def _mean(networks: Sequence[Mapping[tuple[str, str], PersonScores]], task: str,
     return float(np.mean([network[task, damage].values.mean() for network in networks]))
 
 
-def _minus(one: Contrast) -> Contrast:
-    return Contrast(-one.estimate, one.error, one.freedom, one.parts)
+def _minus(one: Estimate) -> Estimate:
+    return Estimate(-one.estimate, one.error, one.freedom, one.parts)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def random_units(
@@ -29,19 +29,17 @@ def random_units(
         int64 (draws, count), rising within a row. One more draw leaves the earlier ones as they were.
 
     Raises:
-        FacelesionError: more units than there are to draw from, or no draw.
+        Error: more units than there are to draw from, or no draw.
 
     Example:
         >>> random_units(total=8, count=3, draws=2, exclude=[0, 1]).shape
         torch.Size([2, 3])
     """
     if draws < 1:
-        raise FacelesionError(f"draws is {draws}: it must be 1 or more")
+        raise Error(f"draws is {draws}: it must be 1 or more")
     free = torch.tensor(sorted(set(range(total)) - set(torch.as_tensor(exclude).tolist())))
     if not 1 <= count <= len(free):
-        raise FacelesionError(
-            f"{count} units cannot be drawn from {len(free)} (of {total}, without the excluded)"
-        )
+        raise Error(f"{count} units cannot be drawn from {len(free)} (of {total}, without the excluded)")
     generator = torch.Generator().manual_seed(seed)
     rows = [free[torch.randperm(len(free), generator=generator)[:count]] for _ in range(draws)]
     return torch.stack(rows).sort(dim=1).values
@@ -103,7 +101,7 @@ def matched_units(
         tries: sets tried per draw.
 
     Raises:
-        FacelesionError: too few other units, or no set within the tolerance: the most active units of a site
+        Error: too few other units, or no set within the tolerance: the most active units of a site
             have no equals. Then widen `tolerance`, and say so.
 
     Example:
@@ -116,17 +114,17 @@ def matched_units(
     chosen = torch.as_tensor(units, dtype=torch.int64)
     count, total = len(chosen), len(level) if level.ndim else 0
     if level.ndim != 1 or not torch.isfinite(level).all():
-        raise FacelesionError(f"activation must be one finite number per unit (C,), not {tuple(level.shape)}")
+        raise Error(f"activation must be one finite number per unit (C,), not {tuple(level.shape)}")
     if count == 0 or len(set(chosen.tolist())) != count or chosen.min() < 0 or chosen.max() >= total:
-        raise FacelesionError(f"units must be different numbers from 0 to {total - 1}, one at least")
+        raise Error(f"units must be different numbers from 0 to {total - 1}, one at least")
     if total - count < count:
-        raise FacelesionError(
+        raise Error(
             f"{count} of {total} units are lesioned: {total - count} others are too few for a control"
         )
     if draws < 1 or tries < 1:
-        raise FacelesionError(f"draws and tries must be 1 or more, not {draws} and {tries}")
+        raise Error(f"draws and tries must be 1 or more, not {draws} and {tries}")
     if tolerance is not None and not tolerance >= 0:
-        raise FacelesionError(f"tolerance is {tolerance}: it must be 0 or more, or None for any mismatch")
+        raise Error(f"tolerance is {tolerance}: it must be 0 or more, or None for any mismatch")
     # In standard deviations over the site's units, so that all below is in the unit of `mismatch`.
     level = (level - level.mean()) / (float(level.std()) or 1.0)
     free = torch.ones(total, dtype=torch.bool)
@@ -157,7 +155,7 @@ def matched_units(
         assert best is not None
         gap = search.gap(best[1])
         if tolerance is not None and abs(gap) > tolerance:
-            raise FacelesionError(
+            raise Error(
                 f"no control set comes nearer than {abs(gap):.2f} deviations to the activation of these "
                 f"{count} units (tolerance {tolerance:g}): they are too extreme; widen the tolerance and say so"
             )

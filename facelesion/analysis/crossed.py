@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facelesion.analysis.checks import check_level, one_of
 from facelesion.analysis.intervals import Interval
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,13 @@ class PersonScores:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.people) or not self.values.size:
-            raise FacelesionError(
+            raise Error(
                 f"scores must be (draws, people) for {len(self.people)} people, not {self.values.shape}"
             )
         if len(set(self.people)) != len(self.people):
-            raise FacelesionError("a person is named twice: give every person one column")
+            raise Error("a person is named twice: give every person one column")
         if not np.isfinite(self.values).all():
-            raise FacelesionError("scores must be finite")
+            raise Error("scores must be finite")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Estimate:
     """A weighted sum of mean scores, with its error over people, draws and networks.
 
     Attributes:
@@ -95,9 +95,13 @@ class Contrast:
 
 
 Network = Mapping[tuple[str, str], PersonScores]  # scores by (task, lesion)
+Source = Literal["people", "draws", "networks"]
+SOURCES: tuple[Source, ...] = ("people", "draws", "networks")
 
 
-def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Contrast:
+def contrast(
+    networks: Network | Sequence[Network], terms: Sequence[Term], over: Sequence[Source] = SOURCES
+) -> Estimate:
     """A weighted sum of mean scores of tasks under lesions, with an error over all that varies crosswise.
 
     Every person adds the variance of its own contribution, whichever tasks it is in; every lesion that of its draws;
@@ -108,9 +112,11 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
     Args:
         networks: scores by (task, lesion), of one network or several.
         terms: what is added, with its weight.
+        over: what varies; the rest is taken as it is. With networks and draws both, the networks' variance, which has
+            their draws' in it, stands for both.
 
     Raises:
-        FacelesionError: a task and lesion without scores, or other people in another network.
+        Error: nothing that varies, a task and lesion without scores, or other people in another network.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -121,39 +127,57 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
         >>> round(found.estimate, 1), found.p < 0.001
         (0.3, True)
     """
-    several = [networks] if isinstance(networks, Mapping) else list(networks)
-    if not several or not terms:
-        raise FacelesionError("a contrast needs a network and a term, one of each at least")
-    for network in several:
-        for term in terms:
-            if (term.task, term.lesion) not in network:
-                raise FacelesionError(f"no scores of {term.task} under {term.lesion}")
-            if network[term.task, term.lesion].people != several[0][term.task, term.lesion].people:
-                raise FacelesionError(
-                    f"{term.task}: every network must have been asked about the same people"
-                )
+    several = checked_networks(networks, terms)
+    if not over:
+        raise Error(f"over must name what varies: {', '.join(SOURCES)}")
+    for source in over:
+        one_of("source of variance", source, SOURCES)
     estimates = [
         sum(term.weight * float(network[term.task, term.lesion].values.mean()) for term in terms)
         for network in several
     ]
-    sources: list[tuple[str, float, int]] = _of_people(several, terms)
-    if len(several) > 1:
-        sources.append(("networks", float(np.var(estimates, ddof=1)) / len(several), len(several) - 1))
-    else:
-        sources += _of_draws(several[0], terms)
+    sources: list[tuple[str, float, int]] = _of_people(several, terms) if "people" in over else []
+    if "networks" in over and (len(several) > 1 or "draws" not in over):
+        spread = float(np.var(estimates, ddof=1)) / len(several) if len(several) > 1 else math.nan
+        sources.append(("networks", spread, len(several) - 1))
+    elif "draws" in over:
+        for network in several:
+            sources += [
+                ("draws", variance / len(several) ** 2, free) for _, variance, free in _of_draws(network, terms)
+            ]
     total = sum(variance for _, variance, _ in sources)
     estimate = float(np.mean(estimates))
     parts: dict[str, float] = {}
     for name, variance, _ in sources:
         parts[name] = parts.get(name, 0.0) + variance
     if math.isnan(total) or total == 0:
-        return Contrast(estimate, total, math.nan if math.isnan(total) else math.inf, parts)
+        return Estimate(estimate, total, math.nan if math.isnan(total) else math.inf, parts)
     freedom = total**2 / sum(variance**2 / free for _, variance, free in sources if variance > 0)
-    return Contrast(estimate, math.sqrt(total), freedom, parts)
+    return Estimate(estimate, math.sqrt(total), freedom, parts)
 
 
-def _of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[tuple[str, float, int]]:
-    """The variance that people add, for each group of people who are in the same tasks."""
+def checked_networks(networks: Network | Sequence[Network], terms: Sequence[Term]) -> list[Network]:
+    """The networks as a list, after the check that each has what the terms name, of the same people.
+
+    Raises:
+        Error: no network or term, a task and lesion without scores, or other people in another network.
+    """
+    several = [networks] if isinstance(networks, Mapping) else list(networks)
+    if not several or not terms:
+        raise Error("a contrast needs a network and a term, one of each at least")
+    for network in several:
+        for term in terms:
+            if (term.task, term.lesion) not in network:
+                raise Error(f"no scores of {term.task} under {term.lesion}")
+            if network[term.task, term.lesion].people != several[0][term.task, term.lesion].people:
+                raise Error(
+                    f"{term.task}: every network must have been asked about the same people"
+                )
+    return several
+
+
+def shares_of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[dict[str, float]]:
+    """What each person adds to the estimate, for each group of people who are in the same tasks; it sums to it."""
     share: dict[str, float] = {}
     tasks: dict[str, set[str]] = {}
     for term in terms:
@@ -162,12 +186,18 @@ def _of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[tuple
         for person, value in zip(first.people, term.weight * mean / len(first.people), strict=True):
             share[person] = share.get(person, 0.0) + float(value)
             tasks.setdefault(person, set()).add(term.task)
-    groups: dict[frozenset[str], list[float]] = {}
+    groups: dict[frozenset[str], dict[str, float]] = {}
     for person, value in share.items():
-        groups.setdefault(frozenset(tasks[person]), []).append(value)
+        groups.setdefault(frozenset(tasks[person]), {})[person] = value
+    return list(groups.values())
+
+
+def _of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[tuple[str, float, int]]:
+    """The variance that people add, for each group of people who are in the same tasks."""
+    groups = [list(group.values()) for group in shares_of_people(networks, terms)]
     return [
         ("people", len(group) * float(np.var(group, ddof=1)) if len(group) > 1 else math.nan, len(group) - 1)
-        for group in groups.values()
+        for group in groups
     ]
 
 
@@ -180,9 +210,7 @@ def _of_draws(network: Network, terms: Sequence[Term]) -> list[tuple[str, float,
         drawn = term.weight * network[term.task, term.lesion].values.mean(1)
         before = by_lesion.get(term.lesion, np.zeros_like(drawn))
         if len(before) != len(drawn):
-            raise FacelesionError(
-                f"{term.lesion} has {len(before)} draws in one task and {len(drawn)} in another"
-            )
+            raise Error(f"{term.lesion} has {len(before)} draws in one task and {len(drawn)} in another")
         by_lesion[term.lesion] = before + drawn
     return [
         ("draws", float(drawn.var(ddof=1)) / len(drawn) if len(drawn) > 1 else math.nan, len(drawn) - 1)
@@ -207,7 +235,7 @@ def crossed_interval(
             network), percentiles of the mean. The bootstrap is for ten draws or more.
 
     Raises:
-        FacelesionError: values of another shape or not finite, or an unknown method.
+        Error: values of another shape or not finite, or an unknown method.
 
     Example:
         >>> rng = np.random.default_rng(1)
@@ -222,7 +250,7 @@ def crossed_interval(
     if data.ndim == 2:
         data = data[None]
     if data.ndim != 3 or not data.size or not np.isfinite(data).all():
-        raise FacelesionError(
+        raise Error(
             f"values must be finite, (draws, people) or (networks, draws, people), not {np.shape(values)}"
         )
     networks, draws, people = data.shape
@@ -253,7 +281,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     """
     values = np.asarray(p, dtype=float)
     if not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
-        raise FacelesionError("p values must be numbers between 0 and 1")
+        raise Error("p values must be numbers between 0 and 1")
     made = ~np.isnan(values)
     order = np.argsort(values[made], kind="stable")
     count = len(order)

@@ -1,19 +1,20 @@
 """Grad-CAM: which parts of the image a layer's evidence for an answer comes from, intact or under a lesion.
 
-Selvaraju et al. 2017 (ICCV). The tests hold it to Captum's `LayerGradCam`. Sites are those of lesions: aliases and
-patterns, one call of several, one output of several, an axis of units (`facelesion.lesions`).
+Selvaraju et al. 2017 (ICCV). The tests hold it to Captum's `LayerGradCam`, which runs the network once for every layer;
+here all layers share one forward and one backward pass. Sites are those of lesions: aliases and patterns, one call of
+several, one output of several, an axis of units (`facelesion.lesions`).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import LesionError, aliases
 from facelesion.lesions import sites as list_sites
 from facelesion.lesions.errors import NoSuchSite
@@ -30,11 +31,13 @@ def grad_cam(
     *,
     damage: Callable[[], AbstractContextManager[object]] = nullcontext,
     normalise: bool = True,
+    resize: bool = True,
 ) -> dict[str, torch.Tensor]:
     """Heat maps of one score at several layers.
 
     At each layer the channels are weighted by the mean gradient of the score over positions and summed; what is
-    negative is cut off. Under a lesion, activations and gradients are the damaged network's.
+    negative is cut off. Under a lesion, activations and gradients are the damaged network's. However many layers there
+    are, the network runs forward once and backward once.
 
     Args:
         module: a network (N, 3, H, W) -> representation (N, D).
@@ -43,18 +46,18 @@ def grad_cam(
             axes, the first for images and one for units. Of a module that runs several times in one pass, the last
             time is shown unless the site says which.
         score: representation (N, D) -> one number per image (N,); see `class_score` and `likeness_score`.
-        damage: called once for every site, it gives the context in which the network runs, so that each site
-            sees the same noise: `lambda: lesioned(module, lesion, seed=0)`. A context that is already open
-            works too, but a random lesion may go on to other noise with every site.
+        damage: gives the context in which the network runs: `lambda: lesioned(module, lesion, seed=0)`. A context
+            that is already open works too.
         normalise: each map is divided by its own largest value. The map then shows where, not how much: a dying
             network's map can be as bright as a healthy one's. False keeps Grad-CAM's own values.
+        resize: each map is brought to the image's size (`resized`). False leaves it as coarse as the layer is.
 
     Returns:
-        For each site, by the name it was given (a pattern of several: by each one's own), float32 (N, H, W): upsampled
-        to the image (bilinear), in [0, 1] if normalised. A map without positive evidence is zero everywhere.
+        For each site, by the name it was given (a pattern of several: by each one's own), float32 (N, H, W) or, not
+        resized, (N, h, w); in [0, 1] if normalised. A map without positive evidence is zero everywhere.
 
     Raises:
-        FacelesionError: images of another type or shape; a site that is none, does not run (so often), or whose output
+        Error: images of another type or shape; a site that is none, does not run (so often), or whose output
             is no map; a score or network through which no gradient flows.
 
     Example:
@@ -69,13 +72,15 @@ def grad_cam(
             if isinstance(images, torch.Tensor)
             else type(images).__name__
         )
-        raise FacelesionError(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
+        raise Error(f"Grad-CAM takes preprocessed float images (N, 3, H, W), not {given}")
+    chosen = sites_called(module, sites)
     heat = {}
-    for name, site in _sites(module, sites).items():
-        # Inside `inference_mode` nothing keeps a trace to follow back, and nothing can be made to.
-        with torch.inference_mode(False), torch.enable_grad(), damage():
-            small = _small_map(module, images, site, score)
-        large = nn.functional.interpolate(small, images.shape[-2:], mode="bilinear")[:, 0].float()
+    # Inside `inference_mode` nothing keeps a trace to follow back, and nothing can be made to.
+    with torch.inference_mode(False), torch.enable_grad(), damage():
+        small = _small_maps(module, images, chosen, score)
+    for name, each in small.items():
+        large = each[:, 0].float()
+        large = resized(large, images.shape[-2], images.shape[-1]) if resize else large
         if normalise:
             top = large.flatten(1).amax(1)[:, None, None]
             large = torch.where(top > 0, large / top.clamp_min(torch.finfo(large.dtype).tiny), 0.0)
@@ -83,40 +88,84 @@ def grad_cam(
     return heat
 
 
-def _sites(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
-    """The places that the names stand for, by the name to give their maps."""
+def resized(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Maps (N, h, w) at the picture's size (N, height, width): bilinear, as Captum's `LayerAttribution.interpolate`."""
+    return nn.functional.interpolate(maps[:, None], (height, width), mode="bilinear")[:, 0]
+
+
+def sites_called(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
+    """The places that the names stand for, by the name to give their maps; one line for a name that stands for none."""
     found: dict[str, Site] = {}
     for name in [wanted] if isinstance(wanted, str) else wanted:
         if not isinstance(name, str):
-            raise FacelesionError(f"a site is a name, not {name!r}: give a module's path or an alias")
+            raise Error(f"a site is a name, not {name!r}: give a module's path or an alias")
         try:
             several = find(module, name)
         except NoSuchSite as error:
             known = [*aliases(module), *list_sites(module)]
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
             hint = f"; did you mean {', '.join(near)}?" if near else f" ({error})"
-            raise FacelesionError(f"the network has no site {name!r}{hint}") from None
+            raise Error(f"the network has no site {name!r}{hint}") from None
         except LesionError as error:
-            raise FacelesionError(str(error)) from None
+            raise Error(str(error)) from None
         found |= {name: several[0]} if len(several) == 1 else {str(site): site for site in several}
     return found
 
 
-def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score) -> torch.Tensor:
-    """Grad-CAM's own values at one site: (N, 1, h, w)."""
+def _small_maps(
+    module: nn.Module, images: torch.Tensor, sites: Mapping[str, Site], score: Score
+) -> dict[str, torch.Tensor]:
+    """Grad-CAM's own values at every site, by name: (N, 1, h, w) of the site's own size."""
     inside = [name for name, value in module.state_dict().items() if value.is_inference()]
     if inside:
-        raise FacelesionError(
+        raise Error(
             f"{inside[0]} was made inside torch.inference_mode, where no gradient can flow: make the network outside"
         )
-    kept: list[torch.Tensor] = []
+    kept: dict[str, list[torch.Tensor]] = {name: [] for name in sites}
+    layers = {name: unwrap(module).get_submodule(site.path) for name, site in sites.items()}
+    handles = [
+        layers[name].register_forward_hook(_keeper(site, kept[name])) for name, site in sites.items()
+    ]
+    # The image needs a gradient, else a frozen network leaves no trace to follow back; a copy may be changed in place.
+    given = images.detach().clone().requires_grad_(True).clone()
+    try:
+        representation = module(given)
+        values = _scores(score, representation, len(images))
+        y = {name: _of_call(kept[name], site) for name, site in sites.items()}
+        channel = {name: _unit_axis(layers[name], y[name], site, len(images)) for name, site in sites.items()}
+        if representation.requires_grad and not values.requires_grad:
+            raise Error("no gradient flows through the score: it must not detach what it is given")
+        # Where a lesion has cut the way from a site to the answer, there is no evidence.
+        slopes: Sequence[torch.Tensor | None] = [None] * len(y)
+        if values.requires_grad and y:
+            slopes = torch.autograd.grad(values.sum(), list(y.values()), allow_unused=True)
+    except LesionError as error:
+        raise Error(str(error)) from None
+    except RuntimeError as error:
+        if "nference tensor" not in str(error):
+            raise
+        raise Error(
+            f"{', '.join(sites)}: the score or the network uses tensors made inside torch.inference_mode: make them "
+            "outside, or give their .clone() from outside"
+        ) from None
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        name: _weighted(y[name].detach().movedim(axis, 1), None if slope is None else slope.movedim(axis, 1))
+        for (name, axis), slope in zip(channel.items(), slopes, strict=True)
+    }
+
+
+def _keeper(site: Site, kept: list[torch.Tensor]) -> Callable[[nn.Module, object, object], object]:
+    """A hook that keeps a site's output of every call, and lets what comes next work on a copy."""
 
     def keep(layer: nn.Module, _inputs: object, output: object) -> object:
         kept.append(output)  # type: ignore[arg-type]
         if site.call is not None and len(kept) != site.call + 1:
             return None
         if not torch.is_grad_enabled():
-            raise FacelesionError(
+            raise Error(
                 f"{site}: the network runs it without gradients (torch.no_grad): take that out"
             )
         whole, rebuild = pick(output, site.output, site)
@@ -125,41 +174,22 @@ def _small_map(module: nn.Module, images: torch.Tensor, site: Site, score: Score
         # What comes next may work in place (every ReLU of torchvision does): on a copy, and the map stays.
         return rebuild(kept[-1].clone())
 
-    layer = unwrap(module).get_submodule(site.path)
-    handle = layer.register_forward_hook(keep)
-    # The image needs a gradient, else a frozen network leaves no trace to follow back; a copy may be changed in place.
-    given = images.detach().clone().requires_grad_(True).clone()
-    try:
-        representation = module(given)
-        values = _scores(score, representation, len(images))
-        y = _of_call(kept, site)
-        channel = _unit_axis(layer, y, site, len(images))
-        if representation.requires_grad and not values.requires_grad:
-            raise FacelesionError("no gradient flows through the score: it must not detach what it is given")
-        # Where a lesion has cut the way from here to the answer, there is no evidence.
-        slope = torch.autograd.grad(values.sum(), y, allow_unused=True)[0] if values.requires_grad else None
-    except LesionError as error:
-        raise FacelesionError(str(error)) from None
-    except RuntimeError as error:
-        if "nference tensor" not in str(error):
-            raise
-        raise FacelesionError(
-            f"{site}: the score or the network uses tensors made inside torch.inference_mode: make them outside, or "
-            "give their .clone() from outside"
-        ) from None
-    finally:
-        handle.remove()
-    slope = torch.zeros_like(y) if slope is None else slope
-    slope, y = slope.movedim(channel, 1), y.detach().movedim(channel, 1)
-    return (slope.mean((2, 3), keepdim=True) * y).sum(1, keepdim=True).relu().detach()
+    return keep
+
+
+def _weighted(y: torch.Tensor, slope: torch.Tensor | None) -> torch.Tensor:
+    """Channels (N, C, h, w) weighted by their mean slope and summed, what is negative cut off: (N, 1, h, w)."""
+    if slope is None:
+        return torch.zeros_like(y[:, :1])
+    return torch.einsum("nc,nchw->nhw", slope.mean((2, 3)), y)[:, None].relu().detach()
 
 
 def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
     """The output of the call that is wanted; the last one where the site does not say."""
     if not kept:
-        raise FacelesionError(f"{site} never runs in this network: no map can be shown of it")
+        raise Error(f"{site} never runs in this network: no map can be shown of it")
     if site.call is not None and site.call >= len(kept):
-        raise FacelesionError(
+        raise Error(
             f"{site}: it runs {len(kept)} times in one pass, numbered from 0: take another number"
         )
     return kept[-1 if site.call is None else site.call]
@@ -168,10 +198,10 @@ def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:
 def _unit_axis(layer: nn.Module, y: torch.Tensor, site: Site, images: int) -> int:
     """Which axis of a map holds its units."""
     if site.heads or y.ndim != 4:
-        raise FacelesionError(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
+        raise Error(f"{site} has no map to show: its output must be one tensor (N, C, h, w)")
     axis = unit_axis(layer, y, site)
     if axis == 0 or len(y) != images:
-        raise FacelesionError(
+        raise Error(
             f"{site} has no map to show: the first axis of its output must count the images"
         )
     return axis
@@ -227,7 +257,7 @@ def _outside(values: torch.Tensor) -> torch.Tensor:
 def _scores(score: Score, representation: torch.Tensor, images: int) -> torch.Tensor:
     values = score(representation)
     if values.shape != (images,):
-        raise FacelesionError(
+        raise Error(
             f"a score gives one number per image, ({images},), not {tuple(values.shape)}: pick one class"
         )
     return values

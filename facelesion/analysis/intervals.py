@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facelesion.analysis.checks import check_level, one_of
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def bootstrap_interval(
         the same have an interval of width zero.
 
     Raises:
-        FacelesionError: no values, or some not finite; a level that is no share; an unknown method;
+        Error: no values, or some not finite; a level that is no share; an unknown method;
             not one cluster for each value.
 
     Example:
@@ -73,19 +73,19 @@ def bootstrap_interval(
     """
     data = np.asarray(values, dtype=float)
     if data.ndim == 0 or not len(data):
-        raise FacelesionError("an interval needs values: none were given")
+        raise Error("an interval needs values: none were given")
     if not np.isfinite(data).all():
-        raise FacelesionError("an interval needs finite values: drop or repair the others first")
+        raise Error("an interval needs finite values: drop or repair the others first")
     check_level(level)
     one_of("method of an interval", method, ("t", "percentile", "bca"))
     if method != "t" and resamples < 1:
-        raise FacelesionError(f"resamples is {resamples}: an interval needs many, such as 2000")
+        raise Error(f"resamples is {resamples}: an interval needs many, such as 2000")
     estimate = float(statistic(data))
     if clusters is None:
         groups = [np.array([row]) for row in range(len(data))]
     else:
         if len(clusters) != len(data):
-            raise FacelesionError(f"{len(clusters)} clusters do not match {len(data)} values")
+            raise Error(f"{len(clusters)} clusters do not match {len(data)} values")
         _, member = np.unique(np.asarray(clusters), return_inverse=True)
         groups = [np.flatnonzero(member == group) for group in range(member.max() + 1)]
     if len(groups) < 2:

@@ -15,21 +15,22 @@ import torch
 
 from facelesion.analysis.checks import one_of
 from facelesion.analysis.statistics import false_discovery_rate
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
+from facelesion.sweep.rankings import agreement
 
 
 def unit_activation(activation: torch.Tensor) -> torch.Tensor:
     """One number per image and unit (N, C): the mean over positions of a feature map (N, C, ...).
 
     Raises:
-        FacelesionError: activations of fewer than two axes.
+        Error: activations of fewer than two axes.
 
     Example:
         >>> unit_activation(torch.ones(2, 3, 4, 4)).shape
         torch.Size([2, 3])
     """
     if activation.ndim < 2:
-        raise FacelesionError(f"activations must be (N, C) or (N, C, ...), not {tuple(activation.shape)}")
+        raise Error(f"activations must be (N, C) or (N, C, ...), not {tuple(activation.shape)}")
     return activation.flatten(2).mean(-1) if activation.ndim > 2 else activation
 
 
@@ -45,14 +46,14 @@ def responsible_units(activation: torch.Tensor, share: float = 0.75) -> torch.Te
         int64 (units,). Empty if no unit is active at all.
 
     Raises:
-        FacelesionError: a share that is not above 0 and up to 1.
+        Error: a share that is not above 0 and up to 1.
 
     Example:
         >>> responsible_units(torch.tensor([[0.0, 4, 3, 1], [0, 4, 3, 1]])).tolist()
         [1, 2]
     """
     if not 0 < share <= 1:
-        raise FacelesionError(f"the share of the largest mean lies above 0 and up to 1, not at {share}")
+        raise Error(f"the share of the largest mean lies above 0 and up to 1, not at {share}")
     mean = unit_activation(activation).double().mean(0)
     largest = mean.max()
     if largest <= 0:
@@ -115,7 +116,7 @@ def selectivity(
         over: 'channels', or 'positions': every position of a feature map is tested by itself.
 
     Raises:
-        FacelesionError: no such domain, test or unit; fewer than two domains, or one with fewer than two images;
+        Error: no such domain, test or unit; fewer than two domains, or one with fewer than two images;
             activations that are not finite, or of different shape between domains.
 
     Example:
@@ -128,23 +129,23 @@ def selectivity(
     from scipy import stats
 
     if domain not in activation:
-        raise FacelesionError(f"no domain {domain!r}; there are {', '.join(activation)}")
+        raise Error(f"no domain {domain!r}; there are {', '.join(activation)}")
     if len(activation) < 2:
-        raise FacelesionError("selectivity is for one domain against others: give two domains or more")
+        raise Error("selectivity is for one domain against others: give two domains or more")
     one_of("test", test, ("welch", "student"))
     one_of("unit of a test, over", over, ("channels", "positions"))
     means = {}
     for name, values in activation.items():
         means[name] = (unit_activation(values) if over == "channels" else values).double().cpu().numpy()
         if not np.isfinite(means[name]).all():
-            raise FacelesionError(f"the activations of domain {name!r} are not finite")
+            raise Error(f"the activations of domain {name!r} are not finite")
         if means[name].ndim < 2 or means[name].shape[1:] != next(iter(means.values())).shape[1:]:
-            raise FacelesionError(
+            raise Error(
                 f"domain {name!r} has activations {tuple(values.shape)}: all must have the same channels and positions"
             )
     small = [name for name, values in means.items() if len(values) < 2]
     if small:
-        raise FacelesionError(f"domain {small[0]!r} needs two images or more")
+        raise Error(f"domain {small[0]!r} needs two images or more")
     t_of, p_of = [], []
     for name, other in means.items():
         if name == domain:
@@ -192,7 +193,7 @@ def ranking_agreement(a: torch.Tensor, b: torch.Tensor, top: float | int = 0.1) 
         top: how many first units to compare, or a share of them. Ties go to the lower unit number.
 
     Raises:
-        FacelesionError: fewer than three units, not the same, scores that are not finite, or `top` out of range.
+        Error: fewer than three units, not the same, scores that are not finite, or `top` out of range.
 
     Example:
         >>> ranking_agreement(torch.arange(10.0), torch.arange(10.0) ** 2, top=3).overlap
@@ -201,20 +202,20 @@ def ranking_agreement(a: torch.Tensor, b: torch.Tensor, top: float | int = 0.1) 
     from scipy import stats
 
     if a.ndim != 1 or a.shape != b.shape or len(a) < 3:
-        raise FacelesionError(
+        raise Error(
             f"two rankings need scores of the same units, three or more: {tuple(a.shape)} and {tuple(b.shape)}"
         )
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise FacelesionError("scores of a ranking must be finite")
+        raise Error("scores of a ranking must be finite")
     units = len(a)
     count = max(1, round(top * units)) if isinstance(top, float) else top
     if not 1 <= count <= units:
-        raise FacelesionError(f"the first {count} of {units} units cannot be compared")
+        raise Error(f"the first {count} of {units} units cannot be compared")
     first = [set(torch.argsort(score, descending=True, stable=True)[:count].tolist()) for score in (a, b)]
     shared = len(first[0] & first[1])
     if len(torch.unique(a)) == 1 or len(torch.unique(b)) == 1:
         correlation = float("nan")  # a ranking in which all are equal ranks nothing
     else:
-        correlation = float(stats.spearmanr(a.double().cpu().numpy(), b.double().cpu().numpy()).statistic)
+        correlation = agreement(a.cpu(), b.cpu())
     p = float(stats.hypergeom.sf(shared - 1, units, count, count))
     return Agreement(correlation, shared / count, count / units, p, count)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facelesion.analysis.checks import finite, one_of, sample
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Alternative = Literal["less", "greater", "two-sided"]
 ALTERNATIVES = ("less", "greater", "two-sided")
@@ -68,7 +68,7 @@ def crawford_howell_from_summary(
     """`crawford_howell` from the controls' mean, standard deviation (n − 1) and number.
 
     Raises:
-        FacelesionError: fewer than two controls, or controls that do not differ.
+        Error: fewer than two controls, or controls that do not differ.
 
     Example:
         >>> round(crawford_howell_from_summary(-2, mean=0, deviation=1, n=15).statistic, 3)
@@ -79,14 +79,14 @@ def crawford_howell_from_summary(
     finite(case=case, mean=mean, deviation=deviation)
     one_of("alternative", alternative, ALTERNATIVES)
     if n < 2:
-        raise FacelesionError(f"a case needs two controls or more to be compared with, not {n}")
+        raise Error(f"a case needs two controls or more to be compared with, not {n}")
     if deviation <= 0:
-        raise FacelesionError("the controls do not differ from one another: no case can be judged by them")
+        raise Error("the controls do not differ from one another: no case can be judged by them")
     effect = (case - mean) / deviation
     statistic = effect / math.sqrt((n + 1) / n)
-    low, high = (_noncentrality(effect * math.sqrt(n), n - 1, tail) / math.sqrt(n) for tail in (0.975, 0.025))
+    low, high = (noncentrality(effect * math.sqrt(n), n - 1, tail) / math.sqrt(n) for tail in (0.975, 0.025))
     below = float(stats.t.cdf(statistic, n - 1))
-    return CaseTest(statistic, n - 1, _tail(statistic, n - 1, alternative), float(effect), low, high, below)
+    return CaseTest(statistic, n - 1, tail_probability(statistic, n - 1, alternative), float(effect), low, high, below)
 
 
 def revised_standardised_difference(case: tuple[float, float], controls: ArrayLike) -> CaseTest:
@@ -101,7 +101,7 @@ def revised_standardised_difference(case: tuple[float, float], controls: ArrayLi
         controls: (N, 2) scores of N ≥ 10 controls on both.
 
     Raises:
-        FacelesionError: fewer than ten controls, with which it is not testable; or controls that do not differ on
+        Error: fewer than ten controls, with which it is not testable; or controls that do not differ on
             one of the tasks.
 
     Example:
@@ -110,11 +110,11 @@ def revised_standardised_difference(case: tuple[float, float], controls: ArrayLi
         >>> revised_standardised_difference((70, 82), controls).p < 0.05
         True
     """
-    pairs = _pairs(controls)
+    pairs = pairs_of_scores(controls)
     _enough_controls(len(pairs))
     deviation = np.asarray(pairs.std(axis=0, ddof=1))
     if (deviation == 0).any():
-        raise FacelesionError("the controls do not differ on one of the tasks: no difference can be judged")
+        raise Error("the controls do not differ on one of the tasks: no difference can be judged")
     finite(**{"score on task A": case[0], "score on task B": case[1]})
     z = [float(gap) for gap in (np.asarray(case, dtype=float) - pairs.mean(axis=0)) / deviation]
     correlation = float(np.asarray(np.corrcoef(pairs.T))[0, 1])
@@ -127,7 +127,7 @@ def revised_standardised_difference_from_summary(
     """`revised_standardised_difference` from the case's two standard scores, the controls' correlation and number.
 
     Raises:
-        FacelesionError: fewer than ten controls, or a correlation that is not between -1 and 1.
+        Error: fewer than ten controls, or a correlation that is not between -1 and 1.
 
     Example:
         >>> test = revised_standardised_difference_from_summary((-3.857, -1.875), correlation=0.68, n=20)
@@ -137,9 +137,7 @@ def revised_standardised_difference_from_summary(
     _enough_controls(n)
     finite(**{"standard score on task A": z[0], "standard score on task B": z[1]})
     if not -1 < correlation < 1:
-        raise FacelesionError(
-            f"the tasks' correlation over controls must lie between -1 and 1, not {correlation:g}"
-        )
+        raise Error(f"the tasks' correlation over controls must lie between -1 and 1, not {correlation:g}")
     difference = z[0] - z[1]
     r, m = correlation, n - 1
     square = (1 + r) * (1 - r**2)
@@ -147,7 +145,7 @@ def revised_standardised_difference_from_summary(
     constant = -2 * difference**2 * n * m**2 / (n + 1)
     # The positive root for t squared, in the form that does not cancel when `square` is small.
     t = math.sqrt(-2 * constant / (linear + math.sqrt(linear**2 - 4 * square * constant)))
-    return CaseTest(t, m, _tail(t, m, "two-sided"), float(difference / math.sqrt(2 - 2 * r)))
+    return CaseTest(t, m, tail_probability(t, m, "two-sided"), float(difference / math.sqrt(2 - 2 * r)))
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def dissociation(case: tuple[float, float], controls: ArrayLike, alpha: float = 
         >>> found.kind, found.impaired
         ('not testable', 'a')
     """
-    pairs = _pairs(controls)
+    pairs = pairs_of_scores(controls)
     difference = revised_standardised_difference(case, pairs) if len(pairs) >= LEAST_CONTROLS else None
     a, b = (crawford_howell(case[task], pairs[:, task]) for task in (0, 1))
     low_a, low_b = a.p < alpha, b.p < alpha
@@ -214,24 +212,30 @@ def dissociation(case: tuple[float, float], controls: ArrayLike, alpha: float = 
     return Dissociation(kind, impaired, worse, a, b, difference, extreme)
 
 
-def _pairs(controls: ArrayLike) -> NDArray[np.float64]:
+def pairs_of_scores(controls: ArrayLike, least: int = LEAST_CONTROLS) -> NDArray[np.float64]:
+    """Controls' scores (N, 2) as float64, after the check that they are that and finite.
+
+    Raises:
+        Error: another shape, or scores that are not finite.
+    """
     pairs = np.asarray(controls, dtype=float)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
-        raise FacelesionError(
-            f"controls must be finite scores on two tasks (N, 2), N of {LEAST_CONTROLS} or more, not {pairs.shape}"
+        raise Error(
+            f"controls must be finite scores on two tasks (N, 2), N of {least} or more, not {pairs.shape}"
         )
     return pairs
 
 
 def _enough_controls(n: int) -> None:
     if n < LEAST_CONTROLS:
-        raise FacelesionError(
+        raise Error(
             f"a difference between tasks is not testable with {n} controls: it takes scores (N, 2) of "
             f"{LEAST_CONTROLS} or more (with three, 9 % of healthy cases would be called different)"
         )
 
 
-def _tail(t: float, freedom: int, alternative: Alternative) -> float:
+def tail_probability(t: float, freedom: int, alternative: Alternative) -> float:
+    """p of a value of Student's t for an alternative."""
     from scipy import stats
 
     if alternative == "less":
@@ -241,7 +245,7 @@ def _tail(t: float, freedom: int, alternative: Alternative) -> float:
     return float(2 * stats.t.sf(abs(t), freedom))
 
 
-def _noncentrality(t: float, freedom: int, tail: float) -> float:
+def noncentrality(t: float, freedom: int, tail: float) -> float:
     """The non-centrality at which `t` is the quantile `tail` of a non-central t distribution."""
     from scipy import optimize, stats
 

@@ -25,7 +25,7 @@ from facelesion.analysis.single_cases import (
     revised_standardised_difference,
     revised_standardised_difference_from_summary,
 )
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 __all__ = [
     "CaseTest",
@@ -56,7 +56,7 @@ def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
     """Difference of two means in pooled standard deviations, corrected for small samples (Hedges 1981).
 
     Raises:
-        FacelesionError: no spread in either sample.
+        Error: no spread in either sample.
 
     Example:
         >>> round(hedges_g([0.9, 0.8, 0.85], [0.5, 0.4, 0.45]), 2)
@@ -66,7 +66,7 @@ def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
     freedom = len(x) + len(y) - 2
     pooled = math.sqrt(((len(x) - 1) * x.var(ddof=1) + (len(y) - 1) * y.var(ddof=1)) / freedom)
     if pooled == 0:
-        raise FacelesionError("no spread in either sample: a standardised difference does not exist")
+        raise Error("no spread in either sample: a standardised difference does not exist")
     correction = math.exp(
         math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2) - math.log(freedom / 2) / 2
     )
@@ -77,7 +77,7 @@ def cohens_h(a: float, b: float) -> float:
     """Difference of two proportions on the arcsine scale; 0.2 is small, 0.5 medium, 0.8 large (Cohen 1988, ch. 6).
 
     Raises:
-        FacelesionError: a proportion below 0 or above 1.
+        Error: a proportion below 0 or above 1.
 
     Example:
         >>> round(cohens_h(0.95, 0.40), 2)
@@ -85,7 +85,7 @@ def cohens_h(a: float, b: float) -> float:
     """
     for share in (a, b):
         if not 0 <= share <= 1:
-            raise FacelesionError(f"a proportion lies between 0 and 1, not at {share}")
+            raise Error(f"a proportion lies between 0 and 1, not at {share}")
     return 2 * math.asin(math.sqrt(a)) - 2 * math.asin(math.sqrt(b))
 
 
@@ -107,7 +107,7 @@ def share_kept(damaged: float, intact: float, chance: float) -> float:
     chance, above 1 is better than intact.
 
     Raises:
-        FacelesionError: the intact network is not above chance.
+        Error: the intact network is not above chance.
 
     Example:
         >>> round(share_kept(0.5, intact=0.95, chance=0.05), 2)
@@ -115,7 +115,7 @@ def share_kept(damaged: float, intact: float, chance: float) -> float:
     """
     finite(damaged=damaged, intact=intact, chance=chance)
     if intact <= chance:
-        raise FacelesionError(
+        raise Error(
             f"the intact network is at {intact:.3f}, not above chance ({chance:.3f}): nothing can be lost"
         )
     return (damaged - chance) / (intact - chance)
@@ -139,7 +139,7 @@ def false_discovery_rate(
         Adjusted values in the same shape.
 
     Raises:
-        FacelesionError: no p values, or some that are not from 0 to 1.
+        Error: no p values, or some that are not from 0 to 1.
 
     Example:
         >>> false_discovery_rate([0.01, 0.02, 0.03, 0.5]).round(3).tolist()
@@ -150,7 +150,7 @@ def false_discovery_rate(
     one_of("method", method, ("benjamini-hochberg", "benjamini-yekutieli"))
     values = np.asarray(p, dtype=float)
     if not values.size or not ((values >= 0) & (values <= 1)).all():
-        raise FacelesionError("p values must be numbers between 0 and 1, one at least")
+        raise Error("p values must be numbers between 0 and 1, one at least")
     short: Literal["bh", "by"] = "bh" if method == "benjamini-hochberg" else "by"
     return np.asarray(stats.false_discovery_control(values, axis=None, method=short)).reshape(values.shape)
 
@@ -202,14 +202,14 @@ def spearman_brown(half: float) -> float:
     runs off to minus infinity.
 
     Raises:
-        FacelesionError: no correlation.
+        Error: no correlation.
 
     Example:
         >>> round(spearman_brown(0.6), 2), round(spearman_brown(-0.6), 2)
         (0.75, -0.75)
     """
     if not -1 <= half <= 1:
-        raise FacelesionError(f"a correlation lies between -1 and 1, not at {half}")
+        raise Error(f"a correlation lies between -1 and 1, not at {half}")
     return 2 * half / (1 + abs(half))
 
 
@@ -227,7 +227,7 @@ def split_half_reliability(
         scores: (items, conditions): the score of each image (or person) under each lesion; at least 4 by 3.
 
     Raises:
-        FacelesionError: fewer than 4 items or 3 conditions, scores that are not finite, or conditions that do not
+        Error: fewer than 4 items or 3 conditions, scores that are not finite, or conditions that do not
             differ.
 
     Example:
@@ -238,16 +238,14 @@ def split_half_reliability(
     """
     x = np.asarray(scores, dtype=float)
     if x.ndim != 2 or x.shape[0] < 4 or x.shape[1] < 3:
-        raise FacelesionError(
-            f"split halves need (items, conditions) of 4 by 3 or more, not {tuple(x.shape)}"
-        )
+        raise Error(f"split halves need (items, conditions) of 4 by 3 or more, not {tuple(x.shape)}")
     if not np.isfinite(x).all():
-        raise FacelesionError("split halves need finite scores: drop or repair the others first")
+        raise Error("split halves need finite scores: drop or repair the others first")
     if splits < 1:
-        raise FacelesionError(f"splits is {splits}: cut once or more")
+        raise Error(f"splits is {splits}: cut once or more")
     check_level(level)
     if np.ptp(x.mean(axis=0)) <= 1e-12 * np.abs(x).max():
-        raise FacelesionError("the conditions do not differ: a profile that is flat has no reliability")
+        raise Error("the conditions do not differ: a profile that is flat has no reliability")
     random = np.random.default_rng(seed)
     found = np.zeros(splits)
     for cut in range(splits):

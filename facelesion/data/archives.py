@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
-from facelesion.errors import FacelesionError
-from facelesion.fetching import file_hash
+from facelesion.errors import Error
+from facelesion.files import file_hash
 
 MAX_BYTES = 8_000_000_000
 MAX_FILES = 1_000_000
@@ -77,7 +77,7 @@ def unpack(
         `target`.
 
     Raises:
-        FacelesionError: no archive, damaged, over a limit; or a member is a link, a special file, encrypted,
+        Error: no archive, damaged, over a limit; or a member is a link, a special file, encrypted,
             named twice, or named so that it would leave the target (absolute, `..`, a drive, a backslash).
 
     Example:
@@ -88,11 +88,11 @@ def unpack(
         ...     unpack(f"{folder}/evil.tar", f"{folder}/out")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        facelesion.errors.FacelesionError: ...: member '../outside.txt' would leave the folder: refused
+        facelesion.errors.Error: ...: member '../outside.txt' would leave the folder: refused
     """
     archive, target = Path(archive), Path(target)
     if not os.path.isfile(archive):
-        raise FacelesionError(f"{archive}: no such archive: check the path")
+        raise Error(f"{archive}: no such archive: check the path")
     origin = _origin(archive)
     if _already(target, origin):
         return target
@@ -101,9 +101,7 @@ def unpack(
         _sweep_stale(target)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     except OSError as error:
-        raise FacelesionError(
-            f"{target.parent}: cannot be written to ({error.strerror}): choose another"
-        ) from None
+        raise Error(f"{target.parent}: cannot be written to ({error.strerror}): choose another") from None
     try:
         _unpack_into(archive, partial, max_bytes, max_files)
         (partial / _MARKER).write_text(json.dumps(origin))
@@ -139,7 +137,7 @@ def _already(target: Path, origin: dict[str, Any]) -> bool:
     if not os.path.lexists(target):
         return False
     if not os.path.isdir(target):
-        raise FacelesionError(f"{target} is in the way of unpacking: remove it or choose another folder")
+        raise Error(f"{target} is in the way of unpacking: remove it or choose another folder")
     try:
         if json.loads((target / _MARKER).read_text()) == origin:
             return True
@@ -147,7 +145,7 @@ def _already(target: Path, origin: dict[str, Any]) -> bool:
         if not target.is_symlink() and not any(target.iterdir()):
             target.rmdir()
             return False
-    raise FacelesionError(f"{target} holds something else already: remove it or choose another folder")
+    raise Error(f"{target} holds something else already: remove it or choose another folder")
 
 
 def _sweep_stale(target: Path) -> None:
@@ -163,11 +161,11 @@ def _unpack_into(archive: Path, folder: Path, max_bytes: int, max_files: int) ->
     try:
         for name, is_folder, size, content in _members(archive):
             if len(seen) >= max_files:
-                raise FacelesionError(f"{archive}: more than {max_files} members: refused")
+                raise Error(f"{archive}: more than {max_files} members: refused")
             place = folder / _safe_name(archive, name, is_folder)
             key = str(place)
             if not is_folder and key in seen:
-                raise FacelesionError(f"{archive}: member {name!r} is there twice: refused")
+                raise Error(f"{archive}: member {name!r} is there twice: refused")
             seen.add(key)
             if is_folder:
                 place.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -175,25 +173,23 @@ def _unpack_into(archive: Path, folder: Path, max_bytes: int, max_files: int) ->
             if size < 0:
                 raise tarfile.ReadError(f"member {name!r} has {size} bytes")
             if total + size > max_bytes:
-                raise FacelesionError(f"{archive}: more than {max_bytes} bytes unpacked: refused")
+                raise Error(f"{archive}: more than {max_bytes} bytes unpacked: refused")
             place.parent.mkdir(parents=True, exist_ok=True)
             with open(place, "xb") as out:
                 # What is written counts, not what the header promises.
                 while piece := content.read(_PIECE):
                     total += len(piece)
                     if total > max_bytes:
-                        raise FacelesionError(f"{archive}: more than {max_bytes} bytes unpacked: refused")
+                        raise Error(f"{archive}: more than {max_bytes} bytes unpacked: refused")
                     out.write(piece)
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason.replace(str(folder), "")  # a folder that nobody will find
-        raise FacelesionError(
-            f"{archive}: cannot be unpacked ({reason}): get it again, or make room"
-        ) from None
+        raise Error(f"{archive}: cannot be unpacked ({reason}): get it again, or make room") from None
     except RuntimeError as error:  # zipfile's word for an encrypted member
-        raise FacelesionError(f"{archive}: cannot be unpacked ({error})") from None
+        raise Error(f"{archive}: cannot be unpacked ({error})") from None
     if not seen:
-        raise FacelesionError(f"{archive}: the archive is empty: get it again")
+        raise Error(f"{archive}: the archive is empty: get it again")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bool, int, IO[bytes]]]:
@@ -207,9 +203,7 @@ def _members(archive: Path) -> Iterator[tuple[str, bool, int, IO[bytes]]]:
             tar: Any = opened
             while (member := _headers_of(tar.next)) is not None:
                 if not (member.isreg() or member.isdir()):
-                    raise FacelesionError(
-                        f"{archive}: member {member.name!r} is a link or special file: refused"
-                    )
+                    raise Error(f"{archive}: member {member.name!r} is a link or special file: refused")
                 _check_sparse(member, tar.offset - member.offset_data)
                 # For a folder the content is None, and nobody reads it.
                 yield member.name, member.isdir(), member.size, tar.extractfile(member)
@@ -223,7 +217,7 @@ def _zipped(archive: Path) -> Iterator[tuple[str, bool, int, IO[bytes]]]:
             name = _zip_name(entry)
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise FacelesionError(f"{archive}: member {name!r} is a link or special file: refused")
+                raise Error(f"{archive}: member {name!r} is a link or special file: refused")
             if name.split("/")[0] == _RESOURCE_FORKS:
                 continue
             with _headers_of(partial(packed.open, entry)) as content:
@@ -246,7 +240,7 @@ def _headers_of(read: Callable[[], _T]) -> _T:
     """What reads headers fails in many ways on forged and damaged ones; each of them is damage and nothing else."""
     try:
         return read()
-    except FacelesionError:
+    except Error:
         raise
     except _FORGED as error:
         raise tarfile.ReadError(f"a header that cannot be read: {error}") from None
@@ -285,7 +279,7 @@ def _is_tar(archive: Path) -> bool:
         with _decompressed(archive) as stream:
             metered: Any = _Metered(stream, archive)
             _headers_of(lambda: tarfile.open(fileobj=metered, mode="r:")).close()
-    except FacelesionError:
+    except Error:
         pass  # an archive, and a forged one, as who unpacks it will be told
     return True
 
@@ -310,7 +304,7 @@ class _Metered:
 
     def read(self, count: int = -1) -> bytes:
         if count < 0 or count > _LARGEST_READ:
-            raise FacelesionError(f"{self.archive}: a header of {count} bytes: refused")
+            raise Error(f"{self.archive}: a header of {count} bytes: refused")
         self.last = self.stream.read(count)
         return self.last
 
@@ -325,7 +319,7 @@ def _safe_name(archive: Path, name: str, is_folder: bool) -> str:
     """The member's path below the target, or an error."""
     parts = PurePosixPath(name).parts
     if not name or (not parts and not is_folder):
-        raise FacelesionError(f"{archive}: a member without a name: refused")
+        raise Error(f"{archive}: a member without a name: refused")
     bad = (
         name.startswith("/")
         or ".." in parts
@@ -335,9 +329,7 @@ def _safe_name(archive: Path, name: str, is_folder: bool) -> str:
         or (parts and parts[0] == _MARKER)
     )
     if bad:
-        raise FacelesionError(f"{archive}: member {reprlib.repr(name)} would leave the folder: refused")
+        raise Error(f"{archive}: member {reprlib.repr(name)} would leave the folder: refused")
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
-        raise FacelesionError(
-            f"{archive}: member {reprlib.repr(name)} has too long a name for a file: refused"
-        )
+        raise Error(f"{archive}: member {reprlib.repr(name)} has too long a name for a file: refused")
     return str(PurePosixPath(*parts))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 TARGETS, STUDIED, ALTERNATIVES = 6, 3, 3
 SECTIONS = ("same view", "novel views", "noise")
@@ -93,7 +93,7 @@ class MemoryTest:
             difference gets 24 of 72, as guessing does.
 
         Raises:
-            FacelesionError: embeddings that are not one row for each of the test's pictures.
+            Error: embeddings that are not one row for each of the test's pictures.
         """
         evidence = self.evidence(embeddings, memory)
         # Rounding must not tell apart what is the same.
@@ -106,7 +106,7 @@ class MemoryTest:
         """How much each alternative of each item looks like one that was learned (72, 3); arguments as for `score`."""
         for given in (embeddings, embeddings if memory is None else memory):
             if given.ndim != 2 or len(given) != len(self.pictures):
-                raise FacelesionError(
+                raise Error(
                     f"memory test: embeddings of all {len(self.pictures)} pictures (M, E) are needed, not"
                     f" {tuple(given.shape)}"
                 )
@@ -139,7 +139,7 @@ def build_memory_test(faces: ImageSet, seed: int = 0, noise: float = 0.2) -> Mem
         noise: standard deviation of the Gaussian noise as a fraction of the grey range.
 
     Raises:
-        FacelesionError: fewer than six people with 8 pictures, or fewer than two others.
+        Error: fewer than six people with 8 pictures, or fewer than two others.
     """
     generator = torch.Generator().manual_seed(seed)
     members: dict[str, list[int]] = {}
@@ -147,12 +147,12 @@ def build_memory_test(faces: ImageSet, seed: int = 0, noise: float = 0.2) -> Mem
         members.setdefault(faces.labels[row], []).append(row)
     able = sorted(person for person, rows in members.items() if len(rows) >= PICTURES_NEEDED)
     if len(able) < TARGETS:
-        raise FacelesionError(
+        raise Error(
             f"memory test: {TARGETS} people with {PICTURES_NEEDED} pictures each are needed, {len(able)} have so many:"
             " add pictures"
         )
     if len(members) < TARGETS + ALTERNATIVES - 1:
-        raise FacelesionError(
+        raise Error(
             f"memory test: {TARGETS} people to know and {ALTERNATIVES - 1} others are needed, not {len(members)}"
         )
     targets = [able[i] for i in torch.randperm(len(able), generator=generator)[:TARGETS].tolist()]

@@ -8,6 +8,7 @@ and no photograph.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Array = npt.NDArray[np.float32]
 
@@ -62,10 +63,10 @@ class FaceSpace:
         """The face space the project carries, or another file that `save` wrote.
 
         Raises:
-            FacelesionError: no such file, or one that is no face space.
+            Error: no such file, or one that is no face space.
         """
         if path is None:
-            from facelesion.models import weights_path
+            from facelesion.weights import weights_path
 
             path = weights_path(FILE)
         return _load(str(path))
@@ -94,10 +95,23 @@ class FaceSpace:
         """Length of a face vector."""
         return len(self.between)
 
-    def people(self, count: int, seed: int = 0) -> Array:
-        """Draw people: vectors (count, K). Person i of a seed is the same however many are drawn."""
+    def people(self, count: int, seed: int = 0, likeness: float = 0.0) -> Array:
+        """Draw people: vectors (count, K). Person i of a seed is the same however many are drawn.
+
+        Args:
+            count: how many.
+            seed: people of different seeds are different people.
+            likeness: how alike any two of them are: the expected correlation of their vectors, each direction measured
+                in its own standard deviation. Above 0 they share a part that is drawn once, as relatives do; each is as
+                far from the average face as people are that share nothing.
+        """
+        _whole("people", count)
         noise = [np.random.default_rng((seed, 0, i)).standard_normal(self.dimensions) for i in range(count)]
-        return (np.array(noise).reshape(count, self.dimensions) @ self.between.T).astype(np.float32)
+        own = np.array(noise).reshape(count, self.dimensions)
+        if likeness:
+            shared = np.random.default_rng((seed, 2, 0)).standard_normal(self.dimensions)
+            own = np.sqrt(likeness) * shared + np.sqrt(1 - likeness) * own
+        return (own @ self.between.T).astype(np.float32)
 
     def pictures(self, people: Array, count: int, seed: int = 0, variability: float = VARIABILITY) -> Array:
         """Draw `count` pictures of each person: vectors (people * count, K), one person's pictures together.
@@ -107,6 +121,9 @@ class FaceSpace:
             variability: how much of the photographs' own within-person standard deviation (pose, expression,
                 lighting) to use; 0 gives the same picture each time.
         """
+        _whole("pictures", count)
+        if not (math.isfinite(variability) and variability >= 0):
+            raise Error(f"variability {variability}: give a number from 0, such as {VARIABILITY}")
         noise = np.array(
             [
                 np.random.default_rng((seed, 1, person, picture)).standard_normal(self.dimensions)
@@ -116,13 +133,18 @@ class FaceSpace:
         ).reshape(len(people) * count, self.dimensions)
         return (np.repeat(people, count, 0) + variability * noise @ self.within.T).astype(np.float32)
 
-    def draw(self, people: int, pictures: int, seed: int = 0, variability: float = VARIABILITY) -> FaceSet:
+    def draw(
+        self, people: int, pictures: int, seed: int = 0, variability: float = VARIABILITY, likeness: float = 0.0
+    ) -> FaceSet:
         """New people and pictures of each, rendered: the built-in data set.
 
         People of different seeds are different people. The same arguments give the same pixels: uint8 RGB, 112 x 112,
         with landmarks in pixels.
+
+        Raises:
+            Error: a number of people or pictures that is no whole number from 0, or a variability below 0.
         """
-        vectors = self.pictures(self.people(people, seed), pictures, seed, variability)
+        vectors = self.pictures(self.people(people, seed, likeness), pictures, seed, variability)
         images, landmarks = self.render(vectors)
         labels = tuple(f"person-{seed}-{i}" for i in range(people) for _ in range(pictures))
         names = tuple(f"{label}/{k % pictures}" for k, label in enumerate(labels))
@@ -135,11 +157,11 @@ class FaceSpace:
             uint8 RGB images (N, 3, 112, 112) and their landmarks (N, 478, 2) in pixels.
 
         Raises:
-            FacelesionError: vectors of another shape or length.
+            Error: vectors of another shape or length.
         """
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
-            raise FacelesionError(f"face vectors must be (N, {self.dimensions}), not {vectors.shape}")
+            raise Error(f"face vectors must be (N, {self.dimensions}), not {vectors.shape}")
         images = torch.empty(len(vectors), 3, CROP, CROP, dtype=torch.uint8)
         landmarks = torch.empty(len(vectors), *self.shape_mean.shape)
         for start in range(0, len(vectors), batch_size):
@@ -199,6 +221,11 @@ def _place(texture: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     for _ in range(14):
         u = u + 0.6 * (x - u - _sample(offsets, u).permute(0, 2, 3, 1))
     return _sample(texture, u)
+
+
+def _whole(what: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise Error(f"{count!r} {what}: give a whole number from 0")
 
 
 def warp_matrix(shape_mean: Array) -> torch.Tensor:
@@ -297,10 +324,10 @@ def _load(path: str) -> FaceSpace:
         arrays["texture_components"] = arrays["texture_components"] * arrays.pop("texture_scale")[:, None]
         return FaceSpace(**{name: array.astype(np.float32) for name, array in arrays.items()})
     except FileNotFoundError:
-        raise FacelesionError(
+        raise Error(
             f"no face space at {path}: reinstall facelesion, or make one with scripts/build_facespace.py"
         ) from None
     except Exception as error:
-        raise FacelesionError(
+        raise Error(
             f"{path} is not a face space ({error}): make one with scripts/build_facespace.py"
         ) from None

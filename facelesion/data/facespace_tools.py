@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from facelesion.data.facespace import CANVAS, CROP, MARGIN, VARIABILITY, FaceSpace
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Array = npt.NDArray[np.floating]
 
@@ -53,14 +53,14 @@ def morph(first: Array, second: Array, steps: int | Sequence[float]) -> Array:
         steps: how many, both ends included; or the share of the second face in each.
 
     Raises:
-        FacelesionError: a number of steps below two.
+        Error: a number of steps below two.
 
     Example:
         >>> morph(np.zeros(2), np.array([2.0, 4.0]), 3).tolist()
         [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]
     """
     if isinstance(steps, int) and steps < 2:
-        raise FacelesionError(f"morph: {steps} steps: at least the two ends are needed")
+        raise Error(f"morph: {steps} steps: at least the two ends are needed")
     share = np.linspace(0, 1, steps) if isinstance(steps, int) else np.asarray(steps, float)
     return (1 - share[:, None]) * np.asarray(first) + share[:, None] * np.asarray(second)
 
@@ -90,7 +90,7 @@ def distractors(space: FaceSpace, target: Array, count: int, similarity: float, 
         similarity.
 
     Raises:
-        FacelesionError: a similarity below -1 or above 1.
+        Error: a similarity below -1 or above 1.
 
     Example:
         >>> space = FaceSpace.load()
@@ -99,7 +99,7 @@ def distractors(space: FaceSpace, target: Array, count: int, similarity: float, 
         [0.6, 0.6]
     """
     if not -1 <= similarity <= 1:
-        raise FacelesionError(f"distractors: similarity {similarity} must be between -1 and 1")
+        raise Error(f"distractors: similarity {similarity} must be between -1 and 1")
     own = _whitened(space, target)
     length = np.linalg.norm(own)
     others = _whitened(space, space.people(count, seed=seed))
@@ -174,10 +174,10 @@ def look_direction(space: FaceSpace, look: str) -> Array:
         look: one of `LOOKS`.
 
     Raises:
-        FacelesionError: no such look.
+        Error: no such look.
     """
     if look not in LOOKS:
-        raise FacelesionError(f"no look {look!r}: take one of {', '.join(LOOKS)}")
+        raise Error(f"no look {look!r}: take one of {', '.join(LOOKS)}")
     response = space.within.T @ LOOKS[look](space)
     return space.within @ response / np.linalg.norm(response)
 
@@ -186,7 +186,7 @@ def with_looks(space: FaceSpace, people: Array, looks: Mapping[str, float]) -> A
     """Give people (..., K) expressions, light and pose, in standard deviations of their own variation.
 
     Raises:
-        FacelesionError: no such look.
+        Error: no such look.
 
     Example:
         >>> space = FaceSpace.load()
@@ -231,17 +231,15 @@ def exchange_feature(
         that the face space has, so a little of the change reaches beyond the feature (see `docs/data.md`).
 
     Raises:
-        FacelesionError: nothing to exchange, no such region, or not one donor for each receiver.
+        Error: nothing to exchange, no such region, or not one donor for each receiver.
     """
     from facelesion.faces.regions import region, region_mask
 
     if not shape and not texture:
-        raise FacelesionError("exchange: neither shape nor texture is exchanged: switch one on")
+        raise Error("exchange: neither shape nor texture is exchanged: switch one on")
     receivers, donors = np.atleast_2d(receivers), np.atleast_2d(donors)
     if receivers.shape != donors.shape:
-        raise FacelesionError(
-            f"exchange: {len(receivers)} receivers and {len(donors)} donors: give as many of both"
-        )
+        raise Error(f"exchange: {len(receivers)} receivers and {len(donors)} donors: give as many of both")
     mixed = np.array(receivers, np.float32)
     if shape:
         mixed[:, space.texture_count :] = _exchanged_shape(
@@ -325,12 +323,12 @@ def draw_sheet(
         uint8 RGB (H, W, 3).
 
     Raises:
-        FacelesionError: no such kind of sheet, no people, or fewer than two pictures.
+        Error: no such kind of sheet, no people, or fewer than two pictures.
     """
     if kind not in SHEETS:
-        raise FacelesionError(f"no sheet {kind!r}: take one of {', '.join(SHEETS)}")
+        raise Error(f"no sheet {kind!r}: take one of {', '.join(SHEETS)}")
     if people < 1 or pictures < 2:
-        raise FacelesionError(f"sheet: {people} people and {pictures} pictures: at least 1 and 2 are needed")
+        raise Error(f"sheet: {people} people and {pictures} pictures: at least 1 and 2 are needed")
     titles, images = SHEETS[kind](space, people, pictures, seed)
     return _sheet(images, titles, scale)
 

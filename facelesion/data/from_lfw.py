@@ -8,39 +8,34 @@ from typing import Annotated, ClassVar, Literal
 import torch
 
 from facelesion.data.materials import Materials, all_pairs, balanced_pairs, some_of_each
-from facelesion.data.photographs import Photographs
+from facelesion.data.photographs import LfwPlace
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
-from facelesion.ranges import PathText, Range
+from facelesion.ranges import Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class LfwPictures(Photographs, Source):
+class LfwPictures(LfwPlace, Source):
     """LFW's photographs: its training people train, its test people are enrolled, its test pairs are asked about.
 
     A test person may be both enrolled and in a pair: verification looks at no memory, so that gives nothing away.
 
     Attributes:
-        root: LFW's folder of people, or its archive.
-        protocols: the folder of LFW's protocol files; found beside `root` when left out.
         view: 1, the lists for development (its test people never trained the built-in network); 2, the ten folds of
             pairs for the last report, whose people may have.
         pairs: test pairs to use, half of them the same person; 0 means all.
     """
 
-    root: PathText
-    protocols: PathText | None = None
     view: Literal[1, 2] = 1
     pairs: Annotated[int, Range(0, 6000)] = 200
     name: ClassVar[str] = "lfw"
-    places: ClassVar[tuple[str, ...]] = (*Source.places, *Photographs.places, "root", "protocols")
+    places: ClassVar[tuple[str, ...]] = (*Source.places, *LfwPlace.places)
 
     def gather(self, seed: int, size: int) -> Materials:
         """Prepare the photographs once, then share them out by LFW's lists."""
-        from facelesion.data.lfw import open_lfw
         from facelesion.data.pairs import find_pairs
 
-        lfw = open_lfw(self.root, self.protocols)
+        lfw = self.open()
         faces, left_out = self.faces(lfw.root, size)
         named = lfw.pairs("test") if self.view == 1 else lfw.pair_folds()
         if self.view == 1:

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.data.materials import LeftOut, Materials, all_pairs, balanced_pairs
+from facelesion.data.materials import Materials, all_pairs, balanced_pairs
 from facelesion.data.photographs import Photographs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
+from facelesion.files import LeftOut
 from facelesion.ranges import PathText, Range
 
 _LEAST = 2  # people in each role
@@ -82,7 +83,7 @@ class PeoplePictures(Photographs, Source):
         """Who trains, who is enrolled, who is new: names, sorted.
 
         Raises:
-            FacelesionError: too few people for a role, with what would fit.
+            Error: too few people for a role, with what would fit.
         """
         counts = dict(zip(*np.unique(np.asarray(labels), return_counts=True), strict=True))
         needed = self.enrolment_pictures + self.probe_pictures
@@ -116,7 +117,7 @@ class PeoplePictures(Photographs, Source):
     def _check_role(self, role: str, asked: int, most: int, who: str) -> None:
         if asked < _LEAST or most < _LEAST or asked > most:
             would = f"ask for {_LEAST} to {most}" if most >= _LEAST else "add people or photographs"
-            raise FacelesionError(
+            raise Error(
                 f"pictures.{role}: {asked} people are needed, {max(most, 0)} {who} (or are left for it): {would}, or "
                 "ask for fewer with pictures.enrolment_pictures and pictures.probe_pictures"
             )
@@ -124,7 +125,7 @@ class PeoplePictures(Photographs, Source):
     def _check_found(self, faces: FaceSet, left_out: Sequence[LeftOut]) -> None:
         seen = len(faces) + len(left_out)
         if len(faces) < self.faces_needed * seen:
-            raise FacelesionError(
+            raise Error(
                 f"{self.root}: a face was found in only {len(faces)} of {seen} photographs, which is no folder of "
                 "faces: give photographs of faces, or set pictures.faces_needed lower if it is one all the same"
             )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
@@ -66,7 +66,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
         uint8 (H, W, 3), RGB.
 
     Raises:
-        FacelesionError: the file is missing, no regular file, empty, no picture, cut short, too large or too
+        Error: the file is missing, no regular file, empty, no picture, cut short, too large or too
             small.
 
     Example:
@@ -89,11 +89,11 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
             with pillow.open(path, formats=_FORMATS) as opened:
                 width, height = opened.size
                 if width * height > max_pixels:
-                    raise FacelesionError(
+                    raise Error(
                         f"{path}: {width} x {height} is over {max_pixels / 1e6:g} megapixels: make it smaller"
                     )
                 if min(width, height) < min_side:
-                    raise FacelesionError(
+                    raise Error(
                         f"{path}: {width} x {height} pixels; a side needs at least {min_side}: leave it out"
                     )
                 _refuse_previews(opened, path)
@@ -101,17 +101,15 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
                 opened.load()
                 turns, mirrored = _orientation(opened)
                 pixels = _rgb(opened, path)
-    except FacelesionError:
+    except Error:
         raise
     except pillow.UnidentifiedImageError:
-        raise FacelesionError(f"{path}: {_what_it_is(path)}") from None
+        raise Error(f"{path}: {_what_it_is(path)}") from None
     except pillow.DecompressionBombError:
-        raise FacelesionError(f"{path}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
+        raise Error(f"{path}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
     except Exception as error:  # decoders fail in many ways on damaged files; none of them is a fault of ours
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FacelesionError(
-            f"{path}: damaged or cut short ({reason}): replace it or leave it out"
-        ) from None
+        raise Error(f"{path}: damaged or cut short ({reason}): replace it or leave it out") from None
     pixels = np.rot90(pixels, turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 
@@ -146,13 +144,13 @@ def _check_regular(path: Path) -> None:
         found = path.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise FacelesionError(f"{str(path)!r} cannot be opened ({reason}): check the path") from None
+        raise Error(f"{str(path)!r} cannot be opened ({reason}): check the path") from None
     if stat.S_ISDIR(found.st_mode):
-        raise FacelesionError(f"{path} is a folder, not a picture: leave it out")
+        raise Error(f"{path} is a folder, not a picture: leave it out")
     if not stat.S_ISREG(found.st_mode):
-        raise FacelesionError(f"{path} is not a regular file: leave it out")
+        raise Error(f"{path} is not a regular file: leave it out")
     if found.st_size == 0:
-        raise FacelesionError(f"{path} is empty: replace it or leave it out")
+        raise Error(f"{path} is empty: replace it or leave it out")
 
 
 def _orientation(opened: object) -> tuple[int, bool]:
@@ -181,7 +179,7 @@ def _refuse_previews(opened: object, path: Path) -> None:
         with open(path, "rb") as file:
             canon = file.read(10)[8:] == b"CR"
     if canon or _DNG_TAG in tags or int(tags.get(_SUBFILE_TAG, 0)) & 1:
-        raise FacelesionError(
+        raise Error(
             f"{path}: a camera's raw file, of which only the preview could be read: save it as JPEG or PNG"
         )
 
@@ -195,12 +193,12 @@ def _rgb(opened: object, path: Path) -> Image:
     tags = getattr(opened, "tag_v2", {})
     signed = any(kind == 2 for kind in np.atleast_1d(tags.get(_SIGN_TAG, 1)))
     if mode == "F" or (tags and (mode == "I" or signed)):
-        raise FacelesionError(
+        raise Error(
             f"{path}: {'floating-point' if mode == 'F' else 'signed or 32-bit'} pixels have no known range: "
             "save it with 8 or 16 bits"
         )
     if mode == "LAB":
-        raise FacelesionError(f"{path}: its colours are kept as Lab, which is not read: save it as RGB")
+        raise Error(f"{path}: its colours are kept as Lab, which is not read: save it as RGB")
     if mode == "I" or mode.startswith("I;16"):
         return np.repeat(_levels(opened, path, tags)[:, :, None], 3, axis=2)
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in opened.info:
@@ -216,7 +214,7 @@ def _levels(opened: Any, path: Path, tags: Mapping[int, Any]) -> Image:
     # Twelve bits come in the lower part of sixteen; whole-bit scales come spread out.
     white = 4095 if tuple(np.atleast_1d(tags.get(_BITS_TAG, 16))) == (12,) else 65535
     if grey.min() < 0 or grey.max() > white:
-        raise FacelesionError(f"{path}: grey levels beyond 16 bits: save it with 8 or 16 bits")
+        raise Error(f"{path}: grey levels beyond 16 bits: save it with 8 or 16 bits")
     levels = ((grey * 255 + white // 2) // white).astype(np.uint8)
     if tags.get(_PHOTOMETRIC_TAG) == 0:  # zero is white
         levels = 255 - levels

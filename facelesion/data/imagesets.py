@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ImageSet:
             names and stay with the pictures, so that a picture gets the same noise in any part, order and batch.
 
     Raises:
-        FacelesionError: images of another type or shape, or not one label, name and number for each.
+        Error: images of another type or shape, or not one label, name and number for each.
 
     Example:
         >>> pictures = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("cup", "car"), ("a", "b"))
@@ -41,15 +41,15 @@ class ImageSet:
         if not len(self.ids):
             object.__setattr__(self, "ids", numbers_of(self.names))
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise FacelesionError(
+            raise Error(
                 f"images must be uint8 of shape (N, 3, H, W), not {self.images.dtype} {tuple(self.images.shape)}"
             )
         if not len(self.images) == len(self.labels) == len(self.names):
-            raise FacelesionError(
+            raise Error(
                 f"{len(self.images)} images, {len(self.labels)} labels and {len(self.names)} names do not match"
             )
         if self.ids.dtype != torch.int64 or self.ids.shape != (len(self.names),):
-            raise FacelesionError(
+            raise Error(
                 f"ids must be int64 of shape ({len(self.names)},), not {self.ids.dtype} {tuple(self.ids.shape)}"
             )
 
@@ -95,7 +95,7 @@ class FaceSet(ImageSet):
             right and y down, pixel centres at whole numbers.
 
     Raises:
-        FacelesionError: as for `ImageSet`, or landmarks that are not (N, points, 2).
+        Error: as for `ImageSet`, or landmarks that are not (N, points, 2).
     """
 
     landmarks: torch.Tensor
@@ -103,7 +103,7 @@ class FaceSet(ImageSet):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.landmarks.ndim != 3 or self.landmarks.shape[::2] != (len(self), 2):
-            raise FacelesionError(f"landmarks must be (N, points, 2), not {tuple(self.landmarks.shape)}")
+            raise Error(f"landmarks must be (N, points, 2), not {tuple(self.landmarks.shape)}")
 
     def _at(self, rows: torch.Tensor) -> dict[str, Any]:
         return {**super()._at(rows), "landmarks": self.landmarks[rows]}

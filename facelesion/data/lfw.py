@@ -17,8 +17,9 @@ from typing import Literal
 from facelesion.data.archives import is_archive, unpack
 from facelesion.data.listing import Listing, list_folder, one_form, people_folder
 from facelesion.data.pairs import NamedPair
-from facelesion.errors import FacelesionError
-from facelesion.fetching import cache_folder, fetch, file_hash
+from facelesion.errors import Error
+from facelesion.files import cache_folder, file_hash
+from facelesion.weights.fetching import fetch
 
 Part = Literal["train", "test"]
 
@@ -88,7 +89,7 @@ class LFW:
         protocols: the folder of the protocol files, or None when they were not found.
 
     Raises:
-        FacelesionError: what is asked for is in a protocol file that is missing or none.
+        Error: what is asked for is in a protocol file that is missing or none.
     """
 
     photographs: Listing
@@ -123,9 +124,7 @@ class LFW:
     def _protocol(self, name: str) -> Path:
         if self.protocols is None or not (self.protocols / name).is_file():
             where = self.protocols or self.root
-            raise FacelesionError(
-                f"{where / name}: LFW's protocol file is missing: put it there, or name its folder"
-            )
+            raise Error(f"{where / name}: LFW's protocol file is missing: put it there, or name its folder")
         return self.protocols / name
 
 
@@ -139,7 +138,7 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
             the archive.
 
     Raises:
-        FacelesionError: no such folder, no photographs in it, or an archive that is damaged or unsafe.
+        Error: no such folder, no photographs in it, or an archive that is damaged or unsafe.
 
     Example:
         >>> import tempfile
@@ -152,13 +151,11 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
     """
     root = Path(root)
     if not os.path.exists(root):
-        raise FacelesionError(f"{root}: no such folder or archive: check the path to LFW")
+        raise Error(f"{root}: no such folder or archive: check the path to LFW")
     places = [root, root.parent]
     if os.path.isfile(root):
         if not is_archive(root):
-            raise FacelesionError(
-                f"{root}: neither a folder nor a tar or zip archive: give LFW's folder of people"
-            )
+            raise Error(f"{root}: neither a folder nor a tar or zip archive: give LFW's folder of people")
         root = unpack(root, cache_folder() / f"lfw-{file_hash(root)[:12]}")
         places.append(root)
     root = people_folder(root)
@@ -166,14 +163,12 @@ def open_lfw(root: str | Path, protocols: str | Path | None = None) -> LFW:
     if protocols is not None:
         places = [Path(protocols)]
         if not os.path.isdir(places[0]):
-            raise FacelesionError(f"{protocols}: no such folder of LFW's protocol files: check the path")
+            raise Error(f"{protocols}: no such folder of LFW's protocol files: check the path")
     folder = next(
         (place for place in places if any((place / name).is_file() for name in PROTOCOL_FILES)), None
     )
     if protocols is not None and folder is None:
-        raise FacelesionError(
-            f"{protocols}: none of LFW's protocol files ({', '.join(PROTOCOL_FILES)}) is there"
-        )
+        raise Error(f"{protocols}: none of LFW's protocol files ({', '.join(PROTOCOL_FILES)}) is there")
     return LFW(list_folder(root), folder)
 
 
@@ -190,15 +185,15 @@ def download_lfw(
         folder: where to; the cache folder when left out.
 
     Raises:
-        FacelesionError: no network, the mirror is gone, or what came is not what it should be.
+        Error: no network, the mirror is gone, or what came is not what it should be.
     """
     if variant not in _ARCHIVES:
-        raise FacelesionError(f"LFW has no variant {variant!r}: take one of {', '.join(_ARCHIVES)}")
+        raise Error(f"LFW has no variant {variant!r}: take one of {', '.join(_ARCHIVES)}")
     folder = Path(folder) if folder is not None else cache_folder() / "lfw"
     name, address, known = _ARCHIVES[variant]
     archive = fetch(address, folder / name, checksum=known, advice=f"give the path of a {name} you have")
     for protocol, (where, hashed) in _PROTOCOLS.items():
-        with contextlib.suppress(FacelesionError):
+        with contextlib.suppress(Error):
             fetch(where, folder / protocol, checksum=hashed)
     return open_lfw(unpack(archive, folder / Path(name).stem), folder)
 
@@ -207,7 +202,7 @@ def read_people(path: str | Path) -> tuple[tuple[str, ...], ...]:
     """Read a `people` file: the people of each set, one tuple per set (View 1's files have one).
 
     Raises:
-        FacelesionError: a file that is missing, cut short, names nobody or is none of these.
+        Error: a file that is missing, cut short, names nobody or is none of these.
     """
     path = Path(path)
     lines = list(_lines(path))
@@ -223,11 +218,9 @@ def read_people(path: str | Path) -> tuple[tuple[str, ...], ...]:
             sets.append(tuple(row[0] for row in block))
             position += 1 + int(length)
     except ValueError:
-        raise FacelesionError(
-            f"{path}: not one of LFW's people files near line {position + 1}: get it again"
-        ) from None
+        raise Error(f"{path}: not one of LFW's people files near line {position + 1}: get it again") from None
     if not all(sets) or not sets:
-        raise FacelesionError(f"{path}: the file names nobody: get it again")
+        raise Error(f"{path}: the file names nobody: get it again")
     return tuple(sets)
 
 
@@ -235,7 +228,7 @@ def read_pairs(path: str | Path) -> tuple[NamedPair, ...]:
     """Read a `pairs` file: per fold, the pairs of the same person, then as many of two people.
 
     Raises:
-        FacelesionError: a file that is missing, cut short or none of these.
+        Error: a file that is missing, cut short or none of these.
     """
     path = Path(path)
     lines = list(_lines(path))
@@ -245,7 +238,7 @@ def read_pairs(path: str | Path) -> tuple[NamedPair, ...]:
         if min(folds, half) < 1:
             raise ValueError
     except (ValueError, IndexError):
-        raise FacelesionError(
+        raise Error(
             f"{path}: not one of LFW's pairs files (it opens with no number of pairs): get it again"
         ) from None
     pairs = []
@@ -260,11 +253,11 @@ def read_pairs(path: str | Path) -> tuple[NamedPair, ...]:
             pairs.append(NamedPair(_name(*first), _name(*second), same, number // (2 * half)))
         except ValueError:
             asked = "a person and two numbers" if same else "two people, a number behind each"
-            raise FacelesionError(
+            raise Error(
                 f"{path}: pair {number + 1} is {' '.join(row)!r}, not {asked}: get it again"
             ) from None
     if len(pairs) != 2 * folds * half:
-        raise FacelesionError(
+        raise Error(
             f"{path}: {len(pairs)} pairs, where its first line promises {2 * folds * half}: get it again"
         )
     return tuple(pairs)
@@ -279,7 +272,7 @@ def _lines(path: Path) -> Iterator[Sequence[str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
-        raise FacelesionError(f"{path}: cannot be read as text: get LFW's protocol file again") from None
+        raise Error(f"{path}: cannot be read as text: get LFW's protocol file again") from None
     for line in text.splitlines():
         if line.strip():
             fields = line.strip().split("\t") if "\t" in line.strip() else line.split()

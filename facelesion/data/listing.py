@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from facelesion.data.file_kinds import TOOLS_FOLDERS, is_picture, plainly_no_picture, why_unread
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
+from facelesion.files import LeftOut
 
 _DEEPER = "lies deeper than <person>/<photograph>: move it into the person's folder"
 _LOOSE = "lies in no person's folder: put each person's pictures in a folder of their own"
@@ -29,7 +30,7 @@ class Listing:
         left_out: files below the root that are not taken, and why.
 
     Raises:
-        FacelesionError: not one person for each photograph, or a photograph that is listed twice.
+        Error: not one person for each photograph, or a photograph that is listed twice.
 
     Example:
         >>> listing = Listing(Path("/pictures"), ("Ada/1.jpg", "Ada/2.jpg", "Bo/1.jpg"), ("Ada", "Ada", "Bo"))
@@ -40,15 +41,15 @@ class Listing:
     root: Path
     names: tuple[str, ...]
     people: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.people):
-            raise FacelesionError(f"{len(self.names)} photographs and {len(self.people)} people do not match")
+            raise Error(f"{len(self.names)} photographs and {len(self.people)} people do not match")
         object.__setattr__(self, "people", tuple(one_form(person) for person in self.people))
         if len(set(self.names)) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise FacelesionError(f"{self.root}: {twice!r} is listed twice: list each photograph once")
+            raise Error(f"{self.root}: {twice!r} is listed twice: list each photograph once")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,9 +71,7 @@ class Listing:
         wanted = {one_form(person) for person in people}
         unknown = sorted(wanted - set(self.by_person))
         if unknown:
-            raise FacelesionError(
-                f"{self.root}: no photographs of {unknown[0]!r} ({len(unknown)} such people)"
-            )
+            raise Error(f"{self.root}: no photographs of {unknown[0]!r} ({len(unknown)} such people)")
         rows = [i for i, person in enumerate(self.people) if person in wanted]
         left = tuple(each for each in self.left_out if one_form(each[0].partition("/")[0]) in wanted)
         return Listing(
@@ -83,7 +82,7 @@ class Listing:
         """Only people with so many photographs or more; nobody left is an error."""
         kept = [person for person, names in self.by_person.items() if len(names) >= photographs]
         if not kept:
-            raise FacelesionError(
+            raise Error(
                 f"{self.root}: nobody has {photographs} photographs: add more per person, or ask for fewer"
             )
         return self.of(kept)
@@ -98,7 +97,7 @@ def list_folder(root: str | Path) -> Listing:
     and reading it fails with a reason. Links to folders are followed for a person's folder alone.
 
     Raises:
-        FacelesionError: no such folder, or no photographs in it.
+        Error: no such folder, or no photographs in it.
 
     Example:
         >>> import tempfile
@@ -107,12 +106,14 @@ def list_folder(root: str | Path) -> Listing:
         ...     (Path(folder) / "Ada" / "1.jpg").touch()
         ...     (Path(folder) / "Ada" / "2.heic").touch()
         ...     listing = list_folder(folder)
-        >>> listing.names, listing.left_out
-        (('Ada/1.jpg',), (('Ada/2.heic', 'a picture of a kind that is not read (.heic): save it as JPEG or PNG'),))
+        >>> listing.names, [left.name for left in listing.left_out]
+        (('Ada/1.jpg',), ['Ada/2.heic'])
+        >>> listing.left_out[0].reason
+        'a picture of a kind that is not read (.heic): save it as JPEG or PNG'
     """
     root = Path(root)
     if not os.path.isdir(root):
-        raise FacelesionError(f"{root}: no such folder: check the path")
+        raise Error(f"{root}: no such folder: check the path")
     found = _Found()
     for entry in _entries(root, found, ""):
         if _is_folder(entry):
@@ -122,7 +123,7 @@ def list_folder(root: str | Path) -> Listing:
     if not found.names:
         reasons = [reason for _, reason in found.left_out]
         hint = f"{len(reasons)} files left out, the first: {reasons[0]}" if reasons else "empty"
-        raise FacelesionError(f"{root}: no photographs in <person>/<photograph>.jpg ({hint})")
+        raise Error(f"{root}: no photographs in <person>/<photograph>.jpg ({hint})")
     return Listing(root, tuple(found.names), tuple(found.people), tuple(sorted(found.left_out)))
 
 
@@ -135,7 +136,7 @@ def list_table(table: str | Path, root: str | Path | None = None) -> Listing:
             are refused, so a table from elsewhere cannot name files that are none of its business.
 
     Raises:
-        FacelesionError: no table or an empty one, a missing column or person, a path that leaves the folder or recurs.
+        Error: no table or an empty one, a missing column or person, a path that leaves the folder or recurs.
 
     Example:
         >>> import tempfile
@@ -148,7 +149,7 @@ def list_table(table: str | Path, root: str | Path | None = None) -> Listing:
 
     table = Path(table)
     if not os.path.isfile(table):
-        raise FacelesionError(f"{table}: no such table: check the path")
+        raise Error(f"{table}: no such table: check the path")
     try:
         if table.suffix.lower() in (".parquet", ".pq"):
             rows = pd.read_parquet(table)
@@ -163,15 +164,15 @@ def list_table(table: str | Path, root: str | Path | None = None) -> Listing:
                 )  # fmt: skip
     except Exception as error:  # pandas and pyarrow fail in many ways on what is no table
         reason = " ".join(str(error).split())
-        raise FacelesionError(f"{table}: not a readable CSV or parquet table ({reason})") from None
+        raise Error(f"{table}: not a readable CSV or parquet table ({reason})") from None
     rows = rows.rename(columns=lambda name: str(name).strip())
     missing = [column for column in ("path", "person") if list(rows.columns).count(column) != 1]
     if missing:
-        raise FacelesionError(
+        raise Error(
             f"{table}: no column {missing[0]!r}, or two of it (it has {', '.join(rows.columns)}): name one so"
         )
     if rows.empty:
-        raise FacelesionError(f"{table}: the table has no rows")
+        raise Error(f"{table}: the table has no rows")
     folder = Path(root) if root is not None else table.parent
     paths = [_text(value, table, row, "path") for row, value in enumerate(rows["path"].tolist(), 1)]
     people = [_text(value, table, row, "person") for row, value in enumerate(rows["person"].tolist(), 1)]
@@ -214,12 +215,12 @@ class _Found:
 
     names: list[str] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def leave_out(self, path: str, name: str, reason: str) -> None:
         """Note a file that is not taken, unless it is plainly no picture."""
         if not plainly_no_picture(path):
-            self.left_out.append((name, why_unread(name) or reason))
+            self.left_out.append(LeftOut(name, why_unread(name) or reason))
 
 
 def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
@@ -228,7 +229,7 @@ def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
     if name.startswith("."):
         return _note_below(folder.path, name, found, "in a hidden folder: rename that")
     if folder.is_symlink() and f"{root}/".startswith(f"{os.path.realpath(folder.path)}/".replace("//", "/")):
-        return found.left_out.append((name, "a link to a folder that holds it: remove it"))
+        return found.left_out.append(LeftOut(name, "a link to a folder that holds it: remove it"))
     for entry in _entries(Path(folder.path), found, name):
         inside = f"{name}/{entry.name}"
         if not entry.name.startswith(".") and is_picture(entry.name):
@@ -243,7 +244,7 @@ def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
 def _note_below(path: str, name: str, found: _Found, reason: str, is_link: bool = False) -> None:
     """Note every file in a folder whose pictures are not taken, and in the folders below it."""
     if is_link:
-        return found.left_out.append((name, "a link to a folder, which is not followed"))
+        return found.left_out.append(LeftOut(name, "a link to a folder, which is not followed"))
     waiting = [(path, name)]
     while waiting:
         here, called = waiting.pop()
@@ -252,7 +253,7 @@ def _note_below(path: str, name: str, found: _Found, reason: str, is_link: bool 
             if not _is_folder(entry):
                 found.leave_out(entry.path, inside, reason)
             elif entry.is_symlink():
-                found.left_out.append((inside, "a link to a folder, which is not followed"))
+                found.left_out.append(LeftOut(inside, "a link to a folder, which is not followed"))
             else:
                 waiting.append((entry.path, inside))
 
@@ -264,8 +265,8 @@ def _entries(folder: Path, found: _Found, name: str) -> list[os.DirEntry[str]]:
             inside = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         if not name:
-            raise FacelesionError(f"{folder}: cannot be read ({error.strerror}): ask for access") from None
-        found.left_out.append((name, f"a folder that cannot be read ({error.strerror}): ask for access"))
+            raise Error(f"{folder}: cannot be read ({error.strerror}): ask for access") from None
+        found.left_out.append(LeftOut(name, f"a folder that cannot be read ({error.strerror}): ask for access"))
         return []
     return [entry for entry in inside if entry.name.lower() not in TOOLS_FOLDERS or not _is_folder(entry)]
 
@@ -288,7 +289,7 @@ def _text(value: object, table: Path, row: int, column: str) -> str:
     if value == "" and column == "path":
         return ""  # which lies outside the folder, and is refused as such
     said = f"names no {column}" if _is_missing(value) else f"has {reprlib.repr(value)} for its {column}"
-    raise FacelesionError(f"{table}: row {row} {said}: fill it in as text or remove the row")
+    raise Error(f"{table}: row {row} {said}: fill it in as text or remove the row")
 
 
 def _is_missing(value: object) -> bool:
@@ -316,5 +317,5 @@ def _below(root: Path, path: str, table: Path) -> str:
         except ValueError:
             pure = PurePosixPath("..")
     if ".." in pure.parts or not pure.parts or "\0" in path:
-        raise FacelesionError(f"{table}: {path!r} lies outside {root}: name the folder it starts from (root)")
+        raise Error(f"{table}: {path!r} lies outside {root}: name the folder it starts from (root)")
     return str(pure)

@@ -9,22 +9,10 @@ import numpy as np
 import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
+from facelesion.files import LeftOut
 
 PairRows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # first, second (positions), same (bool)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A photograph that takes no part, and why.
-
-    Example:
-        >>> LeftOut("Ann/Ann_0001.jpg", "no face found").reason
-        'no face found'
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +33,8 @@ class Materials:
         remarks: what a reader of the results has to know of these pictures, in sentences.
 
     Raises:
-        FacelesionError: somebody who trains the readouts is also tested.
+        Error: somebody who trains the readouts is also tested, pictures of unlike sizes, a role without a picture, or
+            pairs that are none of its pictures.
     """
 
     training: FaceSet
@@ -63,10 +52,29 @@ class Materials:
     remarks: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        sets = self.sets()
+        for role, pictures in sets.items():
+            if not len(pictures):
+                raise Error(f"{role} has no picture: give it some, or leave it out where it may be None")
+            sides = {name: tuple(each.images.shape[-2:]) for name, each in (("probes", self.probes), (role, pictures))}
+            if sides[role] != sides["probes"]:
+                told = " and ".join(f"{name} of {width} × {height}" for name, (height, width) in sides.items())
+                raise Error(f"pictures of one size are needed, but there are {told} pixels: resize one of them")
+            points = {each.landmarks.shape[1] for each in (self.probes, pictures) if isinstance(each, FaceSet)}
+            if len(points) > 1:
+                told = " and ".join(map(str, sorted(points)))
+                raise Error(f"{role} and probes have {told} landmarks: give both alike")
+        for name, pairs, faces in (
+            ("training_pairs", self.training_pairs, self.training), ("pairs", self.pairs, self.strangers),
+        ):  # fmt: skip
+            _check_pairs(name, pairs, len(faces))
+        unknown = set(self.probes.labels) - set(self.enrolment.labels)
+        if unknown:
+            raise Error(f"{sorted(unknown)[0]!r} is in probes and not in enrolment: nobody could name them")
         tested = [self.enrolment, self.probes, self.strangers, *([self.familiar] if self.familiar else [])]
         both = set(self.training.labels) & {name for each in tested for name in each.labels}
         if both:
-            raise FacelesionError(
+            raise Error(
                 f"{sorted(both)[0]!r} both trains the readouts and is tested: give each person one of these roles"
             )
 
@@ -78,6 +86,26 @@ class Materials:
     def sets(self) -> dict[str, ImageSet]:
         """Every set of pictures by its role."""
         return {name: value for name, value in vars(self).items() if isinstance(value, ImageSet)}
+
+
+def ranking_pictures(materials: Materials) -> tuple[dict[str, ImageSet], str]:
+    """The pictures that trained the readouts, where there are no others to rank units on; and a sentence on that."""
+    return (
+        {"faces": materials.training, "objects": materials.training_objects},
+        "Units were ranked on the people and objects that the readouts were trained with, none of whom is tested.",
+    )
+
+
+def _check_pairs(name: str, pairs: PairRows, count: int) -> None:
+    """Refuse pairs that are none of these pictures', or all of one kind."""
+    first, second, same = pairs
+    if not len(first) == len(second) == len(same):
+        raise Error(f"{name} has {len(first)}, {len(second)} and {len(same)} entries: give as many of each")
+    rows = torch.cat([first, second])
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
+        raise Error(f"{name} names picture {int(rows.max())}, and there are {count}, numbered from 0")
+    if not (same.any() and (~same).any()):
+        raise Error(f"{name} must be of both kinds, pictures of one person and of two")
 
 
 def all_pairs(labels: Sequence[str]) -> PairRows:
@@ -94,7 +122,7 @@ def some_of_each(
     """Up to `pictures` pictures of each of `people` people drawn from those among whom there are two pictures or more.
 
     Raises:
-        FacelesionError: there are not so many.
+        Error: there are not so many.
     """
     rows: dict[str, list[int]] = {}
     for row, person in enumerate(faces.labels):
@@ -102,7 +130,7 @@ def some_of_each(
             rows.setdefault(person, []).append(row)
     able = sorted(person for person, found in rows.items() if len(found) >= 2)
     if len(able) < people:
-        raise FacelesionError(
+        raise Error(
             f"pictures.training_people is {people}, but only {len(able)} training people have two photographs or "
             f"more: ask for {len(able)} or fewer"
         )
@@ -114,7 +142,7 @@ def balanced_pairs(same: torch.Tensor, count: int, seed: int) -> torch.Tensor:
     """Positions of `count` pairs drawn at random, half of them of the same person; all of them where `count` is 0.
 
     Raises:
-        FacelesionError: there are not so many of one kind.
+        Error: there are not so many of one kind.
     """
     if not count:
         return torch.arange(len(same))
@@ -122,7 +150,7 @@ def balanced_pairs(same: torch.Tensor, count: int, seed: int) -> torch.Tensor:
     kinds = [np.flatnonzero(same.numpy()), np.flatnonzero(~same.numpy())]
     half = count // 2
     if min(map(len, kinds)) < half or half < 1:
-        raise FacelesionError(
+        raise Error(
             f"pictures.pairs is {count}: there are {len(kinds[0])} and {len(kinds[1])} pairs to halve it from"
         )
     return torch.from_numpy(np.sort(np.concatenate([rng.permutation(kind)[:half] for kind in kinds])))
@@ -132,7 +160,7 @@ def split_by_label(pictures: ImageSet, held_out: int, seed: int) -> tuple[ImageS
     """Hold out `held_out` pictures of every label at random: (the rest, the held out).
 
     Raises:
-        FacelesionError: a label with too few pictures.
+        Error: a label with too few pictures.
     """
     rng = np.random.default_rng((seed, 0x5B))
     labels = np.asarray(pictures.labels)
@@ -140,7 +168,7 @@ def split_by_label(pictures: ImageSet, held_out: int, seed: int) -> tuple[ImageS
     for label in sorted(set(pictures.labels)):
         rows = np.flatnonzero(labels == label)
         if len(rows) <= held_out:
-            raise FacelesionError(
+            raise Error(
                 f"{label!r} has {len(rows)} pictures; {held_out + 1} or more are needed to train and test on it"
             )
         apart.extend(int(i) for i in rng.permutation(rows)[:held_out])

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.pairs import Pairs, draw_pairs
 from facelesion.data.splits import SHARES, By, balanced, gallery, split
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Batch = dict[str, torch.Tensor]
 
@@ -122,7 +122,7 @@ class DetectionData(TaskData):
     """Face (1) or not (0), equally many of both in every part; people and non-faces are never in two parts.
 
     Raises:
-        FacelesionError: faces and others of unlike sizes, shares that do not add up, a part that nothing is left for.
+        Error: faces and others of unlike sizes, shares that do not add up, a part that nothing is left for.
 
     Example:
         >>> from facelesion.data import ImageSet, nonfaces
@@ -146,7 +146,7 @@ class DetectionData(TaskData):
         workers: int = 0,
     ) -> None:
         if faces.images.shape[1:] != others.images.shape[1:]:
-            raise FacelesionError(
+            raise Error(
                 f"detection: faces are {faces.size} px and others {others.size} px: make them the same size"
             )
         of_faces, of_others = (
@@ -172,7 +172,7 @@ class IdentificationData(TaskData):
     "train" holds the enrolment pictures, "validation" and "test" the probes; no photograph is in two.
 
     Raises:
-        FacelesionError: not so many people have enough pictures.
+        Error: not so many people have enough pictures.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class VerificationData(TaskData):
     """The same person or not? Half of each; nobody is in two parts.
 
     Raises:
-        FacelesionError: shares that do not add up; a part without a number of pairs, or with fewer than that.
+        Error: shares that do not add up; a part without a number of pairs, or with fewer than that.
     """
 
     def __init__(
@@ -230,9 +230,7 @@ class VerificationData(TaskData):
     ) -> None:
         unknown = sorted(set(shares) ^ set(pairs))
         if unknown:
-            raise FacelesionError(
-                f"verification: say for each part how many pairs: {unknown[0]!r} has no counterpart"
-            )
+            raise Error(f"verification: say for each part how many pairs: {unknown[0]!r} has no counterpart")
         people = split(faces, shares, by="person", seed=seed)
         parts: dict[str, Dataset[Batch]] = {}
         for part in shares:
@@ -248,7 +246,7 @@ class ObjectsData(TaskData):
     """Which kind of thing? Split by photograph within each kind.
 
     Raises:
-        FacelesionError: fewer than two kinds, shares that do not add up, or a part that nothing is left for.
+        Error: fewer than two kinds, shares that do not add up, or a part that nothing is left for.
     """
 
     def __init__(
@@ -262,7 +260,7 @@ class ObjectsData(TaskData):
     ) -> None:
         classes = tuple(sorted(set(objects.labels)))
         if len(classes) < 2:
-            raise FacelesionError(f"objects: two kinds or more are needed, not {len(classes)}")
+            raise Error(f"objects: two kinds or more are needed, not {len(classes)}")
         number = {label: i for i, label in enumerate(classes)}
         chosen = split(objects, shares, by="photograph", seed=seed)
         parts: dict[str, Dataset[Batch]] = {}

@@ -21,8 +21,8 @@ from facelesion.data.images import centre_crop, read_image
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.listing import list_folder, one_form, people_folder
 from facelesion.data.shapes import MAKERS, Shape
-from facelesion.errors import FacelesionError
-from facelesion.fetching import cache_folder, file_hash
+from facelesion.errors import Error
+from facelesion.files import cache_folder, file_hash
 
 CATEGORIES = tuple(MAKERS)
 TEXTURE, PHASE, TILES = "texture", "phase-scrambled face", "tile-scrambled face"
@@ -47,7 +47,7 @@ def builtin_objects(per_category: int, seed: int = 0, size: int = 112) -> ImageS
         16 x per_category pictures, uint8 RGB, sorted by category; names such as `cup/0-0003` (seed, number).
 
     Raises:
-        FacelesionError: fewer than one picture of each, or a side below 16 pixels.
+        Error: fewer than one picture of each, or a side below 16 pixels.
 
     Example:
         >>> objects = builtin_objects(2, seed=1)
@@ -83,7 +83,7 @@ def builtin_exemplars(
         Pictures, uint8 RGB, in the order of categories, exemplars and pictures.
 
     Raises:
-        FacelesionError: fewer than one exemplar or picture, a side below 16 pixels, or no such kind.
+        Error: fewer than one exemplar or picture, a side below 16 pixels, or no such kind.
 
     Example:
         >>> cups = builtin_exemplars(2, 3, categories=("cup",))
@@ -91,12 +91,12 @@ def builtin_exemplars(
         ('cup-0-0000', 'cup-0-0000', 'cup-0-0000', 'cup-0-0001', 'cup-0-0001', 'cup-0-0001')
     """
     if per_category < 1 or pictures < 1 or size < 16:
-        raise FacelesionError(
+        raise Error(
             f"objects: {per_category} per category, {pictures} pictures, {size} px: at least 1, 1 and 16 are needed"
         )
     unknown = [category for category in categories if category not in MAKERS]
     if unknown:
-        raise FacelesionError(f"no built-in object {unknown[0]!r}: take some of {', '.join(CATEGORIES)}")
+        raise Error(f"no built-in object {unknown[0]!r}: take some of {', '.join(CATEGORIES)}")
     images = np.empty((len(categories) * per_category * pictures, size, size, 3), np.uint8)
     labels: list[str] = []
     names: list[str] = []
@@ -131,7 +131,7 @@ def nonfaces(count: int, seed: int = 0, size: int = 112, faces: ImageSet | None 
         `tile-scrambled face`.
 
     Raises:
-        FacelesionError: fewer than one picture.
+        Error: fewer than one picture.
 
     Example:
         >>> some = nonfaces(10, seed=3)
@@ -139,7 +139,7 @@ def nonfaces(count: int, seed: int = 0, size: int = 112, faces: ImageSet | None 
         (10, 4)
     """
     if count < 1:
-        raise FacelesionError(f"nonfaces: {count} pictures: ask for at least one")
+        raise Error(f"nonfaces: {count} pictures: ask for at least one")
     shares = dict(_SHARES) if faces is not None else {"object": 0.6, TEXTURE: 0.4}
     counts = _apportion(count, shares)
     rng = np.random.default_rng([seed, 0x0FACE])
@@ -182,7 +182,7 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
         The photographs, uint8 RGB, labels are the categories, sorted by name.
 
     Raises:
-        FacelesionError: no such folder, nothing in it, or a photograph that cannot be read (named).
+        Error: no such folder, nothing in it, or a photograph that cannot be read (named).
     """
     root = Path(root)
     if is_archive(root):
@@ -190,7 +190,7 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
     listing = list_folder(people_folder(root) if os.path.isdir(root) else root)
     if listing.left_out:
         name, reason = listing.left_out[0]
-        raise FacelesionError(
+        raise Error(
             f"{listing.root}: {len(listing.left_out)} files are in no category, such as {name} ({reason})"
         )
     kept = [name for names in listing.by_person.values() for name in names[:per_category]]
@@ -201,7 +201,7 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
 def _check_bytes(images: torch.Tensor) -> None:
     """Fractions of brightness would be rounded to black."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise FacelesionError(f"pictures must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}")
+        raise Error(f"pictures must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}")
 
 
 def phase_scramble(images: torch.Tensor, seed: int = 0) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.listing import one_form
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Pairs:
         fold: int64 tensor (P,), the part of the protocol each pair belongs to.
 
     Raises:
-        FacelesionError: tensors of unlike lengths.
+        Error: tensors of unlike lengths.
 
     Example:
         >>> pairs = Pairs.of([0, 0], [1, 2], [True, False])
@@ -48,7 +48,7 @@ class Pairs:
 
     def __post_init__(self) -> None:
         if not len(self.first) == len(self.second) == len(self.same) == len(self.fold):
-            raise FacelesionError("pairs: first, second, same and fold must be of one length")
+            raise Error("pairs: first, second, same and fold must be of one length")
 
     @classmethod
     def of(
@@ -84,7 +84,7 @@ def find_pairs(pictures: ImageSet, named: Sequence[NamedPair]) -> tuple[Pairs, t
         missing (no face was found in it, say): report how many.
 
     Raises:
-        FacelesionError: pairs are asked for, and not one is among the pictures.
+        Error: pairs are asked for, and not one is among the pictures.
 
     Example:
         >>> grey = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
@@ -102,7 +102,7 @@ def find_pairs(pictures: ImageSet, named: Sequence[NamedPair]) -> tuple[Pairs, t
     ]
     missing = tuple(pair for (a, b), pair in zip(rows, named, strict=True) if a is None or b is None)
     if named and not found:
-        raise FacelesionError(
+        raise Error(
             f"none of {len(named)} pairs is among the {len(pictures)} pictures (no {named[0].first!r}):"
             " take the protocol of the same data set"
         )
@@ -128,7 +128,7 @@ def draw_pairs(pictures: ImageSet, count: int, seed: int = 0, *, folds: int = 10
         folds: pairs are numbered 0 to folds - 1 in turn within each half.
 
     Raises:
-        FacelesionError: nobody has two pictures, there is only one person, or there are not so many pairs.
+        Error: nobody has two pictures, there is only one person, or there are not so many pairs.
 
     Example:
         >>> pictures = ImageSet(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), tuple("aabb"), tuple("1234"))
@@ -137,25 +137,21 @@ def draw_pairs(pictures: ImageSet, count: int, seed: int = 0, *, folds: int = 10
         [True, True, False, False]
     """
     if count < 2 or count % 2:
-        raise FacelesionError(
-            f"pairs: {count} cannot be halved into same and different: ask for an even number"
-        )
+        raise Error(f"pairs: {count} cannot be halved into same and different: ask for an even number")
     people: dict[str, list[int]] = {}
     for row, label in enumerate(pictures.labels):
         people.setdefault(label, []).append(row)
     half = count // 2
     several = [rows for rows in people.values() if len(rows) > 1]
     if not several:
-        raise FacelesionError(
-            "pairs: nobody has two pictures, so no pair shows the same person: add pictures"
-        )
+        raise Error("pairs: nobody has two pictures, so no pair shows the same person: add pictures")
     if len(people) < 2:
-        raise FacelesionError("pairs: only one person, so no pair shows two people: add people")
+        raise Error("pairs: only one person, so no pair shows two people: add people")
     possible_same = sum(len(rows) * (len(rows) - 1) // 2 for rows in several)
     total = len(pictures)
     possible_different = total * (total - 1) // 2 - possible_same
     if half > min(possible_same, possible_different):
-        raise FacelesionError(
+        raise Error(
             f"pairs: only {possible_same} same and {possible_different} different pairs exist,"
             f" {half} of each are asked for: ask for fewer"
         )

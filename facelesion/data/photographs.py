@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.data.materials import LeftOut
+from facelesion.data.lfw import LFW, open_lfw
+from facelesion.data.preparation import is_prepared, left_out_of, load_prepared, prepare, prepared_place
+from facelesion.files import LeftOut
 from facelesion.ranges import PathText
 
 
@@ -32,18 +34,31 @@ class Photographs:
         """The faces of the photographs at `root`, and the photographs that were left out.
 
         Raises:
-            FacelesionError: nothing can be prepared: see `facelesion.faces.preparation.prepare`.
+            Error: nothing can be prepared: see `facelesion.data.prepare`.
         """
-        from facelesion.faces.preparation import (
-            is_prepared,
-            left_out_of,
-            load_prepared,
-            prepare,
-            prepared_place,
-        )
-
         folder = Path(root if is_prepared(root) else self.prepared or prepared_place(root, size, self.landmarks))
         if not is_prepared(root) and not (self.prepared and is_prepared(folder)):
             prepare(root, folder, landmarks=self.landmarks, model=self.landmarker, size=size)
-        left = tuple(LeftOut(name, reason) for name, reason in left_out_of(folder))
-        return load_prepared(folder), left
+        return load_prepared(folder), left_out_of(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LfwPlace(Photographs):
+    """Where Labeled Faces in the Wild (Huang et al. 2007) is, and how its photographs become faces.
+
+    Attributes:
+        root: LFW's folder of people, or its archive.
+        protocols: the folder of LFW's protocol files; found beside `root` when left out.
+    """
+
+    root: PathText
+    protocols: PathText | None = None
+    places: ClassVar[tuple[str, ...]] = (*Photographs.places, "root", "protocols")
+
+    def open(self) -> LFW:
+        """LFW as it lies there, unpacked if it is an archive.
+
+        Raises:
+            Error: it is not there.
+        """
+        return open_lfw(self.root, self.protocols)

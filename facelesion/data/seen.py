@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facelesion.data.lfw import LFW
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 # What `trained_on` may say, part by part; whatever else it says names nobody.
 _LFW_TRAINING = "LFW View 1 training people"
@@ -59,7 +59,7 @@ def people_seen(about: Mapping[str, Any], people: Collection[str], lfw: LFW | No
         lfw: where the photographs are from LFW: its lists say who "View 1 training people" are.
 
     Raises:
-        FacelesionError: the network saw LFW's training people, and their list is not there.
+        Error: the network saw LFW's training people, and their list is not there.
 
     Example:
         >>> note = {"trained_on": "the built-in face space, objects", "people": ["person-5-0"]}
@@ -100,11 +100,11 @@ def refuse_seen(
         about, people, lfw: as for `people_seen`.
 
     Raises:
-        FacelesionError: it saw some of them; or LFW's list of training people is needed and not there.
+        Error: it saw some of them; or LFW's list of training people is needed and not there.
     """
     seen = people_seen(about, people, lfw).people
     if seen:
-        raise FacelesionError(
+        raise Error(
             f"{network} was trained on pictures of {len(seen)} of the {len(set(people))} people to be tested "
             f"(such as {seen[0]}): test others, or take a network that saw none of them"
         )

@@ -11,7 +11,7 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.listing import Listing
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 By = Literal["person", "photograph"]
 
@@ -38,7 +38,7 @@ class Split:
 
     def __getitem__(self, part: str) -> tuple[int, ...]:
         if part not in self.parts:
-            raise FacelesionError(f"no part {part!r} in this split: it has {', '.join(self.parts)}")
+            raise Error(f"no part {part!r} in this split: it has {', '.join(self.parts)}")
         return self.parts[part]
 
     def manifest(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def split(
         seed: another seed, another split.
 
     Raises:
-        FacelesionError: shares that do not add up, or a part that nobody or nothing is left for.
+        Error: shares that do not add up, or a part that nobody or nothing is left for.
 
     Example:
         >>> grey = torch.zeros(8, 3, 8, 8, dtype=torch.uint8)
@@ -89,9 +89,9 @@ def split(
         set()
     """
     if by not in ("person", "photograph"):
-        raise FacelesionError(f"split by {by!r}: say 'person' or 'photograph'")
+        raise Error(f"split by {by!r}: say 'person' or 'photograph'")
     if abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values(), default=0) <= 0:
-        raise FacelesionError(f"split: shares {dict(shares)} must be above 0 and add up to 1")
+        raise Error(f"split: shares {dict(shares)} must be above 0 and add up to 1")
     labels = pictures.people if isinstance(pictures, Listing) else pictures.labels
     members: dict[str, list[int]] = {}
     for row in _shuffled(range(len(labels)), pictures.names, seed):
@@ -108,9 +108,7 @@ def split(
     empty = [part for part, rows in rows_of.items() if not rows]
     if empty:
         unit = f"{len(members)} people" if by == "person" else f"{len(labels)} photographs"
-        raise FacelesionError(
-            f"split by {by}: nothing left for {empty[0]!r} of {unit}: add more, or fewer parts"
-        )
+        raise Error(f"split by {by}: nothing left for {empty[0]!r} of {unit}: add more, or fewer parts")
     parts = {part: tuple(sorted(rows)) for part, rows in rows_of.items()}
     return Split(
         parts,
@@ -149,7 +147,7 @@ def gallery(pictures: ImageSet, people: int, enrolment: int = 3, probes: int = 2
         seed: another seed, other people and pictures.
 
     Raises:
-        FacelesionError: not so many people have enough pictures.
+        Error: not so many people have enough pictures.
 
     Example:
         >>> pictures = ImageSet(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), tuple("aaabbb"), tuple("123456"))
@@ -158,7 +156,7 @@ def gallery(pictures: ImageSet, people: int, enrolment: int = 3, probes: int = 2
         (('a', 'b'), 4, 2)
     """
     if people < 2 or enrolment < 1 or probes < 1:
-        raise FacelesionError(
+        raise Error(
             f"identification: {people} people, {enrolment} pictures to enrol, {probes} to probe: at least 2, 1, 1"
         )
     members: dict[str, list[int]] = {}
@@ -167,7 +165,7 @@ def gallery(pictures: ImageSet, people: int, enrolment: int = 3, probes: int = 2
     needed = enrolment + probes
     able = sorted(person for person, rows in members.items() if len(rows) >= needed)
     if len(able) < people:
-        raise FacelesionError(
+        raise Error(
             f"identification: {people} people with {needed} pictures each are asked for, {len(able)} have so many:"
             " ask for fewer, or add pictures"
         )
@@ -183,7 +181,7 @@ def balanced(pictures: ImageSet, others: ImageSet, seed: int = 0) -> tuple[Image
     """As many of the one as of the other: the longer set loses some, at random.
 
     Raises:
-        FacelesionError: one of the two is empty.
+        Error: one of the two is empty.
 
     Example:
         >>> few = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ("a", "b"), ("1", "2"))
@@ -193,7 +191,7 @@ def balanced(pictures: ImageSet, others: ImageSet, seed: int = 0) -> tuple[Image
     """
     count = min(len(pictures), len(others))
     if count == 0:
-        raise FacelesionError("balanced: one of the two sets is empty")
+        raise Error("balanced: one of the two sets is empty")
     generator = torch.Generator().manual_seed(seed)
 
     def some(part: ImageSet) -> ImageSet:

@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-# What is public, by the module it lives in; imported when first asked for, so that importing the package is quick.
-_PUBLIC = {
-    "regions": (
-        "FEATURES",
-        "REGIONS",
-        "Boxes",
-        "Region",
-        "boxes",
-        "complete",
-        "mean_face",
-        "outlines",
-        "region_mask",
-    ),
-    "stimuli": (
-        "Blur",
-        "Chain",
-        "Composite",
-        "Contrast",
-        "ControlMask",
-        "GaussianNoise",
-        "Greyscale",
-        "Intact",
-        "Invert",
-        "Isolate",
-        "Mask",
-        "PartSwap",
-        "PhaseScramble",
-        "Stimulus",
-        "TileScramble",
-    ),
-    "landmarks": ("BACKENDS", "Backend", "Face", "choose", "landmark_backend"),
-    "preparation": ("Prepared", "load_prepared", "prepare"),
-}
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+from facelesion.lazy import lazily
 
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+if TYPE_CHECKING:
+    from facelesion.faces.alignment import align
+    from facelesion.faces.landmarks import BACKENDS, Backend, Face, choose, landmark_backend
+    from facelesion.faces.regions import (
+        FEATURES,
+        REGIONS,
+        Boxes,
+        Region,
+        boxes,
+        complete,
+        eye_centres,
+        mean_face,
+        outlines,
+        region,
+        region_mask,
+    )
+    from facelesion.faces.stimuli import (
+        Blur,
+        Chain,
+        Composite,
+        Contrast,
+        ControlMask,
+        GaussianNoise,
+        Greyscale,
+        Intact,
+        Invert,
+        Isolate,
+        Mask,
+        PartSwap,
+        PhaseScramble,
+        Stimulus,
+        TileScramble,
+    )
 
+__all__ = [
+    "BACKENDS", "FEATURES", "REGIONS", "Backend", "Blur", "Boxes", "Chain", "Composite", "Contrast", "ControlMask",
+    "Face", "GaussianNoise", "Greyscale", "Intact", "Invert", "Isolate", "Mask", "PartSwap", "PhaseScramble",
+    "Region", "Stimulus", "TileScramble", "align", "boxes", "choose", "complete", "eye_centres", "landmark_backend",
+    "mean_face", "outlines", "region", "region_mask",
+]  # fmt: skip
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "alignment": ("align",),
+        "landmarks": ("BACKENDS", "Backend", "Face", "choose", "landmark_backend"),
+        "regions": (
+            "FEATURES", "REGIONS", "Boxes", "Region", "boxes", "complete", "eye_centres", "mean_face", "outlines",
+            "region", "region_mask",
+        ),
+        "stimuli": (
+            "Blur", "Chain", "Composite", "Contrast", "ControlMask", "GaussianNoise", "Greyscale", "Intact",
+            "Invert", "Isolate", "Mask", "PartSwap", "PhaseScramble", "Stimulus", "TileScramble",
+        ),
+    },
+)  # fmt: skip

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Picture = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
@@ -129,10 +129,10 @@ def landmark_backend(name: str = "mediapipe", model: str | Path | None = None) -
             (`shape_predictor_68_face_landmarks.dat`); looked for when left out.
 
     Raises:
-        FacelesionError: an unknown name; a library or a model's file that is not there.
+        Error: an unknown name; a library or a model's file that is not there.
     """
     if not isinstance(name, str) or name not in BACKENDS:
-        raise FacelesionError(f"no landmarks {name!r}: choose {', '.join(BACKENDS)}")
+        raise Error(f"no landmarks {name!r}: choose {', '.join(BACKENDS)}")
     return BACKENDS[name](model)
 
 
@@ -201,7 +201,7 @@ class MediaPipe:
                     self._detect(np.zeros((64, 64, 3), np.uint8), bar)
             atexit.register(self._forget)
         except (RuntimeError, ValueError) as error:
-            raise FacelesionError(
+            raise Error(
                 f"{path} is no model for MediaPipe's face landmarker ({str(error).splitlines()[0]}): replace it"
             ) from None
 
@@ -270,7 +270,7 @@ def _check_photograph(photograph: Picture) -> None:
     shape: tuple[int, ...] = getattr(photograph, "shape", ())
     kind = getattr(photograph, "dtype", type(photograph).__name__)
     if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise FacelesionError(
+        raise Error(
             f"a photograph of {kind} {tuple(shape)}: faces are looked for in uint8 (height, width, 3), RGB"
         )
 
@@ -294,7 +294,7 @@ class Dlib:
         try:
             import dlib
         except ImportError:
-            raise FacelesionError(
+            raise Error(
                 "dlib is not installed: pip install 'facelesion[dlib]', or use --landmarks mediapipe"
             ) from None
         path = _dlib_model(model)
@@ -305,7 +305,7 @@ class Dlib:
         try:
             self._predictor = dlib.shape_predictor(str(path))
         except RuntimeError:
-            raise FacelesionError(f"{path} is no model of dlib's 68 points: replace it") from None
+            raise Error(f"{path} is no model of dlib's 68 points: replace it") from None
 
     def find(self, photograph: Picture) -> list[Face]:
         import cv2
@@ -342,7 +342,7 @@ class MTCNN:
         from importlib.metadata import version
 
         if model is not None:
-            raise FacelesionError("mtcnn carries its own weights: leave the model's file out")
+            raise Error("mtcnn carries its own weights: leave the model's file out")
         from facenet_pytorch import MTCNN as Network
 
         self.version = f"facenet-pytorch {version('facenet-pytorch')}"
@@ -381,9 +381,9 @@ def mediapipe_model(path: str | Path | None = None) -> Path:
         given = Path(path)
         given = given / MODEL_NAME if os.path.isdir(given) else given
         if not os.path.isfile(given):
-            raise FacelesionError(f"no model at {given}: give the path of {MODEL_NAME}")
+            raise Error(f"no model at {given}: give the path of {MODEL_NAME}")
         return given
-    from facelesion.models import registry
+    from facelesion.weights import registry
 
     return registry.path_or_fetch("face_landmarker", "or name the file (--model)")
 
@@ -396,13 +396,13 @@ def _dlib_model(path: str | Path | None) -> Path:
     name = "shape_predictor_68_face_landmarks.dat"
     if path is not None:
         if not os.path.isfile(path):
-            raise FacelesionError(f"no model at {path}: give the path of {name}")
+            raise Error(f"no model at {path}: give the path of {name}")
         return Path(path)
     spec = importlib.util.find_spec("face_recognition_models")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (Path(folder) / "models" / name).is_file():
             return Path(folder) / "models" / name
-    raise FacelesionError(
+    raise Error(
         f"dlib's model {name} is not here: pip install 'facelesion[dlib]', or name the file (--model)"
     )
 

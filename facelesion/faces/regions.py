@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 Ring = tuple[int, ...]
 
@@ -142,7 +142,7 @@ def region(name: str) -> Region:
     if name not in REGIONS:
         near = difflib.get_close_matches(str(name), REGIONS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise FacelesionError(f"no region {name!r}: {hint}there are {', '.join(REGIONS)}")
+        raise Error(f"no region {name!r}: {hint}there are {', '.join(REGIONS)}")
     return REGIONS[name]
 
 
@@ -298,11 +298,11 @@ def region_mask(
             height, width
         )
     if shape != "polygon":
-        raise FacelesionError(f"no shape {shape!r}: choose box, upright or polygon")
+        raise Error(f"no shape {shape!r}: choose box, upright or polygon")
     rings = outlines(landmarks, name)
     if scale is not None:
         if scale[0] != scale[1]:
-            raise FacelesionError(
+            raise Error(
                 f"a polygon grows alike in both directions, not by {scale}: give two equal factors"
             )
         centre = upright_boxes(landmarks, name).centre[:, None]
@@ -447,11 +447,11 @@ def mean_face(size: int = 112) -> Tensor:
 def check_landmarks(landmarks: Tensor) -> None:
     """Raise unless these are landmarks of a known scheme: float (N, 478 | 68 | 5, 2)."""
     if landmarks.ndim != 3 or landmarks.shape[2] != 2 or landmarks.shape[1] not in (478, 68, 5):
-        raise FacelesionError(
+        raise Error(
             f"landmarks of shape {tuple(landmarks.shape)}: they must be (N, 478, 2), (N, 68, 2) or (N, 5, 2)"
         )
     if not landmarks.is_floating_point():
-        raise FacelesionError(f"landmarks must be floating-point pixels, not {landmarks.dtype}")
+        raise Error(f"landmarks must be floating-point pixels, not {landmarks.dtype}")
 
 
 def _own_points(landmarks: Tensor, chosen: Region) -> Tensor:

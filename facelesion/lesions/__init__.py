@@ -1,6 +1,8 @@
-"""Damage a PyTorch network on purpose. Needs torch, and nothing else of this project."""
+"""Damage a PyTorch network on purpose. Needs torch; of this project, the root of errors and no other room."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+from facelesion.lazy import lazily
 
 from . import functional
 from .calibration import Calibration, calibrate
@@ -16,23 +18,35 @@ from .errors import (
     NoSuchUnit,
     RowsDoNotDivide,
 )
-from .kinds import Ablate, Clamp, Compound, Dropout, Keep, Lesion, Noise, Prune, Scale, Shift
+from .kinds import (
+    KINDS,
+    Ablate,
+    Clamp,
+    Compound,
+    Dropout,
+    Keep,
+    Lesion,
+    Material,
+    Noise,
+    Prune,
+    Scale,
+    Shift,
+    UnitLesion,
+)
 from .locate import aliases, sites
+from .rows import EitherAxis
 from .series import Series
+from .words import lesion_of_words
 
-
-def __getattr__(name: str) -> Any:
-    # Lightning is imported by those who train, not by everyone.
-    if name == "LesionCallback":
-        from .callback import LesionCallback
-
-        return LesionCallback
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+if TYPE_CHECKING:
+    from .callback import LesionCallback
 
 __all__ = [
-    "Ablate", "Calibration", "Changes", "Clamp", "Compound", "Dropout", "IgnoredByCompile", "Keep", "Lesion",
-    "LesionCallback", "LesionDidNotAct", "LesionError", "NoCalibration", "NoSuchSite", "NoSuchUnit", "Noise", "Prune",
-    "RowsDoNotDivide", "Scale", "Series", "Shift", "aliases", "calibrate", "functional", "lesion_sites", "lesioned",
-    "relative_change", "sites", "slots",
+    "KINDS", "Ablate", "Calibration", "Changes", "Clamp", "Compound", "Dropout", "EitherAxis", "IgnoredByCompile",
+    "Keep", "Lesion", "LesionCallback", "LesionDidNotAct", "LesionError", "Material", "NoCalibration", "NoSuchSite",
+    "NoSuchUnit", "Noise", "Prune", "RowsDoNotDivide", "Scale", "Series", "Shift", "UnitLesion", "aliases",
+    "calibrate", "functional", "lesion_of_words", "lesion_sites", "lesioned", "relative_change", "sites", "slots",
 ]  # fmt: skip
+
+# Lightning is imported by those who train, not by everyone.
+__getattr__, __dir__ = lazily(__name__, {"callback": ("LesionCallback",)})

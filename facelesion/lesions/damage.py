@@ -120,7 +120,7 @@ class Damage:
             self.seen += forward.data.images or 0
 
     def check_acted(self) -> None:
-        if not self.ran:
+        if not self.ran and not self.missed:
             raise LesionDidNotAct(
                 f"no forward of {type(self.model).__name__} was seen, so the lesion did not act: call the model inside "
                 "the context; a compiled copy ignores hooks (see slots)"

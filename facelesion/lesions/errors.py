@@ -1,7 +1,9 @@
 """What can go wrong with a lesion. Every message says what, where, and how to mend it."""
 
+from facelesion.errors import Error
 
-class LesionError(ValueError):
+
+class LesionError(Error):
     """A lesion that cannot do what it says; the base of all errors here, and raised itself for a bad value."""
 
 

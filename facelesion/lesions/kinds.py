@@ -39,7 +39,10 @@ class Ablate(UnitLesion):
     fraction: float | None = None
     seed: int = 0
     to: str = "zero"
-    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units removed"}
+    doses: ClassVar[Mapping[str, str]] = {
+        "fraction": "share of the units removed",
+        "count": "number of units removed at each site",
+    }
 
     @property
     def draws_values(self) -> bool:
@@ -72,11 +75,14 @@ class Ablate(UnitLesion):
 class Keep(Ablate):
     """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020)."""
 
-    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units kept"}
+    doses: ClassVar[Mapping[str, str]] = {
+        "fraction": "share of the units kept",
+        "count": "number of units kept at each site",
+    }
 
     def _check_units(self) -> None:
-        named = self.units is not None or self.fraction is not None
-        self._check(named, "give the units to keep, or a fraction; all are kept in the intact network: None")
+        named = self.units is not None or self.draws_units
+        self._check(named, "give the units to keep, a fraction or a count; all are kept in the intact network: None")
         self._check_changes(fraction=(self.fraction, 1.0))
 
     def __str__(self) -> str:
@@ -100,6 +106,7 @@ class Noise(UnitLesion):
     doses: ClassVar[Mapping[str, str]] = {
         "std": "standard deviation of the noise",
         "fraction": "share of the units under noise",
+        "count": "number of units under noise at each site",
     }
 
     @property
@@ -156,6 +163,7 @@ class Dropout(UnitLesion):
     doses: ClassVar[Mapping[str, str]] = {
         "p": "probability that an activation is dropped",
         "fraction": "share of the units under dropout",
+        "count": "number of units under dropout at each site",
     }
 
     @property
@@ -198,6 +206,7 @@ class Clamp(UnitLesion):
         "max": "largest activation let through",
         "min": "smallest activation let through",
         "fraction": "share of the units held",
+        "count": "number of units held at each site",
     }
 
     def __post_init__(self) -> None:
@@ -242,6 +251,7 @@ class Shift(UnitLesion):
     doses: ClassVar[Mapping[str, str]] = {
         "by": "what is added to the activation",
         "fraction": "share of the units shifted",
+        "count": "number of units shifted at each site",
     }
 
     @property
@@ -273,6 +283,7 @@ class Scale(UnitLesion):
     doses: ClassVar[Mapping[str, str]] = {
         "by": "what the activation is multiplied by",
         "fraction": "share of the units scaled",
+        "count": "number of units scaled at each site",
     }
 
     def __post_init__(self) -> None:

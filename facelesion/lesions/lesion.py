@@ -18,7 +18,17 @@ import torch
 from torch import Tensor
 
 from .errors import LesionError
-from .values import mask, number, same_in_single, site_text, told, truth, unit_numbers, whole_number
+from .values import (
+    MOST_UNITS,
+    mask,
+    number,
+    same_in_single,
+    site_text,
+    told,
+    truth,
+    unit_numbers,
+    whole_number,
+)
 
 SCHEMA_VERSION = 1
 # More than anybody writes; YAML's anchors can make millions of a few lines.
@@ -292,9 +302,10 @@ class UnitLesion(SiteLesion):
     """Damage to the output of some units of a site.
 
     Args:
-        units: which units; None and no fraction means all of them.
+        units: which units; all of them where neither a fraction nor a count is given.
         fraction: this share of the units, drawn at random by `seed`; halves round up. Doses nest: the units of a
             smaller fraction are among those of a larger one with the same seed.
+        count: so many units, drawn in the same order.
         seed: decides which units are drawn, and the lesion's own noise.
         where: a mask over the map, (height, width) of any size: only places under it are damaged. It is brought to
             the map's size, and a place is damaged where at least half of it lies under the mask. A tensor or nested
@@ -305,24 +316,28 @@ class UnitLesion(SiteLesion):
     fraction: float | None = field(default=None, kw_only=True)
     seed: int = field(default=0, kw_only=True)
     where: tuple[str, ...] | None = field(default=None, kw_only=True)
+    count: int | None = field(default=None, kw_only=True)
 
-    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units"}
+    doses: ClassVar[Mapping[str, str]] = {"fraction": "share of the units", "count": "number of the units"}
 
     @property
     def draws_units(self) -> bool:
-        return self.fraction is not None
+        return self.fraction is not None or self.count is not None
 
     # Fields that lesions of one kind may have different in one forward without being computed apart.
     numeric: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check(self.units is None or self.fraction is None, "give units or fraction, not both")
+        given = [name for name in ("units", "fraction", "count") if getattr(self, name) is not None]
+        self._check(len(given) < 2, f"give {' or '.join(given)}, not both")
         what = f"{type(self).__name__} at {told(self.site)}"
         if self.units is not None:
             self._set(units=unit_numbers(self.units, what))
         if self.fraction is not None:
             self._check(0 <= self.fraction <= 1, f"fraction must lie in 0 to 1, got {self.fraction}")
+        if self.count is not None:
+            self._check(self.count <= MOST_UNITS, f"no site has {self.count} units")
         self._check_units()
         if self.where is not None:
             covered = mask(self.where, what).tolist()
@@ -333,7 +348,7 @@ class UnitLesion(SiteLesion):
             self.units != (),
             "it names no unit, so it changes nothing; for the intact network take None instead",
         )
-        self._check_changes(fraction=(self.fraction, 0.0))
+        self._check_changes(fraction=(self.fraction, 0.0), count=(self.count, 0.0))
 
     def mask(self) -> Tensor:
         """`where` as a bool tensor (height, width); one true place where there is none."""
@@ -341,7 +356,7 @@ class UnitLesion(SiteLesion):
 
     def mode(self) -> tuple[object, ...]:
         """What must agree for lesions to be computed together."""
-        apart = set(self.numeric) | {"site", "units", "fraction", "seed", "where"}
+        apart = set(self.numeric) | {"site", "units", "fraction", "count", "seed", "where"}
         names = [f.name for f in dataclasses.fields(self) if f.name not in apart]
         return (type(self), *(getattr(self, name) for name in names))
 
@@ -357,9 +372,11 @@ class UnitLesion(SiteLesion):
         which = ""
         if self.fraction is not None:
             which = f"{self.fraction * 100:g}% of "
+        elif self.count is not None:
+            which = f"{self.count} unit{'s' if self.count > 1 else ''} of "
         elif self.units is not None:
             which = f"units {','.join(map(str, self.units[:6]))}{',…' if len(self.units) > 6 else ''} of "
-        seed = f" (seed {self.seed})" if self.seed or self.fraction is not None else ""
+        seed = f" (seed {self.seed})" if self.seed or self.draws_units else ""
         return f"{what}{at}{which}{self.site}{seed}" + (" under a mask" if self.where else "")
 
 

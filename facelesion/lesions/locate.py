@@ -61,6 +61,8 @@ def unwrap(model: nn.Module) -> nn.Module:
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
+        elif isinstance(model, torch.jit.ScriptModule):
+            return model
         elif isinstance(inner := model.__dict__.get("_modules", {}).get("_orig_mod"), nn.Module):
             model = inner
         else:
@@ -145,6 +147,8 @@ def find(model: nn.Module, pattern: str) -> tuple[Site, ...]:
     if not isinstance(pattern, str):
         raise LesionError(f"a site is a text: a module path, an alias or a pattern; got {told(pattern)}")
     model = unwrap(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise LesionError(f"this {type(model).__name__} is a TorchScript module: lesion the model it was made from")
     names = _names(model)
     found: dict[Site, None] = {}
     for one in [pattern] if pattern.startswith("re:") else pattern.split(","):

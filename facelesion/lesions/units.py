@@ -34,11 +34,23 @@ def _unit_order(count: int, seed: int, site: str) -> Tensor:
     return philox.ranks(count, "units", seed, site).argsort()
 
 
+def _how_many(part: UnitLesion, site: Site, count: int) -> int:
+    if part.count is not None:
+        if part.count > count:
+            raise NoSuchUnit(f"{site} has {count} units: {part.count} of them cannot be drawn")
+        return part.count
+    assert part.fraction is not None
+    number = functional.how_many(part.fraction, count)
+    if part.fraction > 0 and number == 0:
+        raise NoSuchUnit(f"{part.fraction:g} of the {count} units of {site} is less than half a unit")
+    return number
+
+
 def chosen_units(part: UnitLesion, site: Site, count: int) -> Tensor:
     """Which of `count` units a lesion damages at a site: int64, ascending.
 
     Raises:
-        NoSuchUnit: a unit number that is not there, or a fraction that comes to no unit at all.
+        NoSuchUnit: a unit that is not there, a fraction that comes to no unit, a count above the units there are.
 
     Example:
         >>> from facelesion.lesions import Ablate
@@ -51,10 +63,8 @@ def chosen_units(part: UnitLesion, site: Site, count: int) -> Tensor:
         if beyond:
             raise NoSuchUnit(f"{site} has {count} units, numbered from 0: there is no unit {beyond[0]}")
         chosen = torch.tensor(part.units, dtype=torch.int64)
-    elif part.fraction is not None:
-        number = functional.how_many(part.fraction, count)
-        if part.fraction > 0 and number == 0:
-            raise NoSuchUnit(f"{part.fraction:g} of the {count} units of {site} is less than half a unit")
+    elif part.draws_units:
+        number = _how_many(part, site, count)
         name = ".".join((site.path, *site.output)) + (".heads" if site.heads else "")
         chosen = _unit_order(count, part.seed, name)[:number].sort().values
     else:

@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
 from facelesion.models.formats import (
     NAMES,
     PUBLISHED,
@@ -29,6 +28,8 @@ from facelesion.models.formats import (
 )
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.formats.refusals import exchanged, imagenet
+from facelesion.outputs import writable_file
+from facelesion.weights import store
 
 __all__ = ["NAMES", "VGG_FACE_MEAN", "Layout", "convert"]
 
@@ -84,23 +85,21 @@ def convert(
         The note that the file carries: format, colour order of source and result, mean, size, names of the people.
 
     Raises:
-        FacelesionError: an unknown format; a file cut short; a layer that is missing, of another shape, no number or
+        Error: an unknown format; a file cut short; a layer that is missing, of another shape, no number or
             out of order; ImageNet's weights, or such as cannot be told from them; a target that is a folder. Nothing is
             written then.
     """
     source = Path(source)
     if not os.path.isfile(source):
-        raise FacelesionError(f"{source}: no such file: give VGG-Face's weights")
-    target = store.writable(target)
+        raise Error(f"{source}: no such file: give VGG-Face's weights")
+    target = writable_file(target)
     if os.path.realpath(target) == os.path.realpath(source):
-        raise FacelesionError(f"{target}: the converted file would replace the original: name another")
+        raise Error(f"{target}: the converted file would replace the original: name another")
     reader = _READERS.get(source.suffix.lower())
     if reader is None:
-        raise FacelesionError(
-            f"{source}: unknown kind of weights {source.suffix!r}: give {', '.join(_READERS)}"
-        )
+        raise Error(f"{source}: unknown kind of weights {source.suffix!r}: give {', '.join(_READERS)}")
     if names is not None and not top:
-        raise FacelesionError(f"{names}: names belong to the last layer: say --top too")
+        raise Error(f"{names}: names belong to the last layer: say --top too")
     people = _people(Path(names), layout.people) if names is not None else ()
     found = reader(source, layout, top)
     _refuse(found, source, layout, top, known_as)
@@ -126,26 +125,22 @@ def _refuse(found: Found, source: Path, layout: Layout, top: bool, known_as: str
     wanted = layout.shapes(top)
     missing = [name for name in wanted if name not in found.layers]
     if missing and missing[0] in NAMES:
-        raise FacelesionError(
+        raise Error(
             f"{source}: {len(missing)} of 13 convolutions are missing, {missing[0]} first: take a whole VGG-Face file"
         )
     reason = imagenet(found.layers["conv1_1"][1], found.outputs)
     if reason:
-        raise FacelesionError(f"{source}: these are ImageNet's weights, not VGG-Face's: {reason}")
+        raise Error(f"{source}: these are ImageNet's weights, not VGG-Face's: {reason}")
     if missing:
-        raise FacelesionError(
-            f"{source}: {missing[0]} is missing: take a file with its top, or convert without --top"
-        )
+        raise Error(f"{source}: {missing[0]} is missing: take a file with its top, or convert without --top")
     for name, parts in found.layers.items():
         if not all(bool(torch.isfinite(part).all()) for part in parts):
-            raise FacelesionError(f"{source}: {name} holds values that are no numbers: get the file again")
+            raise Error(f"{source}: {name} holds values that are no numbers: get the file again")
     reason = exchanged({name: found.layers[name][0] for name in NAMES})
     if reason:
-        raise FacelesionError(
-            f"{source}: its layers are in the wrong order: {reason}: take the original file"
-        )
+        raise Error(f"{source}: its layers are in the wrong order: {reason}: take the original file")
     if not found.named and found.outputs != layout.people and known_as is None:
-        raise FacelesionError(
+        raise Error(
             f"{source}: neither the layers' names nor {layout.people} outputs show that this is VGG-Face and not "
             "another VGG16: where you know that it is, say --known_as vgg-face"
         )
@@ -168,10 +163,8 @@ def _people(path: Path, count: int) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise FacelesionError(f"{path}: names that cannot be read ({error}): give a text file") from None
+        raise Error(f"{path}: names that cannot be read ({error}): give a text file") from None
     people = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines if line.strip())
     if len(people) != count:
-        raise FacelesionError(
-            f"{path}: {len(people)} names, not {count}: one name a line, in the order of fc8's units"
-        )
+        raise Error(f"{path}: {len(people)} names, not {count}: one name a line, in the order of fc8's units")
     return people

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from facelesion.models import store
+from facelesion.weights import store
 
 # Inverted residual stages: expansion, channels, how many, stride of the first (Sandler et al. 2018 notation).
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -104,7 +104,7 @@ def read_mobilefacenet(path: str | Path) -> MobileFaceNet:
     """MobileFaceNet with the weights of a PyTorch state dict; code in the file is never run.
 
     Raises:
-        FacelesionError: no such file, not a state dict, or not of this network.
+        Error: no such file, not a state dict, or not of this network.
     """
     tensors = store.read_state_dict(path)
     network = MobileFaceNet()

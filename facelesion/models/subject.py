@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
 from facelesion.models.vgg import VGGFace, channels, network_of, noted
+from facelesion.weights import store
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -31,7 +31,7 @@ def brightness(images: torch.Tensor) -> torch.Tensor:
         images: uint8 (0 to 255), or floating point (0 to 1; a little beyond, as resampling leaves it, is let pass).
 
     Raises:
-        FacelesionError: whole numbers that are not uint8, floats of another range (0 to 255, or standardised), or
+        Error: whole numbers that are not uint8, floats of another range (0 to 255, or standardised), or
             values that are no numbers.
 
     Example:
@@ -40,19 +40,17 @@ def brightness(images: torch.Tensor) -> torch.Tensor:
         >>> brightness(torch.tensor([0.0, 255.0]))
         Traceback (most recent call last):
         ...
-        facelesion.errors.FacelesionError: pictures with values of 0 to 255: give uint8, or divide by 255
+        facelesion.errors.Error: pictures with values of 0 to 255: give uint8, or divide by 255
     """
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
         kind = str(images.dtype).removeprefix("torch.")
-        raise FacelesionError(f"pictures of {kind}: give uint8 (0 to 255), or floats of 0 to 1")
+        raise Error(f"pictures of {kind}: give uint8 (0 to 255), or floats of 0 to 1")
     if images.numel() and not images.is_meta:
         low, high = (float(value) for value in images.detach().aminmax())
         if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
-            raise FacelesionError(
-                f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255"
-            )
+            raise Error(f"pictures with values of {low:g} to {high:g}: give uint8, or divide by 255")
     return images.float()
 
 
@@ -69,7 +67,7 @@ class Preprocessing:
     colour order.
 
     Raises:
-        FacelesionError: another order of colours, or pictures of another shape or range.
+        Error: another order of colours, a size that is none, or pictures of another shape or range.
 
     Example:
         >>> grey = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
@@ -84,11 +82,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.colour_order not in ("RGB", "BGR"):
-            raise FacelesionError(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
+            raise Error(f"colour order {self.colour_order!r} is unknown: take RGB or BGR")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise Error(f"size {self.size!r}: give the side of the network's pictures in pixels, such as 224")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
-            raise FacelesionError(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
+            raise Error(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
         values = brightness(images)
         if values.shape[-2:] != (self.size, self.size):
             values = nn.functional.interpolate(
@@ -147,7 +147,7 @@ def from_file(path: Path, name: str) -> Subject:
     """A network from a file of weights that training or conversion wrote.
 
     Raises:
-        FacelesionError: no such file, or weights that do not fit; nothing is half-loaded.
+        Error: no such file, or weights that do not fit; nothing is half-loaded.
     """
     tensors, about = store.read_weights(path)
     network = network_of(about, str(path))
@@ -157,9 +157,7 @@ def from_file(path: Path, name: str) -> Subject:
     for key, value in tensors.items():
         part, _, rest = key.partition(".")
         if part not in parts or not rest:
-            raise FacelesionError(
-                f"{path}: weights do not fit: {key} is unknown: take weights made for this network"
-            )
+            raise Error(f"{path}: weights do not fit: {key} is unknown: take weights made for this network")
         parts[part][rest if part == "identity" else key] = value
     store.fit(network, parts["features"] | parts["classifier"], str(path))
     answers = int(about["hidden"]) if parts["classifier"] else channels(float(about["width"]))[-1]
@@ -189,7 +187,7 @@ def _readout(tensors: dict[str, torch.Tensor], name: str, answers: int, path: Pa
     """A linear readout of the network's answer, from its weight and bias."""
     weight = tensors.get("weight", torch.empty(0, answers))
     if weight.ndim != 2 or weight.shape[1] != answers or not len(weight):
-        raise FacelesionError(
+        raise Error(
             f"{path}: weights do not fit: {name}.weight is {tuple(weight.shape)}, not (units, {answers}): "
             "take weights made for this network"
         )
@@ -209,14 +207,14 @@ def _preprocessing(about: Mapping[str, Any], path: Path) -> Preprocessing:
             for each in value
         )
         if not numbers or len(value) != 3 or (key == "std" and min(value) <= 0):
-            raise FacelesionError(
+            raise Error(
                 f"{path}: its note's {key!r} is {reprlib.repr(value)}, not three numbers, red, green and blue"
                 f"{', above 0' if key == 'std' else ''}: convert or train the weights with facelesion"
             )
         values[key] = tuple(value)
     order = about.get("colour_order", "RGB")
     if order not in ("RGB", "BGR"):
-        raise FacelesionError(
+        raise Error(
             f"{path}: its note's 'colour_order' is {reprlib.repr(order)}, not RGB or BGR: "
             "convert or train the weights with facelesion"
         )

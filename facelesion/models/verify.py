@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.formats.layers import NAMES
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.formats.refusals import exchanged, imagenet
@@ -69,10 +69,10 @@ class Verification:
         return "\n".join([self.file, *map(str, self.checks), self.remark])
 
     def demand(self) -> None:
-        """Raise a FacelesionError that names the first check that failed."""
+        """Raise a Error that names the first check that failed."""
         failed = [check for check in self.checks if not check.holds]
         if failed:
-            raise FacelesionError(
+            raise Error(
                 f"{self.file}: {len(failed)} of {len(self.checks)} checks failed, {failed[0].what} first "
                 f"({failed[0].found}): convert the original file again"
             )
@@ -117,14 +117,14 @@ def verify(file: str | Path, features: torch.Tensor | None = None) -> Verificati
     Args:
         file: a safetensors file, as `convert` writes it.
         features: four pictures of one face, (4, 3, 224, 224), RGB in [0, 1], that show eyebrows, eyes, nose and mouth
-            sharp and the rest blurred, as `facelesion.faces.alone.features_alone` makes them. With them, the units that
+            sharp and the rest blurred, as `facelesion.data.alone.features_alone` makes them. With them, the units that
             answer most to each are compared with those the notebook printed.
 
     Returns:
         The checks, failed or not; `demand()` raises if one failed.
 
     Raises:
-        FacelesionError: the file cannot be loaded.
+        Error: the file cannot be loaded.
     """
     subject = from_file(Path(file), Path(file).stem)
     checks = [*_layout(subject), *_statistics(subject)]
@@ -225,12 +225,10 @@ def fingerprint(subject: Subject, features: torch.Tensor) -> list[Overlap]:
         One value for conv5_3, conv4_2 and conv3_2 each.
 
     Raises:
-        FacelesionError: not four pictures.
+        Error: not four pictures.
     """
     if len(features) != len(FEATURES):
-        raise FacelesionError(
-            f"{len(features)} pictures of features: give {', '.join(FEATURES)}, in this order"
-        )
+        raise Error(f"{len(features)} pictures of features: give {', '.join(FEATURES)}, in this order")
     stimuli = features * 255
     if subject.about.get("colour_order") == "BGR":
         stimuli = stimuli.flip(1)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 # Convolutions per block and channels at full width; a pool closes each block.
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -149,7 +149,7 @@ def network_of(about: Mapping[str, Any], source: str) -> nn.Module:
         source: the file's name, for the error.
 
     Raises:
-        FacelesionError: the note names neither `VGGFace` nor `PublishedVGGFace`, or lacks one of its numbers.
+        Error: the note names neither `VGGFace` nor `PublishedVGGFace`, or lacks one of its numbers.
 
     Example:
         >>> type(network_of({"architecture": "VGGFace", "width": 0.25}, "x.safetensors")).__name__
@@ -157,7 +157,7 @@ def network_of(about: Mapping[str, Any], source: str) -> nn.Module:
     """
     kind = about.get("architecture")
     if kind not in ("VGGFace", "PublishedVGGFace"):
-        raise FacelesionError(
+        raise Error(
             f"{source}: the file does not say that it is a VGGFace network: convert or train the weights with"
             " facelesion"
         )
@@ -176,13 +176,13 @@ def noted(about: Mapping[str, Any], key: str, least: float, most: float, source:
     """A number of a file's note, which must lie in a range; a whole one where the range begins with a whole number.
 
     Raises:
-        FacelesionError: it is missing, no number or outside.
+        Error: it is missing, no number or outside.
     """
     value = about.get(key)
     number = isinstance(value, int if isinstance(least, int) else int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most:  # type: ignore[operator]
         what = "missing" if key not in about else reprlib.repr(value)
-        raise FacelesionError(
+        raise Error(
             f"{source}: its note's {key!r} is {what}, not a {'whole ' if isinstance(least, int) else ''}number "
             f"from {least:g} to {most:g}: convert or train the weights with facelesion"
         )

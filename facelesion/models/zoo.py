@@ -18,17 +18,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from facelesion import fetching
-from facelesion.errors import FacelesionError
-from facelesion.models import registry, store, subject
+from facelesion.errors import Error
+from facelesion.models import subject
 from facelesion.models.mobilefacenet import read_mobilefacenet
 from facelesion.models.subject import Preprocessing, Subject
+from facelesion.weights import fetching, places, registry, store
 
 FACENET_SIZE = 160
 TORCHVISION, TIMM = "torchvision/", "timm/"
 
 
-def get(name: str = "builtin", seed: int = 0) -> Subject:
+def get(name: str | Path = "builtin", seed: int = 0) -> Subject:
     """A network under study, by name or from a file of weights.
 
     Args:
@@ -38,7 +38,7 @@ def get(name: str = "builtin", seed: int = 0) -> Subject:
         seed: of random weights.
 
     Raises:
-        FacelesionError: no such name or file, weights that are not here or do not fit; one line says what to do.
+        Error: no such name or file, weights that are not here or do not fit; one line says what to do.
 
     Example:
         >>> subject = get("untrained")
@@ -46,6 +46,9 @@ def get(name: str = "builtin", seed: int = 0) -> Subject:
         >>> subject.identity(subject.module(subject.preprocess(pictures))).shape, subject.weights
         (torch.Size([2, 128]), 'untrained-seed0')
     """
+    if not isinstance(name, str | Path):
+        raise Error(f"{name!r} is no network's name: give one of {', '.join(names())}, or a file's path")
+    name = str(name)
     if name in _BY_NAME:
         return _BY_NAME[name](seed)
     if name.endswith(".safetensors"):
@@ -54,7 +57,25 @@ def get(name: str = "builtin", seed: int = 0) -> Subject:
         if name.startswith(family):
             architecture, _, weights = name.removeprefix(family).partition(":")
             return make(architecture, weights, seed)
-    raise FacelesionError(
+    raise _unknown(name)
+
+
+def look_for(name: str) -> None:
+    """Whether there is such a network, as far as that can be told without loading it.
+
+    Raises:
+        Error: no network has that name, or no file is there.
+    """
+    if name in _BY_NAME or name.startswith(tuple(_FAMILIES)):
+        return
+    if not name.endswith(".safetensors"):
+        raise _unknown(name)
+    if not Path(name).is_file():
+        raise Error(f"{name}: no such weights file: check the path")
+
+
+def _unknown(name: str) -> Error:
+    return Error(
         f"no network is called {name!r}: {registry.nearest(name, names())}, torchvision/NAME, timm/NAME, "
         "or the path of a .safetensors file"
     )
@@ -100,7 +121,7 @@ class CroppedPreprocessing:
         from torchvision.transforms.v2 import InterpolationMode, functional
 
         if images.ndim != 4 or images.shape[1] != 3:
-            raise FacelesionError(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
+            raise Error(f"images must be (N, 3, H, W), RGB, not {tuple(images.shape)}")
         values = subject.brightness(images)
         sides = [self.resize, self.resize] if self.squash else [self.resize]
         values = functional.resize(values, sides, InterpolationMode(self.interpolation), antialias=True)
@@ -109,7 +130,7 @@ class CroppedPreprocessing:
 
 
 def _carried(name: str) -> Callable[[int], Subject]:
-    return lambda seed: subject.from_file(store.weights_path(f"{name}.safetensors"), name)
+    return lambda seed: subject.from_file(places.weights_path(f"{name}.safetensors"), name)
 
 
 def _vgg_face(seed: int) -> Subject:
@@ -170,12 +191,12 @@ def _torchvision(architecture: str, weights: str, seed: int) -> Subject:
 
     known = models.list_models(module=models)
     if architecture not in known:
-        raise FacelesionError(
+        raise Error(
             f"torchvision has no classifier {architecture!r}: {registry.nearest(architecture, known)}"
         )
     published = models.get_model_weights(architecture)
     if weights and weights not in published.__members__:
-        raise FacelesionError(
+        raise Error(
             f"torchvision/{architecture} has no weights {weights!r}: take one of {', '.join(published.__members__)}"
         )
     chosen = published[weights] if weights else None
@@ -218,7 +239,7 @@ def _leave_out_classifier(network: nn.Module, architecture: str) -> None:
     last = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     layer = network.get_submodule(last)
     if getattr(layer, "out_features", getattr(layer, "out_channels", None)) != 1000:
-        raise FacelesionError(
+        raise Error(
             f"torchvision/{architecture}: its readout is not its last layer: make a Subject of the network yourself"
         )
     parent, _, child = last.rpartition(".")
@@ -229,21 +250,19 @@ def _timm(architecture: str, weights: str, seed: int) -> Subject:
     try:
         import timm
     except ImportError:
-        raise FacelesionError(f"timm/{architecture} needs timm: pip install timm") from None
+        raise Error(f"timm/{architecture} needs timm: pip install timm") from None
     base, _, tag = architecture.partition(".")
     if tag:
-        raise FacelesionError(
+        raise Error(
             f"timm/{architecture}: write timm/{base}:{tag} for trained weights, timm/{base} for random ones"
         )
     if not timm.is_model(architecture):
-        raise FacelesionError(
-            f"timm has no {architecture!r}: {registry.nearest(architecture, timm.list_models())}"
-        )
+        raise Error(f"timm has no {architecture!r}: {registry.nearest(architecture, timm.list_models())}")
     given: dict[str, Any] = {"pretrained": False}
     if weights:
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
         if weights not in tags:
-            raise FacelesionError(
+            raise Error(
                 f"timm/{architecture} has no weights {weights!r}: take one of {', '.join(tags) or 'none'}"
             )
         file = _timm_file(architecture, weights)
@@ -253,7 +272,7 @@ def _timm(architecture: str, weights: str, seed: int) -> Subject:
             network = timm.create_model(f"{architecture}.{weights}".rstrip("."), num_classes=0, **given)
         except (RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise FacelesionError(f"timm/{architecture} cannot be made ({reason}): take another") from None
+            raise Error(f"timm/{architecture} cannot be made ({reason}): take another") from None
     preprocessing = timm_preprocessing(timm.data.resolve_model_data_config(network), architecture)
     name = f"{TIMM}{architecture}" + (f":{weights}" if weights else "")
     return _subject(name, network, preprocessing, seed=None if weights else seed)
@@ -266,7 +285,7 @@ def _timm_file(architecture: str, tag: str) -> Path:
     full = f"{architecture}.{tag}"
     known = timm.get_pretrained_cfg(full)
     hub = known.hf_hub_id if known is not None else None
-    target = store.weights_folder() / "timm" / f"{full}.safetensors"
+    target = places.weights_folder() / "timm" / f"{full}.safetensors"
     addresses = [f"https://huggingface.co/{hub}/resolve/main/model.safetensors"] if hub else []
     return fetching.fetch(addresses, target)
 
@@ -275,7 +294,7 @@ def timm_preprocessing(config: Mapping[str, Any], architecture: str) -> CroppedP
     """timm's preprocessing for testing, from a network's data configuration."""
     _, height, width = config["input_size"]
     if height != width or config["crop_mode"] not in ("center", "squash"):
-        raise FacelesionError(f"timm/{architecture}: its pictures are not square: take another network")
+        raise Error(f"timm/{architecture}: its pictures are not square: take another network")
     return CroppedPreprocessing(
         height,
         math.floor(height / config["crop_pct"]),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 LONGEST = 20_000  # letters; more is no name and no question
 
@@ -38,20 +38,18 @@ def text(value: object, key: str, *, empty: bool = True) -> str:
     """A text that can be written and shown.
 
     Raises:
-        FacelesionError: not text, empty where it must not be, or letters that cannot be encoded.
+        Error: not text, empty where it must not be, or letters that cannot be encoded.
     """
     if not isinstance(value, str):
-        raise FacelesionError(f"{key} must be text, not {kind_of(value)}")
+        raise Error(f"{key} must be text, not {kind_of(value)}")
     if not empty and not value.strip():
-        raise FacelesionError(f"{key} is empty")
+        raise Error(f"{key} is empty")
     if len(value) > LONGEST:
-        raise FacelesionError(f"{key} has {len(value)} letters; {LONGEST} are the most")
+        raise Error(f"{key} has {len(value)} letters; {LONGEST} are the most")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise FacelesionError(
-            f"{key} holds half a letter (a lone surrogate), which cannot be shown"
-        ) from None
+        raise Error(f"{key} holds half a letter (a lone surrogate), which cannot be shown") from None
     return value
 
 
@@ -59,16 +57,16 @@ def number(value: object, key: str) -> float:
     """A finite number.
 
     Raises:
-        FacelesionError: not a number, or infinite, or none.
+        Error: not a number, or infinite, or none.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FacelesionError(f"{key} must be a number, not {kind_of(value)}")
+        raise Error(f"{key} must be a number, not {kind_of(value)}")
     try:
         finite = math.isfinite(float(value))
     except OverflowError:
         finite = False
     if not finite:
-        raise FacelesionError(f"{key} must be a finite number, not {kind_of(value)}")
+        raise Error(f"{key} must be a finite number, not {kind_of(value)}")
     return value
 
 
@@ -76,10 +74,10 @@ def mapping(value: object, key: str) -> Mapping[str, Any]:
     """A table of named values.
 
     Raises:
-        FacelesionError: not a table, or a key that is no text.
+        Error: not a table, or a key that is no text.
     """
     if not isinstance(value, Mapping):
-        raise FacelesionError(f"{key} must be a table of keys and values, not {kind_of(value)}")
+        raise Error(f"{key} must be a table of keys and values, not {kind_of(value)}")
     for name in value:
         text(name, f"a key of {key}")
     return value
@@ -89,8 +87,8 @@ def sequence(value: object, key: str) -> list[Any]:
     """A list.
 
     Raises:
-        FacelesionError: not a list.
+        Error: not a list.
     """
     if not isinstance(value, list | tuple):
-        raise FacelesionError(f"{key} must be a list, not {kind_of(value)}")
+        raise Error(f"{key} must be a list, not {kind_of(value)}")
     return list(value)

@@ -1,4 +1,4 @@
-"""The figures of a report. Each takes values and gives a Matplotlib figure; nothing is shown or saved here."""
+"""The figures of a report's results. Each takes values and gives a Matplotlib figure; nothing is shown or saved."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facelesion.analysis.claims import Profile
-from facelesion.errors import FacelesionError
-from facelesion.report.run_folder import Confusion, GradCamMaps, StimulusExamples
-from facelesion.report.style import FAINT, INK, PAPER, QUIET, figure_style, legible, look
+from facelesion.report.style import (
+    FAINT,
+    INK,
+    PAPER,
+    QUIET,
+    WIDTH,
+    blank,
+    figure_style,
+    legible,
+    look,
+    wrapped,
+)
 from facelesion.report.summary import (
+    INTACT,
     NONE,
-    SHARES,
-    approaches_of,
+    Measure,
     dose_response,
     heat_map,
     kept_shares,
-    metric_name,
-    metric_of,
+    lesions_of,
+    measure_of,
     tasks_of,
 )
 
@@ -28,71 +37,95 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 9.6  # inches, the report's text width
+
+def side_by_side_figure(
+    tables: Mapping[str, pd.DataFrame], profiles: Mapping[str, Profile | None] | None = None, stimulus: str = INTACT
+) -> Figure:
+    """Performance by dose of several participants: a column for each, a row per task, one scale in a row.
+
+    Args:
+        tables: the result table of every participant, by its name.
+        profiles: their scores by person; then intervals are over people and draws.
+        stimulus: under which pictures.
+    """
+    everything = list(tables.values())
+    tasks = list(dict.fromkeys(task for table in everything for task in tasks_of(table)))
+    lesions = list(dict.fromkeys(lesion for table in everything for lesion in lesions_of(table)))
+    handles: dict[str, Any] = {}
+    with figure_style():
+        figure = blank(WIDTH, 1.45 * len(tasks) + 1.05)
+        grid = figure.subplots(len(tasks), len(tables), squeeze=False, sharex=True, sharey="row")
+        for line, task in enumerate(tasks):
+            measure = next(measure_of(table, task) for table in everything if task in tasks_of(table))
+            extent: list[float] = []
+            for axes, (name, table) in zip(grid[line], tables.items(), strict=True):
+                axes.grid(axis="y")
+                if line == 0:
+                    axes.set_title(legible(name, 66 // len(tables)))
+                if task not in tasks_of(table):
+                    axes.annotate("not asked", (0.5, 0.5), xycoords="axes fraction", ha="center", color=QUIET)
+                    continue
+                curve = dose_response(table, task, measure.name, stimulus, (profiles or {}).get(name))
+                _curves(axes, curve, measure, lesions, handles, tell=axes is grid[line, 0])
+                extent += [float(curve["mean"].min()), float(curve["mean"].max())]
+            grid[line, 0].set_ylim(*_limits(measure, extent))
+            words = wrapped(measure.words + (" (%)" if measure.share else ""), 21)
+            for text, at, look_of in (
+                (legible(task, 18), 2, {"fontsize": 9.5, "fontweight": "bold", "color": INK}),
+                (words, -12, {"fontsize": 8, "color": QUIET, "linespacing": 1.25}),
+            ):
+                grid[line, 0].annotate(
+                    text, (0, 1), xycoords="axes fraction", xytext=(-1.62 * 72, at), textcoords="offset points",
+                    ha="left", va="top", **look_of,
+                )  # fmt: skip
+        steps = 1
+        for table in everything:
+            rows = table[(table["lesion"] != NONE) & (table["stimulus"] == stimulus)]
+            steps = max([steps, *rows.groupby("lesion")["dose"].nunique()])
+        for axes in grid.flat:
+            axes.set_xticks(range(steps + 1))
+            axes.set_xlim(-0.3, steps + 0.3)
+        height = figure.get_figheight()
+        figure.subplots_adjust(
+            left=0.175, right=0.995, top=1 - 0.3 / height, bottom=0.72 / height, wspace=0.09, hspace=0.14
+        )
+        figure.text(0.585, 0.36 / height, "dose step (0: intact network)", ha="center", fontsize=9, color=QUIET)
+        _legend(figure, handles, 0.28 / height)
+    return figure
 
 
 def dose_response_figure(
     table: pd.DataFrame, stimulus: str = "intact", profile: Profile | None = None
 ) -> Figure:
-    """Performance by dose: one panel per task, one line per approach; mean and 95 % interval.
+    """Performance by dose: one panel per task, one line per lesion; mean and 95 % interval.
 
     The interval is over draws, or with a `profile` (the network's scores by person) over people and draws.
 
-    Approaches have doses of different kinds, so the horizontal axis counts steps from the intact network on; what
-    each step is stands below it, in the approach's colour.
+    Lesions have doses of different kinds, so the horizontal axis counts steps from the intact network on; what
+    each step is stands below it, in the lesion's colour.
     """
-    tasks, approaches = tasks_of(table), approaches_of(table)
+    tasks, lesions = tasks_of(table), lesions_of(table)
     with figure_style():
         columns = min(2, len(tasks))
         lines = -(-len(tasks) // columns)
-        key_height = 0.22 * (len(approaches) + 1)
-        figure = _figure(WIDTH * columns / 2 if columns == 1 else WIDTH, 2.75 * lines + key_height + 0.5)
+        key_height = 0.22 * (len(lesions) + 1)
+        figure = blank(WIDTH * columns / 2 if columns == 1 else WIDTH, 2.75 * lines + key_height + 0.5)
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True)
-        doses: dict[str, dict[int, float]] = {name: {} for name in approaches}
+        doses: dict[str, dict[int, float]] = {name: {} for name in lesions}
         for axes, task in zip(grid.flat, tasks, strict=False):
-            metric = metric_of(table, task)
-            curve = dose_response(table, task, metric, stimulus, profile)
+            measure = measure_of(table, task)
+            curve = dose_response(table, task, measure.name, stimulus, profile)
             if curve.empty:
                 axes.set_visible(False)
                 continue
-            scale = 100 if metric in SHARES else 1
-            chance = curve["chance"].iloc[0] * scale
-            intact = curve[curve["approach"] == NONE]
-            if chance == chance:
-                axes.axhline(chance, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            if len(intact):
-                axes.axhline(
-                    intact["mean"].iloc[0] * scale, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1
-                )
-            for approach in approaches:
-                part = curve[curve["approach"] == approach]
-                if part.empty:
-                    continue
-                doses[approach] |= dict(zip(part["step"], part["dose"], strict=True))
-                colour, marker = look(approach, approaches)
-                start = intact.assign(low=intact["mean"], high=intact["mean"])
-                x = np.concatenate([start["step"], part["step"]])
-                mean, low, high = (
-                    np.concatenate([start[name], part[name]]) * scale for name in ("mean", "low", "high")
-                )
-                axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
-                axes.plot(x, mean, color=colour, zorder=3)
-                axes.plot(part["step"], part["mean"] * scale, marker, color=colour, zorder=4, label=approach)
-            if len(intact):
-                axes.plot(0, intact["mean"].iloc[0] * scale, "o", color=INK, zorder=5)
-            unit = " (%)" if metric in SHARES else ""
+            for lesion in lesions:
+                part = curve[curve["lesion"] == lesion]
+                doses[lesion] |= dict(zip(part["step"], part["dose"], strict=True))
+            _curves(axes, curve, measure, lesions)
+            axes.set_ylim(*_limits(measure, [float(curve["mean"].min()), float(curve["mean"].max())]))
             axes.set_title(legible(task))
-            axes.set_ylabel(legible(metric_name(metric), 30) + unit)
-            top, bottom = max(scale, float(curve["mean"].max()) * scale), min(0.0, float(curve["mean"].min()))
-            if metric == "auc":
-                bottom = min(0.4, float(curve["mean"].min()) - 0.05)
-            axes.set_ylim(bottom * (1 if metric == "auc" else scale), top * 1.04)
+            axes.set_ylabel(wrapped(measure.words, 32) + (" (%)" if measure.share else ""))
             axes.grid(axis="y")
-            if chance == chance:
-                axes.annotate(
-                    "chance", (0, chance), xycoords=("axes fraction", "data"), xytext=(4, 3),
-                    textcoords="offset points", ha="left", fontsize=8, color=QUIET,
-                )  # fmt: skip
         for axes in list(grid.flat)[len(tasks) :]:
             axes.set_visible(False)
         steps = max((step for known in doses.values() for step in known), default=1)
@@ -103,7 +136,7 @@ def dose_response_figure(
         for column in range(columns):
             shown = [grid[line, column] for line in range(lines) if grid[line, column].get_visible()]
             if shown:
-                _dose_key(shown[-1], doses, approaches)
+                _dose_key(shown[-1], doses, lesions)
         figure.subplots_adjust(
             left=0.09, right=0.99, top=1 - 0.3 / figure.get_figheight(),
             bottom=(key_height + 0.45) / figure.get_figheight(), wspace=0.22, hspace=0.42,
@@ -121,14 +154,14 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
 
     heat = heat_map(table, task)
     values = 100 * heat.change
-    approaches = approaches_of(table)
+    lesions = lesions_of(table)
     losses, gains = ["#5a1009", "#a83216", "#e58a55", "#f8d9c0"], ["#cfe2f1", "#7db4dc", "#2c74b3", "#0d3a66"]
     colours = LinearSegmentedColormap.from_list("change", [*losses, "#ffffff", *gains])
     largest = max(5.0, float(np.nanmax(np.abs(values))))  # differences of a point or two stay pale
     norm = Normalize(-largest, largest)
     with figure_style():
         lines, columns = values.shape
-        figure = _figure(1.4 + 0.39 * max(columns, 7), 0.27 * lines + 1.25)
+        figure = blank(1.4 + 0.39 * max(columns, 7), 0.27 * lines + 1.25)
         axes = figure.subplots()
         axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="none")
         for line in range(lines):
@@ -148,9 +181,9 @@ def heat_map_figure(table: pd.DataFrame, task: str) -> Figure:
             kind = [name.split(" ")[0] for name in heat.stimuli[line - 1 : line + 1]]
             axes.axhline(line - 0.5, color=PAPER, linewidth=3.5 if kind[0] != kind[1] else 0.6)
         start = 0
-        for name in dict.fromkeys(approach for approach, _ in heat.columns):
-            width = sum(approach == name for approach, _ in heat.columns)
-            colour, _ = look(name, approaches)
+        for name in dict.fromkeys(lesion for lesion, _ in heat.columns):
+            width = sum(lesion == name for lesion, _ in heat.columns)
+            colour, _ = look(name, lesions)
             axes.axvline(start - 0.5, color=PAPER, linewidth=5)
             axes.annotate(
                 "intact\nnetwork" if name == NONE else legible(name, 9 + 4 * width), (start + (width - 1) / 2, 1.0),
@@ -181,9 +214,9 @@ def kept_figure(table: pd.DataFrame) -> Figure | None:
     left = shares.groupby("task")["kept"].mean()
     reference = min(tasks, key=lambda task: float(left[task]))
     others = [task for task in tasks if task != reference]
-    approaches = approaches_of(table)
+    lesions = lesions_of(table)
     wide = (
-        shares.set_index(["approach", "step", "draw", "task"])["kept"]
+        shares.set_index(["lesion", "step", "draw", "task"])["kept"]
         .groupby(level=[0, 1, 2, 3])
         .mean()
         .unstack()
@@ -193,29 +226,29 @@ def kept_figure(table: pd.DataFrame) -> Figure | None:
     with figure_style():
         columns = min(3, len(others))
         lines = -(-len(others) // columns)
-        figure = _figure(WIDTH * max(columns, 2) / 3, 3.75 * lines)
+        figure = blank(WIDTH * max(columns, 2) / 3, 3.75 * lines)
         grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
         handles: dict[str, Any] = {}
         for axes, other in zip(grid.flat, others, strict=False):
             axes.plot([low, high], [low, high], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
             axes.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
             axes.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
-            for approach in approaches:
-                if approach not in wide.index.get_level_values(0):
+            for lesion in lesions:
+                if lesion not in wide.index.get_level_values(0):
                     continue
-                colour, marker = look(approach, approaches)
-                part = wide.loc[approach]
+                colour, marker = look(lesion, lesions)
+                part = wide.loc[lesion]
                 axes.plot(
                     100 * part[other], 100 * part[reference], marker, color=colour, alpha=0.3, markersize=3.5,
                     markeredgewidth=0,
                 )  # fmt: skip
                 mean = part[[other, reference]].groupby(level=0).mean()
-                (handles[approach],) = axes.plot(
+                (handles[lesion],) = axes.plot(
                     np.r_[100, 100 * mean[other]],
                     np.r_[100, 100 * mean[reference]],
                     marker=marker,
                     color=colour,
-                    label=approach,
+                    label=lesion,
                     markersize=5,
                 )
             axes.plot(100, 100, "o", color=INK, zorder=5)
@@ -241,226 +274,79 @@ def kept_figure(table: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def confusion_figure(confusions: Sequence[Confusion]) -> Figure:
-    """Confusion matrices of one task side by side, rows in percent of what was shown."""
-    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+def _curves(
+    axes: Axes,
+    curve: pd.DataFrame,
+    measure: Measure,
+    lesions: Sequence[str],
+    handles: dict[str, Any] | None = None,
+    tell: bool = True,
+) -> None:
+    """A line per lesion with its interval as a band, from the intact network on; chance dashed, intact dotted.
 
-    size = max(len(confusion.labels) for confusion in confusions)
-    small = size <= 12
-    colours = LinearSegmentedColormap.from_list("share", ["#ffffff", "#a9cbe6", "#0072b2", "#07304f"])
-    norm = PowerNorm(0.5, 0, 100)  # the root lets single errors be seen
-    with figure_style():
-        columns = min(3, len(confusions))
-        lines = -(-len(confusions) // columns)
-        side = min(2.6 if small or columns > 2 else 3.9, (WIDTH - 1.9) / columns - 0.35)
-        figure = _figure(
-            (side + 0.35) * columns + 1.9, (side + (0.85 if size <= 3 or not small else 1.2)) * lines
-        )
-        grid = figure.subplots(lines, columns, squeeze=False)
-        for axes in list(grid.flat)[len(confusions) :]:
-            axes.set_visible(False)
-        for place, (axes, confusion) in enumerate(zip(grid.flat, confusions, strict=False)):
-            total = confusion.matrix.sum(axis=1, keepdims=True)
-            percent = 100 * confusion.matrix / np.maximum(total, 1)
-            image = axes.imshow(percent, cmap=colours, norm=norm, interpolation="none", aspect="equal")
-            axes.set_title(_wrap(confusion.condition, int(side * 11)), fontsize=9.5)
-            axes.set_xlabel("answered")
-            first = place % columns == 0
-            if first:
-                axes.set_ylabel("shown")
-            places = range(len(confusion.labels))
-            if small:
-                tilt = 0 if size <= 3 else 40
-                labels = [legible(label, 20) for label in confusion.labels]
-                axes.set_xticks(places, labels, rotation=tilt, ha="right" if tilt else "center")
-                axes.set_yticks(places, labels if first else [""] * len(places))
-                for row in places:
-                    for column in places:
-                        share, count = percent[row, column], int(confusion.matrix[row, column])
-                        axes.text(
-                            column, row, f"{share:.0f} %\n({count})" if size <= 3 else f"{share:.0f}",
-                            ha="center", va="center", fontsize=9 if size <= 3 else 7.5,
-                            color=PAPER if share > 30 else INK,
-                        )  # fmt: skip
-            else:
-                ticks = [i for i in places if i % 10 == 9]
-                axes.set_xticks(ticks, [str(i + 1) for i in ticks])
-                axes.set_yticks(ticks, [str(i + 1) for i in ticks])
-            axes.tick_params(length=0)
-            for spine in axes.spines.values():
-                spine.set_visible(True)
-                spine.set_color(FAINT)
-            if place == columns - 1:  # one scale, at the end of the first row
-                scale = axes.inset_axes((1.06, 0, 0.055, 1))
-                bar = figure.colorbar(image, cax=scale, ticks=[0, 5, 20, 50, 100])
-                bar.set_label("% of what was shown", fontsize=8.5)
-                bar.ax.tick_params(labelsize=8.5)
-                bar.outline.set_visible(False)
-        figure.subplots_adjust(left=0.13, right=0.87, top=0.93, bottom=0.12, wspace=0.12, hspace=0.4)
-    return figure
-
-
-def stimuli_figure(examples: StimulusExamples) -> Figure:
-    """One face under every stimulus; changes of one kind stand in one row."""
-    kinds: dict[str, list[int]] = {}
-    for place, name in enumerate(examples.names):
-        kinds.setdefault(name.split(" ")[0], []).append(place)
-    if max(map(len, kinds.values())) == 1:  # no families: fill rows one after another
-        order = list(range(len(examples.names)))
-        rows = [order[start : start + 6] for start in range(0, len(order), 6)]
-        alone: list[int] = []
-    else:
-        alone = [members[0] for members in kinds.values() if len(members) == 1]
-        rows = [members for members in kinds.values() if len(members) > 1]
-    rows = [row[start : start + 6] for row in rows for start in range(0, len(row), 6)]
-    columns = max(map(len, rows)) + bool(alone)
-    with figure_style():
-        side = min(1.75, WIDTH / columns)
-        figure = _figure(side * columns, (side + 0.22) * max(len(rows), len(alone)))
-        grid = figure.subplots(max(len(rows), len(alone)), columns, squeeze=False)
-        for axes in grid.flat:
-            axes.set_axis_off()
-        places = [(line, 0, index) for line, index in enumerate(alone)]
-        places += [
-            (line, column + bool(alone), index)
-            for line, row in enumerate(rows)
-            for column, index in enumerate(row)
-        ]
-        for line, column, index in places:
-            axes = grid[line, column]
-            axes.imshow(examples.images[index], interpolation="bilinear")
-            axes.set_title(
-                legible(examples.names[index], 24), fontsize=9, fontweight="normal", loc="center", pad=3
-            )
-        figure.subplots_adjust(left=0, right=1, top=0.96, bottom=0, wspace=0.06, hspace=0.17)
-    return figure
-
-
-def gradcam_figure(maps: GradCamMaps) -> Figure:
-    """Grad-CAM of one face: a row per condition, a column per layer from early to late."""
-    with figure_style():
-        lines, columns = len(maps.conditions), len(maps.layers) + 1
-        side = min(1.7, (WIDTH - 1.2) / columns)
-        figure = _figure(side * columns + 1.2, side * lines + 0.3)
-        grid = figure.subplots(lines, columns, squeeze=False)
-        gray = np.repeat(maps.image.mean(axis=-1, keepdims=True), 3, axis=-1).astype(np.uint8)
-        for line, condition in enumerate(maps.conditions):
-            for column in range(columns):
-                axes = grid[line, column]
-                axes.set_xticks([])
-                axes.set_yticks([])
-                for spine in axes.spines.values():
-                    spine.set_visible(False)
-                if column == 0:
-                    axes.imshow(maps.image, interpolation="bilinear")
-                    axes.set_ylabel(
-                        _wrap(condition, 19), rotation=0, ha="right", va="center", labelpad=8, fontsize=8.5
-                    )
-                    continue
-                heat = maps.heat[line, column - 1]
-                axes.imshow(gray, interpolation="bilinear")
-                axes.imshow(
-                    heat, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.25 + 0.6 * heat, 0, 0.85),
-                    interpolation="bilinear",
-                )  # fmt: skip
-                if not heat.any():
-                    axes.text(
-                        0.5, 0.5, "no positive\nevidence", transform=axes.transAxes, ha="center", va="center",
-                        fontsize=8, color=PAPER,
-                    )  # fmt: skip
-                if line == 0:
-                    axes.set_title(legible(maps.layers[column - 1], 16), fontsize=9, loc="center", pad=4)
-        grid[0, 0].set_title("face", fontsize=9, loc="center", pad=4)
-        figure.subplots_adjust(
-            left=1.2 / figure.get_figwidth(), right=1, top=1 - 0.28 / figure.get_figheight(), bottom=0,
-            wspace=0.04, hspace=0.04,
-        )  # fmt: skip
-    return figure
-
-
-def training_figure(log: pd.DataFrame) -> Figure | None:
-    """Training curves: for every measure one panel, training and validation by epoch.
-
-    Args:
-        log: Lightning's CSV log: columns `epoch` and such as `train_loss` and `val_loss` (also `train/loss`), one
-            row per event, so that most cells are empty.
-
-    Returns:
-        None if the log has no such column.
+    Lines are entered in `handles` by their lesion, for a legend; `tell` says whether chance is named.
     """
-    if "epoch" not in log:
-        return None
-    measures: dict[str, dict[str, str]] = {}
-    for name in log.columns:
-        for part, long in (("train", "training"), ("val", "validation")):
-            for joint in ("_", "/"):
-                if name.startswith(part + joint) and not name.endswith("_step"):
-                    measures.setdefault(name[len(part) + 1 :].removesuffix("_epoch"), {})[long] = name
-    if not measures:
-        return None
-    shown = sorted(measures, key=lambda name: (name != "loss", -len(measures[name])))[:4]
-    with figure_style():
-        figure = _figure(min(WIDTH, 3.9 * len(shown)), 2.7)
-        for axes, measure in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-            for part, colour, style in (("training", QUIET, (0, (4, 2))), ("validation", "#0072b2", "-")):
-                if part in measures[measure]:
-                    name = measures[measure][part]
-                    values = _numbers(log, name).groupby(_numbers(log, "epoch")).mean().dropna()
-                    axes.plot(
-                        values.index, values, color=colour, linestyle=style, label=part,
-                        marker="o" if len(values) == 1 else "",
-                    )  # fmt: skip
-            axes.set_title(legible(measure.replace("_", " ")))
-            axes.set_xlabel("epoch")
-            axes.grid(axis="y")
-            axes.legend(fontsize=8.5)
-        figure.tight_layout()
-    return figure
+    scale = 100 if measure.share else 1
+    if measure.chance == measure.chance:
+        chance = measure.chance * scale
+        axes.axhline(chance, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        if tell:
+            axes.annotate(
+                "chance", (0, chance), xycoords=("axes fraction", "data"), xytext=(4, 3),
+                textcoords="offset points", ha="left", fontsize=8, color=QUIET,
+            )  # fmt: skip
+    intact = curve[curve["lesion"] == NONE]
+    if len(intact):
+        level = intact["mean"].iloc[0] * scale
+        axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+        axes.plot(0, level, "o", color=INK, zorder=5)
+    for lesion in lesions:
+        part = curve[curve["lesion"] == lesion]
+        if part.empty:
+            continue
+        colour, marker = look(lesion, lesions)
+        start = intact.assign(low=intact["mean"], high=intact["mean"])
+        x = np.concatenate([start["step"], part["step"]])
+        mean, low, high = (np.concatenate([start[name], part[name]]) * scale for name in ("mean", "low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
+        axes.plot(x, mean, color=colour, zorder=3)
+        (line,) = axes.plot(part["step"], part["mean"] * scale, marker, color=colour, zorder=4, label=lesion)
+        if handles is not None:
+            handles.setdefault(lesion, line)
 
 
-def _numbers(log: pd.DataFrame, name: str) -> pd.Series:
-    """A column of a log as finite numbers, with gaps.
-
-    Raises:
-        FacelesionError: it holds something else.
-    """
-    import pandas as pd
-
-    try:
-        return pd.to_numeric(log[name]).astype(float).replace([np.inf, -np.inf], np.nan)
-    except (ValueError, TypeError, OverflowError):
-        raise FacelesionError(f"training.csv: the column {name} must hold numbers") from None
+def _limits(measure: Measure, extent: Sequence[float]) -> tuple[float, float]:
+    """The vertical axis: all that a measure can be, from chance or lower on where it is an area."""
+    scale = 100 if measure.share else 1
+    low, high = min(extent, default=0.0), max(extent, default=1.0)
+    bottom = min(0.4, low - 0.05) if measure.bounds and not measure.share else min(0.0, low)
+    return bottom * scale, max(1.0, high) * scale * 1.04
 
 
-def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], approaches: Sequence[str]) -> None:
-    """Below the axis: what dose every step is, a line per approach in its colour."""
+def _legend(figure: Figure, handles: Mapping[str, Any], top: float) -> None:
+    """Names of the lesions below a figure, given by hand: a legend leaves out names that begin with a line."""
+    figure.legend(
+        list(handles.values()), [legible(name, 20) for name in handles], loc="upper center",
+        ncols=max(1, min(5, len(handles))), bbox_to_anchor=(0.585, top),
+    )  # fmt: skip
+
+
+def _dose_key(axes: Axes, doses: Mapping[str, Mapping[int, float]], lesions: Sequence[str]) -> None:
+    """Below the axis: what dose every step is, a line per lesion in its colour."""
     axes.annotate(
         "dose step", (0.5, 0), xycoords="axes fraction", xytext=(0, -22), textcoords="offset points",
         ha="center", va="top", fontsize=8.5, color=QUIET,
     )  # fmt: skip
-    for line, approach in enumerate(approaches):
-        colour, _ = look(approach, approaches)
+    for line, lesion in enumerate(lesions):
+        colour, _ = look(lesion, lesions)
         down = -38 - 15 * line
-        for step, dose in doses[approach].items():
+        for step, dose in doses[lesion].items():
             axes.annotate(
                 f"{dose:g}", (step, 0), xycoords=("data", "axes fraction"), xytext=(0, down),
                 textcoords="offset points", ha="center", va="top", fontsize=8.5, color=colour,
             )  # fmt: skip
         axes.annotate(
-            legible(approach, 14), (0, 0), xycoords=("data", "axes fraction"), xytext=(14, down),
+            legible(lesion, 14), (0, 0), xycoords=("data", "axes fraction"), xytext=(14, down),
             textcoords="offset points",
             ha="right", va="top", fontsize=8.5, color=colour, fontweight="bold",
         )  # fmt: skip
-
-
-def _figure(width: float, height: float) -> Any:
-    """A figure that belongs to no window and no global state."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height))
-
-
-def _wrap(text: str, width: int) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(legible(text, 4 * width), width))

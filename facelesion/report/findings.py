@@ -21,13 +21,12 @@ from facelesion.analysis.claims import (
     losses,
     profile,
 )
-from facelesion.analysis.crossed import Contrast
+from facelesion.analysis.crossed import Estimate
 from facelesion.report.summary import (
     INTACT,
     PERCENT,
     intact_value,
-    metric_name,
-    metric_of,
+    measure_of,
     show,
     tasks_of,
 )
@@ -88,15 +87,12 @@ def evidence(table: pd.DataFrame, trials: pd.DataFrame | None) -> Evidence | Non
     """
     if trials is None:
         return None
-    mine = trials[(trials["participant"] == table["model"].iloc[0]) & (trials["stimulus"] == INTACT)]
+    mine = trials[(trials["participant"] == table["participant"].iloc[0]) & (trials["stimulus"] == INTACT)]
     if "weights" in mine:
         mine = mine[mine["weights"] == table["weights"].iloc[0]]
     if mine.empty:
         return None
-    chance = {}
-    for task in tasks_of(table):
-        rows = table[(table["task"] == task) & (table["metric"] == metric_of(table, task))]
-        chance[task] = float(rows["chance"].iloc[0])
+    chance = {task: measure_of(table, task).chance for task in tasks_of(table)}
     answers: Mapping[str, Answers] = answers_of(mine, chance)
     own, choice = profile(answers), profile(answers, "choice")
     return Evidence(own, choice, losses(own), dissociations(own), differences(choice))
@@ -126,24 +122,47 @@ def across(networks: Mapping[str, Evidence]) -> list[Finding]:
     """
     if len(networks) < 2:
         return []
+    sentences = []
     claimed: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = {}
     for name, found in networks.items():
         for row in found.dissociations:
             if row.claimed:
                 claimed.setdefault((row.damages, row.tasks), []).append(name)
-    sentences = []
     for (damages, tasks), names in claimed.items():
-        others = [name for name in networks if name not in names]
-        text = (
-            f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in {len(names)} of "
-        )
-        text += f"{len(networks)} networks: {_list(names)}" + (
-            f"; not shown in {_list(others)}." if others else "."
-        )
-        sentences.append(Finding(text, "each network's own", True))
-    return sentences or [
-        Finding(f"In none of the {len(networks)} networks do two kinds of damage take different tasks.")
-    ]
+        text = f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in "
+        sentences.append(Finding(f"{text}{counted(names, networks)}.", "each network's own", True))
+    if not claimed:
+        text = f"In none of the {len(networks)} networks do two kinds of damage take different tasks."
+        sentences.append(Finding(text))
+    return sentences
+
+
+def lost_in(networks: Mapping[str, Evidence]) -> dict[str, dict[str, list[str]]]:
+    """By kind of damage and task: the networks of which a loss is claimed, by their own tests."""
+    lost: dict[str, dict[str, list[str]]] = {}
+    for name, found in networks.items():
+        for row in found.losses:
+            claimed = lost.setdefault(row.damage, {}).setdefault(row.task, [])
+            if row.claimed:
+                claimed.append(name)
+    return lost
+
+
+def counted(names: list[str], networks: Iterable[str]) -> str:
+    """How many networks these are of all, and by name whichever are fewer.
+
+    Example:
+        >>> counted(["a", "b"], "abc"), counted(["a"], "abc"), counted(list("abc"), "abc")
+        ('2 of 3 (not c)', '1 of 3 (a)', 'all 3')
+    """
+    everybody = list(networks)
+    others = [name for name in everybody if name not in names]
+    if not others:
+        return f"all {len(everybody)}"
+    if not names:
+        return f"none of {len(everybody)}"
+    few = _list(names) if len(names) <= len(others) else f"not {_list(others)}"
+    return f"{len(names)} of {len(everybody)} ({few})"
 
 
 def percent(share: float) -> str:
@@ -156,11 +175,11 @@ def percent(share: float) -> str:
     return f"{round(100 * share)}".replace("-", "−") + PERCENT
 
 
-def points(contrast: Contrast, sign: int = 1) -> str:
+def points(contrast: Estimate, sign: int = 1) -> str:
     """A difference in points of a hundred, with its 95 % interval.
 
     Example:
-        >>> points(Contrast(0.25, 0.05, 1e9))
+        >>> points(Estimate(0.25, 0.05, 1e9))
         '+25.0 [15.2, 34.8]'
     """
     interval = contrast.interval()
@@ -177,12 +196,11 @@ def points(contrast: Contrast, sign: int = 1) -> str:
 def _intact(table: pd.DataFrame) -> Finding:
     parts = []
     for task in tasks_of(table):
-        metric = metric_of(table, task)
-        value = intact_value(table, task, metric)
+        measure = measure_of(table, task)
+        value = intact_value(table, task, measure.name)
         if value == value:
-            chance = float(table.loc[(table["task"] == task) & (table["metric"] == metric), "chance"].iloc[0])
-            guess = f"; chance {show(chance, metric)}" if chance == chance else ""
-            parts.append(f"{show(value, metric)} in {task} ({metric_name(metric)}{guess})")
+            guess = f"; chance {show(measure.chance, measure)}" if measure.chance == measure.chance else ""
+            parts.append(f"{show(value, measure)} in {task} ({measure.words}{guess})")
     return Finding(f"The intact network reaches {_list(parts)}." if parts else "")
 
 

@@ -7,22 +7,34 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
-from facelesion.errors import FacelesionError
-from facelesion.report import figures, summary
-from facelesion.report.findings import Evidence, Finding, across, evidence, findings, percent, points
+from facelesion.errors import Error
+from facelesion.report import against, summary
+from facelesion.report.drawings import EXAMPLE_FIGURES, FIGURES, STUDY_FIGURES, Drawing, Results, drawn
+from facelesion.report.findings import (
+    Evidence,
+    Finding,
+    across,
+    counted,
+    evidence,
+    findings,
+    lost_in,
+    percent,
+    points,
+)
 from facelesion.report.run_folder import TRIALS, Run, read_run, replace_file
 from facelesion.report.style import embed, file_name, look
+from facelesion.report.tables import CONDITION
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from facelesion.analysis.claims import Profile
 
-REPORT, FIGURES = "report.html", "figures"
+REPORT, FOLDER = "report.html", "figures"
 
 
 @dataclass(frozen=True)
@@ -47,18 +59,25 @@ class Picture:
     width: int
     wide: bool = True
 
+    @classmethod
+    def of(cls, name: str, drawing: Drawing) -> Picture:
+        """A drawing as it stands on the page."""
+        source, width = embed(drawing.figure, drawing.kind)
+        return cls(file_name(name), drawing.title, drawing.shows, drawing.cannot, source, width, drawing.wide)
+
 
 @dataclass(frozen=True)
 class Network:
-    """All that the report says of one network under study.
+    """All that the report says of one participant.
 
     Attributes:
+        label: its name, with its weights where two have the same name.
         evidence: what its answers carry; None if they were not kept.
         scale: what is left on the common scale, for every kind and dose; None without answers.
         apart: differences between tasks on that scale, every pair under every kind.
     """
 
-    name: str
+    label: str
     weights: str
     findings: list[Finding]
     headline: list[summary.HeadlineRow]
@@ -76,89 +95,121 @@ def write_report(run_folder: str | Path) -> Path:
         The path of the report.
 
     Raises:
-        FacelesionError: the folder is no finished run.
+        Error: the folder is no finished run.
     """
     run = read_run(run_folder)
-    names = run.table.groupby("model")["weights"].nunique()
-    if run.trials is not None and "weights" not in run.trials and (names > 1).any():
-        shared = set(names[names > 1].index)  # nobody can say whose answers these are
+    names = run.table.groupby("participant")["weights"].nunique()
+    shared = set(names[names > 1].index)
+    if run.trials is not None and "weights" not in run.trials and shared:  # nobody can say whose answers these are
         run = dataclasses.replace(run, trials=run.trials[~run.trials["participant"].isin(shared)])
-    networks = [
-        _network(str(key[0]), str(key[1]), part.reset_index(drop=True), run)
-        for key, part in run.table.groupby(["model", "weights"], sort=False)
-    ]
-    extras = _extra_pictures(run)
-    page = _template().render(**_context(run, networks, extras))
-    shown = [picture for network in networks for picture in network.pictures] + extras
-    _write_figures(run.folder / FIGURES, shown, many=len(networks) > 1)
+    tables = {
+        f"{name} ({weights})" if name in shared else str(name): part.reset_index(drop=True)
+        for (name, weights), part in run.table.groupby(["participant", "weights"], sort=False)
+    }
+    found = {label: _evidence(table, run) for label, table in tables.items()}
+    profiles = {label: None if each is None else each.own for label, each in found.items()}
+    everything = Results(run, run.table, tables, profiles)
+    together = [Picture.of(*each) for each in drawn(STUDY_FIGURES, everything)]
+    networks = [_network(label, found[label], everything) for label in tables]
+    extras = [Picture.of(*each) for each in drawn(EXAMPLE_FIGURES, everything)]
+    page = _template().render(**_context(run, networks, together, extras))
+    shown = together + [picture for network in networks for picture in network.pictures] + extras
+    _write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
     return replace_file(run.folder / REPORT, page.encode())
 
 
-def _network(name: str, weights: str, table: pd.DataFrame, run: Run) -> Network:
+def _evidence(table: pd.DataFrame, run: Run) -> Evidence | None:
     try:
-        found = evidence(table, run.trials)
-    except FacelesionError as error:
-        raise FacelesionError(f"{run.folder / TRIALS}: {error}") from None
-    own = found.own if found else None
-    over = "people and draws" if found else "draws of the lesion"
-    pictures = [
-        _picture(
-            "dose_response", "Performance by dose", figures.dose_response_figure(table, profile=own),
-            shows=f"Mean over draws of the lesion, with its 95 % interval over {over} as a band. Dotted: the "
-            "intact network. Dashed: chance. Steps run from the smallest dose to the largest; the doses themselves "
-            "stand below, in each kind's own unit. Images are unchanged.",
-            cannot="Equal steps are not equal damage, so lines may be compared in shape but not step by step. The band "
-            + ("does not say what other networks would give." if found else
-               "says how much depends on which units or noise were drawn; it does not say what other images, people "
-               "or networks would give."),
-        )
-    ]  # fmt: skip
-    kept = figures.kept_figure(table)
-    if kept is not None:
-        pictures.append(
-            _picture(
-                "kept", "What is left of the tasks", kept,
-                shows="Share of the performance above chance that is left: the task of which least is left against "
-                "each other. Faint points are single draws, lines run through the means from the intact network "
-                "(100, 100) to the largest dose. On the dashed line both tasks lose alike.",
-                cannot="A line off the diagonal is no proof of separate machinery: tasks differ in difficulty and in "
-                "the number of answers, and a harder task falls first under any damage (Plaut 1995). No claim is made "
-                "of it.",
-            )
-        )  # fmt: skip
-    for task in summary.tasks_of(table):
-        part = table[table["task"] == task]
-        if part["stimulus"].nunique() < 2:
-            continue
-        metric = summary.metric_of(table, task)
-        unit = "percentage points" if metric in summary.SHARES else "hundredths"
-        reference = summary.show(summary.intact_value(table, task, metric), metric)
-        first = not any(picture.name.startswith("heat_map") for picture in pictures)
-        pictures.append(
-            _picture(
-                f"heat_map_{task}", f"{task[:1].upper()}{task[1:]}: stimulus × lesion",
-                figures.heat_map_figure(table, task),
-                shows=f"Change of the {summary.metric_name(metric)} in {unit} against the intact network on unchanged "
-                f"images ({reference}); mean over draws."
-                + (" The first column is what the change of the image costs by itself; subtract it from another to "
-                   "get what the lesion adds." if first else ""),
-                cannot="Near chance nothing is left to lose, so rows that start low cannot fall far: an equal number "
-                "is not an equal effect. Intervals of these means follow from the draws in table.parquet."
-                if first else "",
-            )
-        )  # fmt: skip
-    tables = [_task_table(table, task, own) for task in summary.tasks_of(table)]
+        return evidence(table, run.trials)
+    except Error as error:
+        raise Error(f"{run.folder / TRIALS}: {error}") from None
+
+
+def _network(label: str, found: Evidence | None, everything: Results) -> Network:
+    table, own = everything.tables[label], everything.profiles[label]
+    alone = Results(everything.run, table, {label: table}, {label: own})
     return Network(
-        name,
-        weights,
+        label,
+        str(table["weights"].iloc[0]),
         findings(table, found),
         summary.headline(table, own),
         found,
         _scale(found) if found else None,
         _apart(found) if found and found.differences else None,
-        pictures,
-        tables,
+        [Picture.of(*each) for each in drawn(FIGURES, alone)],
+        [_task_table(table, task, own) for task in summary.tasks_of(table)],
     )
+
+
+def _beside(networks: list[Network]) -> list[dict[str, Any]]:
+    """Participants side by side: by task a line for the intact networks and one for every lesion at its last dose."""
+    rows = [{(row.task, row.lesion): row for row in network.headline} for network in networks]
+    found = []
+    for task in dict.fromkeys(task for each in rows for task, _ in each):
+        measure = next(row.measure for each in rows for row in each.values() if row.task == task)
+        lesions = dict.fromkeys(lesion for each in rows for name, lesion in each if name == task)
+        intact = [next((row for row in each.values() if row.task == task), None) for each in rows]
+        found.append(
+            {
+                "task": task,
+                "measure": measure,
+                "intact": [None if row is None else row.intact for row in intact],
+                "lines": [
+                    {
+                        "lesion": lesion,
+                        "doses": [f"{dose:g}" for dose in _doses(rows, task, lesion)],
+                        "cells": [each.get((task, lesion)) for each in rows],
+                    }
+                    for lesion in lesions
+                ],
+            }
+        )
+    return found
+
+
+def _contrasts(run: Run) -> list[dict[str, Any]]:
+    """The study's contrasts, the primary one first, each with its row in every participant."""
+    if run.contrasts is None:
+        return []
+    rows = run.contrasts.fillna({"participant": ""})
+    found = []
+    for _, own in rows.groupby("contrast", sort=False):
+        together = own["participant"] == ""
+        found.append({"all": own[together].iloc[0].to_dict(), "each": own[~together].to_dict("records")})
+    return sorted(found, key=lambda one: not one["all"]["primary"])
+
+
+def _controls(run: Run) -> dict[str, Any] | None:
+    """What chosen units did beside other units; None where no lesion takes units by a ranking."""
+    if run.controls is None:
+        return None
+    return {
+        "sentences": against.sentences(run.controls),
+        "networks": list(dict.fromkeys(run.controls["participant"])),
+        "lines": against.lines_of(run.controls),
+        "floor": float(run.controls["floor"].max()),
+        "compared": int(run.controls.groupby("control").size().max()),
+    }
+
+
+def _lost(told: Mapping[str, Evidence]) -> dict[str, Any]:
+    """In how many networks every kind of damage lowers every task."""
+    lost = lost_in(told)
+    tasks = list(dict.fromkeys(task for by_task in lost.values() for task in by_task))
+    return {
+        "tasks": tasks,
+        "lines": [
+            {
+                "damage": damage,
+                "cells": [counted(by_task[task], told) if task in by_task else "–" for task in tasks],
+            }
+            for damage, by_task in lost.items()
+        ],
+    }
+
+
+def _doses(rows: list[dict[tuple[str, str], summary.HeadlineRow]], task: str, lesion: str) -> list[float]:
+    return list(dict.fromkeys(each[task, lesion].dose for each in rows if (task, lesion) in each))
 
 
 def _scale(found: Evidence) -> dict[str, Any]:
@@ -205,110 +256,65 @@ def _apart(found: Evidence) -> dict[str, Any]:
     }
 
 
-def _extra_pictures(run: Run) -> list[Picture]:
-    pictures = []
-    for task in dict.fromkeys(confusion.task for confusion in run.confusions):
-        group = [confusion for confusion in run.confusions if confusion.task == task]
-        pictures.append(
-            _picture(
-                f"confusion_{task}", f"Confusions in {task}", figures.confusion_figure(group),
-                shows="Rows are what was shown, columns what was answered, in percent of what was shown. The colour "
-                "scale is stretched at its low end so that single errors can be seen.",
-                cannot="One lesion and one draw, on unchanged images: an example, not an average.",
-            )
-        )  # fmt: skip
-    if run.stimuli is not None:
-        pictures.append(
-            _picture(
-                "stimuli", "What the network is shown", figures.stimuli_figure(run.stimuli),
-                shows="One face under every stimulus of the study.",
-                cannot="Masks of different features cover different areas; without masks of equal area elsewhere on "
-                "the face, area and feature cannot be told apart.",
-                kind="png", wide=False,
-            )
-        )  # fmt: skip
-    if run.gradcam is not None:
-        pictures.append(
-            _picture(
-                "gradcam", "Where the evidence comes from", figures.gradcam_figure(run.gradcam),
-                shows=f"Grad-CAM (Selvaraju et al. 2017) of {run.gradcam.score} for one face, from early to late "
-                "layers, intact and damaged. Bright: positions whose activation raises the score.",
-                cannot="Each map is scaled by its own largest value: it shows where, not how much. One face is one "
-                "example, and a map is not an explanation of an answer.",
-                kind="png",
-            )
-        )  # fmt: skip
-    training = figures.training_figure(run.training) if run.training is not None else None
-    if training is not None:
-        pictures.append(
-            _picture(
-                "training", "How the network was trained", training,
-                shows="Mean over each epoch, on training images and on images kept out.",
-                cannot="This was before any damage; it says nothing of the lesions.",
-            )
-        )  # fmt: skip
-    return pictures
-
-
 def _task_table(table: pd.DataFrame, task: str, own: Profile | None) -> dict[str, Any]:
-    """Every metric of a task by approach and dose, on unchanged images."""
+    """Every metric of a task by lesion and dose, on unchanged images."""
     part = table[table["task"] == task]
-    metrics = list(dict.fromkeys(part["metric"]))
-    first = summary.metric_of(table, task)
-    metrics.sort(key=lambda metric: metric != first)
-    curves = {metric: summary.dose_response(part, task, metric, profile=own) for metric in metrics}
-    metrics = [
-        metric for metric in metrics if not curves[metric].empty
-    ]  # it may not have been asked unchanged images
+    first = summary.measure_of(table, task).name
+    names = sorted(dict.fromkeys(part["metric"]), key=lambda name: name != first)
+    curves = {name: summary.dose_response(part, task, name, profile=own) for name in names}
+    # Unchanged images may not have been asked.
+    measures = [summary.measure_of(table, task, name) for name in names if not curves[name].empty]
     lines = [
         {
-            "approach": row["approach"],
+            "lesion": row["lesion"],
             "dose": row["dose"],
             "draws": row["draws"],
-            "cells": [_cell(curves[metric], row["approach"], row["dose"], metric) for metric in metrics],
+            "cells": [_cell(curves[each.name], row["lesion"], row["dose"], each) for each in measures],
         }
         for _, row in curves[first].iterrows()
     ]
     return {
         "task": task,
-        "metrics": [summary.metric_name(metric) for metric in metrics],
-        "chance": [summary.show(float(curves[metric]["chance"].iloc[0]), metric) for metric in metrics],
+        "measures": measures,
         "n": int(part["n"].max()),
         "lines": lines,
     }
 
 
-def _cell(curve: pd.DataFrame, approach: str, dose: float, metric: str) -> dict[str, str]:
-    row = curve[(curve["approach"] == approach) & (curve["dose"] == dose)]
+def _cell(curve: pd.DataFrame, lesion: str, dose: float, measure: summary.Measure) -> dict[str, str]:
+    row = curve[(curve["lesion"] == lesion) & (curve["dose"] == dose)]
     if row.empty:
         return {"mean": "–", "interval": ""}
     mean, low, high = (float(row[name].iloc[0]) for name in ("mean", "low", "high"))
-    alone = approach == summary.NONE or low != low
+    alone = lesion == summary.NONE or low != low
     return {
-        "mean": summary.show(mean, metric),
-        "interval": "" if alone else summary.show_interval(Interval(mean, low, high), metric),
+        "mean": summary.show(mean, measure),
+        "interval": "" if alone else summary.show_interval(Interval(mean, low, high), measure),
     }
 
 
-def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[str, Any]:
+def _context(
+    run: Run, networks: list[Network], together: list[Picture], extras: list[Picture]
+) -> dict[str, Any]:
     table, manifest = run.table, run.manifest
-    approaches = summary.approaches_of(table)
+    lesions = summary.lesions_of(table)
+    told = {one.label: one.evidence for one in networks if one.evidence is not None}
     reasons: dict[str, list[str]] = {}
     for item in manifest.left_out:
         reasons.setdefault(item.reason, []).append(item.name)
     damages = []
-    for name in approaches:
-        part = table[table["approach"] == name]
+    for name in lesions:
+        part = table[table["lesion"] == name]
         damages.append(
             {
                 "name": name,
-                "meaning": _meaning(name, run),
-                "doses": ", ".join(f"{dose:g}" for dose in sorted(set(part["dose"]))),
+                "meaning": summary.dose_meaning(table, name),
+                "doses": ", ".join(f"{dose:g}" for _, _, dose in summary.steps_of(part)),
                 "sites": ", ".join(
                     dict.fromkeys(site for sites in part["sites"] for site in sites.split(","))
                 ),
                 "draws": part["draw"].nunique(),
-                "example": part["lesion"].iloc[0],
+                "example": part["damage"].iloc[0],
             }
         )
     tasks = [
@@ -323,47 +329,30 @@ def _context(run: Run, networks: list[Network], extras: list[Picture]) -> dict[s
         "run": run,
         "manifest": manifest,
         "networks": networks,
-        "across": across(
-            {f"{one.name} ({one.weights})": one.evidence for one in networks if one.evidence is not None}
-        ),
+        "across": across(told),
+        "lost": _lost(told) if len(told) > 1 else None,
+        "together": together,
+        "beside": _beside(networks) if len(networks) > 1 else [],
+        "contrasts": _contrasts(run),
+        "controls": _controls(run),
         "extras": extras,
         "tasks": tasks,
         "damages": damages,
         "stimuli": list(dict.fromkeys(table["stimulus"])),
         "data": ", ".join(dict.fromkeys(table["data"])),
-        "conditions": len(table.drop_duplicates(["model", "weights", "approach", "dose", "draw", "stimulus", "task"])),
+        "conditions": len(table.drop_duplicates([*CONDITION, "weights"])),
         "rows": len(table),
         "left_out": reasons,
         "minutes": sum(manifest.seconds.values()) / 60,
         "config": _yaml(run.config),
-        "colour": {name: look(name, approaches)[0] for name in [summary.NONE, *approaches]},
+        "colour": {name: look(name, lesions)[0] for name in [summary.NONE, *lesions]},
         "show": summary.show,
+        "share": summary.SHARE,
+        "number": summary.NUMBER,
         "interval": summary.show_interval,
         "percent": percent,
         "cite": f"facelesion {manifest.versions.get('facelesion', '')}".strip(),
     }  # fmt: skip
-
-
-def _picture(
-    name: str,
-    title: str,
-    figure: Any,
-    *,
-    shows: str,
-    cannot: str,
-    kind: Literal["svg", "png"] = "svg",
-    wide: bool = True,
-) -> Picture:
-    source, width = embed(figure, kind)
-    return Picture(file_name(name), title, shows, cannot, source, width, wide)
-
-
-def _meaning(approach: str, run: Run) -> str:
-    """What a dose means: as the table says it, else as the settings or the name do."""
-    if "meaning" in run.table:
-        said = run.table.loc[run.table["approach"] == approach, "meaning"]
-        return str(said.iloc[0])
-    return summary.dose_meaning(approach, run.config)
 
 
 def _template() -> Any:

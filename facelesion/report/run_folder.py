@@ -6,6 +6,9 @@
       trials.parquet   one row per condition and trial (`docs/table.md`)
       pictures.csv     who and what had which role
       manifest.json    versions, hashes, times, the command, the images left out
+      rankings.parquet optional: how units were ranked, where lesions take them by a ranking
+      controls.csv     optional: what chosen units did beside sets of other units
+      contrasts.csv    optional: what the study's contrasts came to
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
       gradcam.npz      optional: Grad-CAM of one face, intact and damaged
@@ -17,45 +20,29 @@ read is checked where it is read: a folder that was edited gives one line that n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
+from facelesion.files import LeftOut, write_whole
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
-from facelesion.report.columns import TABLE_COLUMNS
-from facelesion.report.tables import COLUMNS as COLUMNS
-from facelesion.report.tables import as_shown, check_trials
 from facelesion.report.tables import check_table as check_table
+from facelesion.report.tables import check_trials, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
+RANKINGS, CONTROLS, CONTRASTS = "rankings.parquet", "controls.csv", "contrasts.csv"
+UNCHANGED = "intact"  # the stimulus that changes nothing
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """One image that was kept out of the study, and why.
-
-    Example:
-        >>> LeftOut("Ann/Ann_0001.jpg", "no face found").reason
-        'no face found'
-    """
-
-    name: str
-    reason: str
-
-    def __post_init__(self) -> None:
-        text(self.name, "name of a picture left out")
-        text(self.reason, "reason of a picture left out")
 
 
 @dataclass(frozen=True)
@@ -77,7 +64,7 @@ class Manifest:
         remarks: what a reader of the results has to know of the pictures, in sentences.
 
     Raises:
-        FacelesionError: a value of another kind; the key is named.
+        Error: a value of another kind; the key is named.
     """
 
     study: str
@@ -107,7 +94,9 @@ class Manifest:
             text(remark, f"remarks[{place}]")
         for place, item in enumerate(sequence(self.left_out, "left_out")):
             if not isinstance(item, LeftOut):
-                raise FacelesionError(f"left_out[{place}] must be a LeftOut, not {kind_of(item)}")
+                raise Error(f"left_out[{place}] must be a LeftOut, not {kind_of(item)}")
+            text(item.name, f"left_out[{place}].name")
+            text(item.reason, f"left_out[{place}].reason")
 
 
 @dataclass(frozen=True)
@@ -141,7 +130,7 @@ class Confusion:
         text(self.task, "task of a confusion", empty=False)
         text(self.condition, f"condition of a confusion of {self.task}")
         if not self.labels or self.matrix.shape != (len(self.labels), len(self.labels)):
-            raise FacelesionError(
+            raise Error(
                 f"confusion of {self.task} ({self.condition}): the matrix is {self.matrix.shape}"
                 f" but there are {len(self.labels)} labels; it must be (labels, labels)"
             )
@@ -150,7 +139,7 @@ class Confusion:
             or not (self.matrix >= 0).all()
             or not np.isfinite(self.matrix).all()
         ):
-            raise FacelesionError(
+            raise Error(
                 f"confusion of {self.task} ({self.condition}): the matrix must hold counts, 0 or more"
             )
 
@@ -177,18 +166,22 @@ class GradCamMaps:
         _pictures("the face of Grad-CAM", self.image[None], 1)
         wanted = (len(self.conditions), len(self.layers), *self.image.shape[:2])
         if self.heat.shape != wanted:
-            raise FacelesionError(
+            raise Error(
                 f"Grad-CAM's heat is {self.heat.shape}; it must be (conditions, layers, H, W), here {wanted}"
             )
         if not self.conditions or not self.layers:
-            raise FacelesionError("Grad-CAM needs a condition and a layer, one of each at least")
+            raise Error("Grad-CAM needs a condition and a layer, one of each at least")
         if self.heat.dtype.kind != "f" or not np.isfinite(self.heat).all():
-            raise FacelesionError("Grad-CAM's heat must be finite numbers from 0 to 1")
+            raise Error("Grad-CAM's heat must be finite numbers from 0 to 1")
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything in a run folder; what is optional and absent is None or empty."""
+    """Everything in a run folder; what is optional and absent is None or empty.
+
+    `trials` are those under unchanged pictures alone: all of them may be more than memory holds
+    (`facelesion.report.tables.TrialFile` reads them piece by piece).
+    """
 
     folder: Path
     config: Mapping[str, Any]
@@ -199,6 +192,8 @@ class Run:
     gradcam: GradCamMaps | None = None
     training: pd.DataFrame | None = None
     trials: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None
+    contrasts: pd.DataFrame | None = None
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
@@ -213,27 +208,39 @@ def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
     """Write the result table as parquet, columns in the order of `TABLE_COLUMNS`, further columns after them.
 
     Raises:
-        FacelesionError: a column is missing, a value is not finite or of another kind, or a row is there twice.
+        Error: a column is missing, a value is not finite or of another kind, or a row is there twice.
     """
-    check_table(as_shown(table))
-    first = [name for name in TABLE_COLUMNS if name in table.columns]
-    ordered = table[[*first, *(name for name in table.columns if name not in first)]]
-    return _write(Path(folder) / TABLE, lambda file: ordered.to_parquet(file, index=False))
+    checked = check_table(table)
+    return write_whole(Path(folder) / TABLE, lambda file: checked.to_parquet(file, index=False))
 
 
 def write_trials(folder: str | Path, trials: pd.DataFrame) -> Path:
     """Write the answers trial by trial as parquet, columns in the order of `TRIAL_COLUMNS`, others after them.
 
     Raises:
-        FacelesionError: as for `write_table`.
+        Error: as for `write_table`.
     """
     checked = check_trials(trials)
-    return _write(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
+    return write_whole(Path(folder) / TRIALS, lambda file: checked.to_parquet(file, index=False))
+
+
+def write_rankings(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
+    """Write how every participant's units were ranked, as parquet: one row per unit and ranking."""
+    import pandas as pd
+
+    whole = pd.concat(tables, ignore_index=True)
+    return write_whole(Path(folder) / RANKINGS, lambda file: whole.to_parquet(file, index=False))
+
+
+def write_controls(folder: str | Path, table: pd.DataFrame) -> Path:
+    """Write what chosen units did beside their control sets (`facelesion.analysis.against_controls`), as CSV."""
+    return replace_file(Path(folder) / CONTROLS, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
     """Write the manifest as JSON."""
-    text = json.dumps(_plain(asdict(manifest)), indent=2, ensure_ascii=False) + "\n"
+    stored = asdict(manifest) | {"left_out": [left._asdict() for left in manifest.left_out]}
+    text = json.dumps(_plain(stored), indent=2, ensure_ascii=False) + "\n"
     return replace_file(Path(folder) / MANIFEST, text.encode())
 
 
@@ -281,20 +288,20 @@ def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
     Raises:
-        FacelesionError: the folder or one of its three main files is missing or cannot be read.
+        Error: the folder or one of its three main files is missing or cannot be read.
     """
     import pandas as pd
 
     root = Path(folder)
-    if not root.is_dir():
-        raise FacelesionError(f"no run folder at {root}; give a folder that `facelesion study` wrote")
+    if not os.path.isdir(root):  # which has no error of its own for a name that none can be
+        raise Error(f"no run folder at {root}; give a folder that `facelesion study` wrote")
     for name in (CONFIG, TABLE, MANIFEST):
         if not (root / name).is_file():
-            raise FacelesionError(f"{root} has no {name}; run the study again, it did not finish there")
+            raise Error(f"{root} has no {name}; run the study again, it did not finish there")
 
     config = _read(root / CONFIG, _config)
-    table = _read(root / TABLE, lambda path: check_table(as_shown(pd.read_parquet(path))))
-    manifest = _read(root / MANIFEST, _manifest)
+    table = _read(root / TABLE, lambda path: _without_controls(check_table(pd.read_parquet(path))))
+    manifest = read_manifest(root)
 
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
         return _read(root / name, read) if (root / name).is_file() else None
@@ -308,44 +315,54 @@ def read_run(folder: str | Path) -> Run:
         optional(CONFUSION, _confusions) or (),
         optional(GRADCAM, _gradcam),
         optional(TRAINING, pd.read_csv),
-        optional(TRIALS, lambda path: check_trials(pd.read_parquet(path))),
+        optional(TRIALS, lambda path: read_trials(path, UNCHANGED)),
+        optional(CONTROLS, pd.read_csv),
+        optional(CONTRASTS, pd.read_csv),
     )
+
+
+def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """The lesions themselves; what other units in their place did is summed up in `controls.csv`."""
+    return table[table["control"] == ""].reset_index(drop=True)
 
 
 def replace_file(path: str | Path, data: bytes) -> Path:
     """Put a file in its place whole: a reader sees the old one or the new one, never a part."""
-    return _write(Path(path), lambda file: file.write(data))
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    return write_whole(path, lambda file: file.write(data))
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     def save(file: BinaryIO) -> None:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
-    return _write(path, save)
+    return write_whole(path, save)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes its reader raise becomes one line that names the file."""
+    try:
+        yield
+    except Error as error:  # it was read, and holds what it must not
+        raise Error(f"{path}: {error}") from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Error(f"{path} cannot be read ({reason}); run the study again") from error
 
 
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:
-    try:
+    with reading(path):
         return read(path)
-    except FacelesionError as error:  # it was read, and holds what it must not
-        raise FacelesionError(f"{path}: {error}") from None
-    except Exception as error:  # whatever a damaged file makes its reader raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FacelesionError(f"{path} cannot be read ({reason}); run the study again") from error
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a run folder.
+
+    Raises:
+        Error: it is missing, or holds what it must not.
+    """
+    manifest: Manifest = _read(Path(folder) / MANIFEST, _manifest)
+    return manifest
 
 
 def _config(path: Path) -> Mapping[str, Any]:
@@ -353,14 +370,14 @@ def _config(path: Path) -> Mapping[str, Any]:
 
     stored = yaml.safe_load(path.read_text(encoding="utf-8"))
     if stored is not None and not isinstance(stored, Mapping):
-        raise FacelesionError(f"settings must be a table of keys and values, not {kind_of(stored)}")
+        raise Error(f"settings must be a table of keys and values, not {kind_of(stored)}")
     return stored or {}
 
 
 def _manifest(path: Path) -> Manifest:
     stored = dict(mapping(json.loads(path.read_text(encoding="utf-8")), "the manifest"))
     if "study" not in stored:
-        raise FacelesionError("study, the name of the study, is missing")
+        raise Error("study, the name of the study, is missing")
     left_out = []
     for place, item in enumerate(sequence(stored.pop("left_out", ()), "left_out")):
         entry = mapping(item, f"left_out[{place}]")
@@ -383,7 +400,7 @@ def _confusions(path: Path) -> tuple[Confusion, ...]:
     stored = _Arrays(path)
     tasks, names = stored.strings("tasks"), stored.strings("names")
     if len(tasks) != len(names):
-        raise FacelesionError(f"{len(tasks)} tasks do not match {len(names)} names")
+        raise Error(f"{len(tasks)} tasks do not match {len(names)} names")
     return tuple(
         Confusion(task, name, stored[f"matrix_{i}"], stored.strings(f"labels_{i}"))
         for i, (task, name) in enumerate(zip(tasks, names, strict=True))
@@ -394,7 +411,7 @@ def _gradcam(path: Path) -> GradCamMaps:
     stored = _Arrays(path)
     heat = stored["heat"]
     if heat.dtype.kind != "f":
-        raise FacelesionError(f"heat must hold fractions, not {heat.dtype}")
+        raise Error(f"heat must hold fractions, not {heat.dtype}")
     (score,) = stored.strings("score", ndim=0)
     return GradCamMaps(
         stored.strings("names"), stored.strings("layers"), heat.astype(np.float32), stored["image"], score
@@ -407,18 +424,18 @@ class _Arrays:
     def __init__(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as stored:
             if not hasattr(stored, "files"):
-                raise FacelesionError("it holds one array and must hold several by name")
+                raise Error("it holds one array and must hold several by name")
             self._stored = {name: stored[name] for name in stored.files}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._stored:
-            raise FacelesionError(f"the array {name} is missing")
+            raise Error(f"the array {name} is missing")
         return self._stored[name]
 
     def strings(self, name: str, ndim: int = 1) -> tuple[str, ...]:
         array = self[name]
         if array.ndim != ndim or (array.dtype.kind != "U" and array.size):
-            raise FacelesionError(
+            raise Error(
                 f"{name} must be {'a list of texts' if ndim else 'a text'}, not {array.dtype} {array.shape}"
             )
         return tuple(text(str(word), name) for word in np.atleast_1d(array).tolist())
@@ -440,6 +457,6 @@ def _plain(value: Any) -> Any:
 def _pictures(what: str, images: np.ndarray, count: int) -> None:
     wanted = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 3 and len(images) == count
     if not wanted or not images.size:
-        raise FacelesionError(
+        raise Error(
             f"{what} must be uint8 RGB of shape ({count}, H, W, 3), not {images.dtype} {images.shape}"
         )

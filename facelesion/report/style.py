@@ -1,10 +1,11 @@
-"""One look for all figures: an approach has the same colour and marker everywhere."""
+"""One look for all figures: a lesion has the same colour and marker everywhere."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
+import textwrap
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, FAINT, PAPER = "#1d2430", "#5b6472", "#d9dde3", "#ffffff"
+
+WIDTH = 9.6  # inches, the report's text width
 
 # After Okabe & Ito 2008 and Tol 2021: colours that people with any common colour vision tell apart.
 _KNOWN = {
@@ -27,17 +30,19 @@ _KNOWN = {
 _SPARE = (("#56b4e9", "P"), ("#7a6ff0", "X"), ("#8c6d46", "<"), ("#999933", ">"), ("#5b6472", "d"))
 
 
-def look(approach: str, among: Sequence[str] = ()) -> tuple[str, str]:
-    """Colour and marker of an approach; unknown names take spare ones by their place `among` all of a study.
+def look(lesion: str, among: Sequence[str] = ()) -> tuple[str, str]:
+    """Colour and marker of a lesion; unknown names take spare ones by their place `among` all of a study.
 
     Example:
         >>> look("ablation")
         ('#d55e00', 'o')
     """
-    if approach in _KNOWN:
-        return _KNOWN[approach]
+    if lesion in _KNOWN:
+        return _KNOWN[lesion]
     others = [name for name in among if name not in _KNOWN]
-    return _SPARE[(others.index(approach) if approach in others else 0) % len(_SPARE)]
+    place = others.index(lesion) if lesion in others else 0
+    turn, place = divmod(place, len(_SPARE))  # with more names than colours, no two have both alike
+    return _SPARE[place][0], _SPARE[(place + turn) % len(_SPARE)][1]
 
 
 def legible(name: str, longest: int = 40) -> str:
@@ -53,6 +58,23 @@ def legible(name: str, longest: int = 40) -> str:
         return shown
     head = longest // 2
     return f"{shown[:head]}…{shown[len(shown) - (longest - head - 1) :]}"
+
+
+def wrapped(text: str, width: int) -> str:
+    """A text as a figure can hold it, on as many lines as it takes.
+
+    Example:
+        >>> wrapped("right names, mean over those shown", 20)
+        'right names, mean\\nover those shown'
+    """
+    return "\n".join(textwrap.wrap(legible(text, 4 * width), width))
+
+
+def blank(width: float, height: float) -> Any:
+    """An empty figure of so many inches, that belongs to no window and no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
 
 
 def file_name(text: str) -> str:

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facelesion.analysis.claims import Profile, level_of
 from facelesion.analysis.statistics import Interval, bootstrap_interval, cohens_h
-from facelesion.report.checks import mapping, sequence, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 INTACT, NONE = "intact", "none"
 PERCENT = "\u00a0%"  # the space does not break
-# Where the table does not say which metric speaks for a task: yes/no tasks are judged by sensitivity, since damage also
-# moves the criterion, and `accuracy` would mix the two.
-SPEAKING = ("auc", "accuracy")
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "auc": "area under the ROC curve",
-    "balanced_accuracy": "balanced accuracy",
-    "top5_accuracy": "accuracy in five guesses",
-    "hit_rate": "hit rate",
-    "false_alarm_rate": "false alarm rate",
-    "d_prime": "d′",
-}
-#: Metrics whose values are shares, shown in percent.
-SHARES = frozenset({"accuracy", "balanced_accuracy", "top5_accuracy", "hit_rate", "false_alarm_rate"})
-#: Metrics that cannot leave 0 to 1. Cohen's h is for shares of trials alone, not for areas.
-BOUNDED = SHARES | {"auc"}
-DOSE_MEANINGS = {
-    "ablate": "share of units",
-    "noise": "noise, in each unit's standard deviations",
-    "dropout": "probability of dropping an activation",
-    "prune": "share of synapses",
-}
-_APPROACH_DAMAGE = {"ablation": "ablate", "noise": "noise", "dropout": "dropout", "pruning": "prune"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure as the table tells of it.
+
+    Attributes:
+        name: in the column `metric`.
+        words: for a reader who has not seen the code.
+        share: whether it is a proportion of right answers, shown in percent.
+        chance, ceiling: what guessing gives, and the most there is; not a number where there is no such value.
+    """
+
+    name: str
+    words: str
+    share: bool = False
+    chance: float = float("nan")
+    ceiling: float = float("nan")
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Between which values it must lie, where there are such."""
+        return (0.0, 1.0) if self.share or self.ceiling == 1 else None
+
+    @property
+    def digits(self) -> int:
+        """Decimals that are shown."""
+        return 1 if self.share else 3 if self.bounds else 2
+
+
+SHARE = Measure("share", "share", share=True)
+NUMBER = Measure("number", "number")
 
 
 def tasks_of(table: pd.DataFrame) -> list[str]:
@@ -47,121 +54,112 @@ def tasks_of(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table["task"]))
 
 
-def approaches_of(table: pd.DataFrame) -> list[str]:
-    """Approaches in the table, in its order, without the intact network."""
-    return [name for name in dict.fromkeys(table["approach"]) if name != NONE]
+def lesions_of(table: pd.DataFrame) -> list[str]:
+    """Lesions in the table, in its order, without the intact network."""
+    return [name for name in dict.fromkeys(table["lesion"]) if name != NONE]
+
+
+def measure_of(table: pd.DataFrame, task: str, metric: str | None = None) -> Measure:
+    """A measure of a task by its name; the one that the table calls `main` when left out."""
+    part = table[table["task"] == task]
+    if metric is None:
+        first = part[part["main"]] if part["main"].any() else part
+        metric = str(first["metric"].iloc[0])
+    row = part[part["metric"] == metric].iloc[0]
+    return Measure(metric, str(row["words"]), bool(row["share"]), float(row["chance"]), float(row["ceiling"]))
 
 
 def metric_of(table: pd.DataFrame, task: str) -> str:
-    """The metric that speaks for a task: the one the table calls `main`; else the area under the curve, else accuracy,
-    else the first."""
-    part = table[table["task"] == task]
-    if "main" in part and part["main"].any():
-        return str(part.loc[part["main"], "metric"].iloc[0])
-    metrics = list(dict.fromkeys(part["metric"]))
-    return next((metric for metric in SPEAKING if metric in metrics), metrics[0])
+    """The name of the measure that speaks for a task."""
+    return measure_of(table, task).name
 
 
-def metric_name(metric: str) -> str:
-    """A metric in words."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
-
-
-def show(value: float, metric: str, signed: bool = False) -> str:
+def show(value: float, measure: Measure, signed: bool = False) -> str:
     """A value as people read it: percent for shares, else two or three decimals; a change of a share in points.
 
     Example:
-        >>> show(0.9431, "auc"), show(-0.052, "accuracy", signed=True)
+        >>> show(0.9431, Measure("auc", "area", ceiling=1)), show(-0.052, SHARE, signed=True)
         ('0.943', '−5.2')
     """
     if np.isnan(value):
         return "–"
-    digits = 1 if metric in SHARES else 3 if metric == "auc" else 2
-    number = round(100 * value if metric in SHARES else value, digits) + 0.0  # no minus before a zero
-    text = f"{number:+.{digits}f}" if signed and number else f"{number:.{digits}f}"
-    return text.replace("-", "−") + (PERCENT if metric in SHARES and not signed else "")
+    number = round(100 * value if measure.share else value, measure.digits) + 0.0  # no minus before a zero
+    text = f"{number:+.{measure.digits}f}" if signed and number else f"{number:.{measure.digits}f}"
+    return text.replace("-", "−") + (PERCENT if measure.share and not signed else "")
 
 
-def show_interval(interval: Interval, metric: str) -> str:
+def show_interval(interval: Interval, measure: Measure) -> str:
     """The bounds of an interval, without repeating the unit.
 
     Example:
-        >>> show_interval(Interval(0.5, 0.25, 0.75), "accuracy")
+        >>> show_interval(Interval(0.5, 0.25, 0.75), SHARE)
         '[25.0, 75.0]'
     """
     if np.isnan(interval.low):
         return "one draw"
-    low, high = (show(bound, metric).removesuffix(PERCENT) for bound in (interval.low, interval.high))
+    low, high = (show(bound, measure).removesuffix(PERCENT) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
 
 
-def dose_meaning(approach: str, config: Mapping[str, Any]) -> str:
-    """What an approach's dose is a dose of, from the settings, else from its name.
-
-    Raises:
-        FacelesionError: settings of another kind than a study's; the key is named.
-    """
-    found = mapping(config.get("approaches", {}), "config.yaml: approaches").get(approach, [])
-    kinds = []
-    for place, damage in enumerate(sequence(found, f"config.yaml: approaches.{approach}")):
-        where = f"config.yaml: approaches.{approach}[{place}]"
-        kind = mapping(damage, where).get("damage")
-        if kind is not None:
-            kinds.append(text(kind, f"{where}.damage"))
-    kind = kinds[0] if kinds else _APPROACH_DAMAGE.get(approach, "")
-    meaning = DOSE_MEANINGS.get(kind, "dose")
-    return f"{meaning}; the others grow with it" if len(kinds) > 1 else meaning
+def dose_meaning(table: pd.DataFrame, lesion: str) -> str:
+    """What a lesion's dose means, as the table says it."""
+    return str(table.loc[table["lesion"] == lesion, "meaning"].iloc[0])
 
 
 def dose_response(
     table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT, profile: Profile | None = None
 ) -> pd.DataFrame:
-    """A task's performance by approach and dose, over draws.
+    """A task's performance by lesion and dose, over draws.
 
     Args:
         profile: the network's scores by person (`facelesion.analysis.profile`), if its answers were kept: then the
             intervals of the measure that they give are over people and draws.
 
     Returns:
-        One row per approach and dose, the intact network (approach 'none', step 0) first: columns approach, step
-        (1 is the smallest dose), dose, mean, low, high (95 % interval over draws, or over people and draws; not a
-        number for one draw alone), draws, n, chance.
+        One row per lesion and dose in the study's order, the intact network (lesion 'none', step 0) first: columns
+        lesion, step, dose, mean, low, high (95 % interval over draws, or over people and draws; not a number for one
+        draw alone), draws, n, chance.
     """
     import pandas as pd
 
     chosen = table[(table["task"] == task) & (table["metric"] == metric) & (table["stimulus"] == stimulus)]
-    bounds = (0.0, 1.0) if metric in BOUNDED else None
+    bounds = measure_of(table, task, metric).bounds
     rows = []
-    for approach in [NONE, *approaches_of(chosen)]:
-        part = chosen[chosen["approach"] == approach]
-        for step, dose in enumerate(sorted(set(part["dose"])), start=0 if approach == NONE else 1):
-            draws = part[part["dose"] == dose]
-            interval = bootstrap_interval(draws["value"].to_numpy(), bounds=bounds)
-            if profile is not None and stimulus == INTACT and (task, approach, float(dose)) in profile.doses:
-                crossed = level_of(profile, task, approach, float(dose))
-                if abs(crossed.estimate - interval.estimate) < 1e-4:  # it is this very measure
-                    interval = crossed
-            rows.append(
-                {
-                    "approach": approach,
-                    "step": step,
-                    "dose": float(dose),
-                    "mean": interval.estimate,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "draws": len(draws),
-                    "n": int(draws["n"].max()),
-                    "chance": float(draws["chance"].iloc[0]),
-                }
-            )
-    columns = ["approach", "step", "dose", "mean", "low", "high", "draws", "n", "chance"]
+    for lesion, step, dose in steps_of(chosen):
+        draws = chosen[(chosen["lesion"] == lesion) & (chosen["step"] == step)]
+        interval = bootstrap_interval(draws["value"].to_numpy(), bounds=bounds)
+        if profile is not None and stimulus == INTACT and (task, lesion, dose) in profile.doses:
+            crossed = level_of(profile, task, lesion, dose)
+            if abs(crossed.estimate - interval.estimate) < 1e-4:  # it is this very measure
+                interval = crossed
+        rows.append(
+            {
+                "lesion": lesion,
+                "step": step,
+                "dose": dose,
+                "mean": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "draws": len(draws),
+                "n": int(draws["n"].max()),
+                "chance": float(draws["chance"].iloc[0]),
+            }
+        )
+    columns = ["lesion", "step", "dose", "mean", "low", "high", "draws", "n", "chance"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def steps_of(table: pd.DataFrame) -> list[tuple[str, int, float]]:
+    """Lesion, step and dose of everything in the table, in the study's order, the intact network first."""
+    order = {name: place for place, name in enumerate([NONE, *lesions_of(table)])}
+    found = set(zip(table["lesion"], table["step"].astype(int), table["dose"].astype(float), strict=True))
+    return sorted(found, key=lambda each: (order[each[0]], *each[1:]))
 
 
 def intact_value(table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT) -> float:
     """What the intact network reaches; not a number if the table does not have it."""
     chosen = table[
-        (table["approach"] == NONE)
+        (table["lesion"] == NONE)
         & (table["task"] == task)
         & (table["metric"] == metric)
         & (table["stimulus"] == stimulus)
@@ -189,7 +187,7 @@ def above_chance(intact: float, chance: float, n: int) -> bool:
 
 @dataclass(frozen=True)
 class HeadlineRow:
-    """One approach's largest dose in one task, on unchanged images.
+    """One lesion's last dose in one task, on unchanged images.
 
     Attributes:
         intact, damaged: the metric, the latter over draws.
@@ -199,8 +197,8 @@ class HeadlineRow:
     """
 
     task: str
-    metric: str
-    approach: str
+    measure: Measure
+    lesion: str
     dose: float
     chance: float
     intact: float
@@ -217,14 +215,14 @@ class HeadlineRow:
 
 
 def headline(table: pd.DataFrame, profile: Profile | None = None) -> list[HeadlineRow]:
-    """Intact against the largest dose, per task and approach, on unchanged images; `profile` as in `dose_response`."""
+    """Intact against the last dose, per task and lesion, on unchanged images; `profile` as in `dose_response`."""
     rows = []
     for task in tasks_of(table):
-        metric = metric_of(table, task)
-        curve = dose_response(table, task, metric, profile=profile)
-        intact = intact_value(table, task, metric)
-        for approach in approaches_of(table):
-            part = curve[curve["approach"] == approach]
+        measure = measure_of(table, task)
+        curve = dose_response(table, task, measure.name, profile=profile)
+        intact = intact_value(table, task, measure.name)
+        for lesion in lesions_of(table):
+            part = curve[curve["lesion"] == lesion]
             if part.empty:
                 continue
             last = part.iloc[-1]
@@ -233,14 +231,14 @@ def headline(table: pd.DataFrame, profile: Profile | None = None) -> list[Headli
             damaged = Interval(last["mean"], last["low"], last["high"])
             effect = (
                 cohens_h(intact, damaged.estimate)
-                if metric in SHARES and 0 <= intact <= 1 and 0 <= damaged.estimate <= 1
+                if measure.share and 0 <= intact <= 1 and 0 <= damaged.estimate <= 1
                 else float("nan")
             )
             rows.append(
                 HeadlineRow(
                     task,
-                    metric,
-                    approach,
+                    measure,
+                    lesion,
                     float(last["dose"]),
                     chance,
                     intact,
@@ -258,7 +256,7 @@ def kept_shares(table: pd.DataFrame, stimulus: str = INTACT) -> pd.DataFrame:
     """Share of the performance above chance that is left, of every lesion and task's main metric.
 
     Returns:
-        Columns approach, dose, step, draw, task, kept. Tasks in which the intact network is not above chance
+        Columns lesion, dose, step, draw, task, kept. Tasks in which the intact network is not above chance
         have nothing to lose and are left out.
     """
     import pandas as pd
@@ -271,15 +269,14 @@ def kept_shares(table: pd.DataFrame, stimulus: str = INTACT) -> pd.DataFrame:
             (table["task"] == task)
             & (table["metric"] == metric)
             & (table["stimulus"] == stimulus)
-            & (table["approach"] != NONE)
+            & (table["lesion"] != NONE)
         ]
         if part.empty or not above_chance(intact, float(part["chance"].iloc[0]), int(part["n"].max())):
             continue
         part = part.assign(kept=(part["value"] - part["chance"]) / (intact - part["chance"]))
-        part = part.assign(step=part.groupby("approach")["dose"].rank(method="dense").astype(int))
-        parts.append(part[["approach", "dose", "step", "draw", "task", "kept"]])
+        parts.append(part[["lesion", "dose", "step", "draw", "task", "kept"]])
     if not parts:
-        return pd.DataFrame(columns=["approach", "dose", "step", "draw", "task", "kept"])
+        return pd.DataFrame(columns=["lesion", "dose", "step", "draw", "task", "kept"])
     return pd.concat(parts, ignore_index=True)
 
 
@@ -289,13 +286,13 @@ class HeatMap:
 
     Attributes:
         stimuli: names of the rows.
-        columns: (approach, dose) of the columns; ('none', 0.0) is the intact network.
+        columns: (lesion, dose) of the columns; ('none', 0.0) is the intact network.
         change: (rows, columns), mean over draws, in the metric's own unit; not a number where nothing was measured.
         reference: what the intact network reaches on unchanged images.
     """
 
     task: str
-    metric: str
+    measure: Measure
     stimuli: tuple[str, ...]
     columns: tuple[tuple[str, float], ...]
     change: np.ndarray
@@ -304,20 +301,17 @@ class HeatMap:
 
 def heat_map(table: pd.DataFrame, task: str) -> HeatMap:
     """The heat map of a task's main metric."""
-    metric = metric_of(table, task)
+    measure = measure_of(table, task)
+    metric = measure.name
     chosen = table[(table["task"] == task) & (table["metric"] == metric)]
     stimuli = tuple(dict.fromkeys(chosen["stimulus"]))
-    columns = tuple(
-        (approach, float(dose))
-        for approach in [NONE, *approaches_of(chosen)]
-        for dose in sorted(set(chosen.loc[chosen["approach"] == approach, "dose"]))
-    )
+    columns = tuple((lesion, dose) for lesion, _, dose in steps_of(chosen))
     reference = intact_value(table, task, metric)
-    mean = chosen.groupby(["stimulus", "approach", "dose"])["value"].mean()
+    mean = chosen.groupby(["stimulus", "lesion", "dose"])["value"].mean()
     change = np.array(
         [[mean.get((stimulus, *column), np.nan) - reference for column in columns] for stimulus in stimuli]
     )
-    return HeatMap(task, metric, stimuli, columns, change, reference)
+    return HeatMap(task, measure, stimuli, columns, change, reference)
 
 
 def _line(interval: Interval, zero: float, unit: float) -> Interval:

@@ -14,6 +14,7 @@ import datetime
 import io
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib import metadata
@@ -21,12 +22,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import facelesion
+from facelesion.analysis.against import against_controls
 from facelesion.data.materials import Materials
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.study.attention import write_attention
+from facelesion.study.contrasted import write_contrasts
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
-from facelesion.study.run import Gathered, claim, device_called, gather, parts_of, run_cells, say, tidy
+from facelesion.study.run import (
+    Gathered,
+    check_ours,
+    claim,
+    device_called,
+    gather,
+    parts_of,
+    run_cells,
+    say,
+    tidy,
+)
+from facelesion.study.settled import reached, write_found
+from facelesion.study.settling import settle
 from facelesion.study.table import confusion_of, gather_rows, gather_trials
 from facelesion.tasks import TASKS
 
@@ -56,16 +72,17 @@ def run_study(
         command: what to type to get the run again; kept in the manifest.
 
     Raises:
-        FacelesionError: a site, model, file or stimulus does not exist, or the folder holds another study.
+        Error: a site, model, file or stimulus does not exist, or the folder holds another study.
         LesionError: a lesion does not fit a network.
     """
     from facelesion import report
 
     clock = _Clock()
     device = device_called(study.device)
+    folder = Path(study.output) / study.name
+    check_ours(folder)
     say(f"Gathering networks and pictures ({study.pictures.name if pictures is None else 'given'})")
     gathered = gather(study, participants, pictures)
-    folder = Path(study.output) / study.name
     if claim(folder, gathered.key, study.overwrite):
         say(f"{folder} holds this very study already: only the report is written again")
         page = report.write_report(folder)
@@ -73,9 +90,12 @@ def run_study(
         return page
     clock.mark("pictures and networks")
     parts = folder / "parts"
+    gathered = settle(gathered.with_rankings(parts, device), parts, device)
+    asked, study = study, gathered.study
+    clock.mark("rankings, difficulty and doses")
     say(
         f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
-        f"{len(study.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
+        f"{len(gathered.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
         f"{len(study.tasks)} tasks on {device}"
     )
     bench = run_cells(gathered, parts, device)
@@ -84,14 +104,22 @@ def run_study(
     gather_trials(paths, folder / "trials.parquet")
     table = gather_rows(paths)
     report.write_table(folder, table)
-    report.write_config(folder, study.to_dict())
+    if gathered.chosen:
+        report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
+        if (table["control"] != "").any():
+            report.write_controls(folder, against_controls(table))
+    write_contrasts(folder, study)
+    report.write_config(folder, asked.to_dict())
+    if gathered.found is not None:
+        write_found(folder, asked, gathered.found, reached(folder, asked))
     _write_pictures(folder, gathered)
-    report.write_confusions(folder, _confusions(folder, study))
+    report.write_confusions(folder, _confusions(folder, gathered))
     bench = bench or gathered.bench(study.people[0].name, device)
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 
-    maps = grad_cam_maps(bench, study.planned(bench.name))
+    write_attention(folder)
+    maps = grad_cam_maps(bench)
     if maps is not None:
         report.write_gradcam(folder, maps)
     clock.mark("Grad-CAM and tables")
@@ -109,11 +137,11 @@ def run_study(
                 "study": gathered.key,
             },
             seeds={"pictures and lesions": study.seed},
-            left_out=[report.LeftOut(left.name, left.reason) for left in gathered.materials.left_out],
+            left_out=gathered.materials.left_out,
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},
-            remarks=gathered.materials.remarks,
+            remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
         ),
     )
     say("Writing the report")
@@ -132,8 +160,11 @@ def dry_run(
 
     Arguments and errors as for `run_study`; nothing is written.
     """
+    device = device_called(study.device)
     gathered = gather(study, participants, pictures)
-    return describe(gathered, estimate(gathered, device_called(study.device)))
+    with tempfile.TemporaryDirectory() as parts:
+        gathered = gathered.with_rankings(Path(parts), device)
+    return describe(gathered, estimate(gathered, device))
 
 
 def versions() -> dict[str, str]:
@@ -168,20 +199,21 @@ def _write_examples(folder: Path, gathered: Gathered) -> None:
     report.write_stimuli(folder, [str(each) for each in gathered.study.stimuli], images)
 
 
-def _confusions(folder: Path, study: Study) -> list[Confusion]:
+def _confusions(folder: Path, gathered: Gathered) -> list[Confusion]:
     """What the first participant answered to what was shown: intact, and under the heaviest lesions."""
     import pandas as pd
 
     from facelesion.report import Confusion
     from facelesion.study.maps import condition_name, heaviest
 
+    study = gathered.study
     name = study.people[0].name
-    planned = study.planned(name)
+    planned = gathered.planned(name)
     chosen = [planned[number] for number in heaviest(planned)]
     trials = pd.read_parquet(
         folder / "trials.parquet",
         columns=["lesion", "dose", "draw", "task", "target", "answer"],
-        filters=[("participant", "==", name), ("stimulus", "==", INTACT), ("draw", "==", 0)],
+        filters=[("participant", "==", name), ("stimulus", "==", INTACT), ("draw", "==", 0), ("control", "==", "")],
     )
     found = []
     for task in study.tasks:

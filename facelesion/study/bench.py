@@ -2,100 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.faces.stimuli import Stimulus
-from facelesion.lesions import Calibration, calibrate
+from facelesion.faces.stimuli import Intact, Stimulus
+from facelesion.lesions import Calibration, Lesion, calibrate
 from facelesion.models import Subject
 from facelesion.study.design import Planned, Study
+from facelesion.study.look import StudyLook
+from facelesion.study.pool import Pool
+from facelesion.study.threads import threads
 from facelesion.sweep import sweep
 from facelesion.tasks import TASKS, Healthy, Task
 
 # Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.
 _BATCH = 64
 _REFERENCE = 300  # pictures of either kind that units are calibrated on, at the most
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """All pictures that are shown under damage, each once: what every task takes its rows from.
-
-    Pictures without a face borrow the landmarks of one, so that a mask is no sign of a face.
-
-    Attributes:
-        images: uint8 (N, 3, H, W).
-        landmarks: (N, points, 2).
-        ids: int64 (N,), the pictures' numbers.
-        partners: (N,) positions of a face of somebody else, for stimuli that are made of two.
-        rows: where each role's pictures lie.
-        digest: of all pictures, with their roles.
-    """
-
-    images: torch.Tensor
-    landmarks: torch.Tensor
-    ids: torch.Tensor
-    partners: torch.Tensor
-    rows: dict[str, slice]
-    digest: str
-
-    @classmethod
-    def of(cls, tasks: Sequence[type[Task]], materials: Materials, seed: int) -> Pool:
-        """The pictures that these tasks show."""
-        shown: dict[str, ImageSet] = {}
-        for task in tasks:
-            for role, pictures in task.shows(materials, seed).items():
-                shown.setdefault(role, pictures)
-        lender = materials.probes.landmarks
-        landmarks, rows, end = [], {}, 0
-        for role, pictures in shown.items():
-            own = pictures.landmarks if isinstance(pictures, FaceSet) else None
-            landmarks.append(lender[torch.arange(len(pictures)) % len(lender)] if own is None else own)
-            rows[role] = slice(end, end + len(pictures))
-            end += len(pictures)
-        labels = [label for pictures in shown.values() for label in pictures.labels]
-        faces = [isinstance(pictures, FaceSet) for pictures in shown.values() for _ in range(len(pictures))]
-        sha = hashlib.sha256("".join(f"{role}{each.digest}" for role, each in shown.items()).encode())
-        return cls(
-            torch.cat([pictures.images for pictures in shown.values()]),
-            torch.cat(landmarks),
-            torch.cat([pictures.ids for pictures in shown.values()]),
-            _partners(labels, faces),
-            rows,
-            sha.hexdigest()[:12],
-        )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
-        """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches.
-
-        A picture left over joins the batch before it: one alone is convolved by another algorithm, which rounds
-        otherwise, and a study's numbers must not hang on how its pictures are cut into batches.
-        """
-
-        def pictures(rows: torch.Tensor) -> torch.Tensor:
-            return self.images[rows].to(device).float() / 255
-
-        batches = list(torch.arange(len(self)).split(batch_size))
-        if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        for rows in batches:
-            partners = self.partners[rows]
-            yield stimulus(
-                pictures(rows),
-                self.landmarks[rows].to(device),
-                ids=self.ids[rows].to(device),
-                others=(pictures(partners), self.landmarks[partners].to(device)),
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +36,7 @@ class Bench:
         pool: the pictures.
         tasks: with readouts fitted on the healthy network, frozen.
         calibration: of all sites that lesions are relative to, over faces and objects alike.
+        planned: all its lesions, the intact network first.
         batch_size: images per forward pass.
     """
 
@@ -118,30 +46,36 @@ class Bench:
     pool: Pool
     tasks: tuple[Task, ...]
     calibration: Calibration
+    planned: Sequence[Planned]
     batch_size: int
 
     @classmethod
     def build(
-        cls, name: str, subject: Subject, study: Study, materials: Materials, pool: Pool, device: torch.device
+        cls,
+        name: str,
+        subject: Subject,
+        study: Study,
+        materials: Materials,
+        pool: Pool,
+        planned: Sequence[Planned],
+        device: torch.device,
+        asked: bool = True,
     ) -> Bench:
-        """Calibrate a healthy network, and fit the readouts of all tasks on it."""
+        """Calibrate a healthy network, and fit the readouts of all tasks on it; of none where nothing is asked."""
         subject.module.to(device).eval()
-        healthy = Healthy(
-            materials,
-            subject.identity,
-            _Representations(subject, device),
-            lambda role: torch.arange(len(pool))[pool.rows[role]],
-            study.seed,
-        )
-        with threads(1):
-            tasks = tuple(TASKS[task].fit(healthy) for task in study.tasks)
-        lesions = [p.lesion for p in study.planned(name) if p.lesion is not None and p.lesion.needs_calibration]
+        names = study.tasks if asked else ()
+        tasks = fitted(names, subject, materials, pool, study.seed, Representations(subject, device))
+        lesions = [p.lesion for p in planned if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
             subject.preprocess(images.to(device)) for images in reference(materials).split(_BATCH)
         )
         calibration = calibrate(subject.module, batches, sites) if sites else Calibration({}, {}, 0)
-        return cls(name, subject, device, pool, tasks, calibration, study.batch_size)
+        return cls(name, subject, device, pool, tasks, calibration, planned, study.batch_size)
+
+    def look(self, stimulus: Stimulus, lesion: Lesion | None) -> StudyLook:
+        """The network under a lesion, with the pool under a stimulus, to look into."""
+        return StudyLook(self.subject, self.device, self.pool, stimulus, lesion, self.calibration)
 
     def represent(
         self, stimulus: Stimulus, planned: Sequence[Planned], progress: bool
@@ -164,7 +98,20 @@ class Bench:
         return found, changes
 
 
-class _Representations:
+def fitted(
+    names: Sequence[str], subject: Subject, materials: Materials, pool: Pool, seed: int, represent: Representations
+) -> tuple[Task, ...]:
+    """Tasks with their readouts fitted on the healthy network."""
+    look = StudyLook(subject, represent.device, pool, Intact())
+
+    def healthy(task: str) -> Healthy:
+        return Healthy(materials, subject.identity, represent, lambda role: pool.of_task(role, task), seed, look)
+
+    with threads(1):
+        return tuple(TASKS[task].fit(healthy(task)) for task in names)
+
+
+class Representations:
     """The healthy network's representation of sets of pictures, each measured once."""
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
@@ -175,27 +122,17 @@ class _Representations:
     def __call__(self, pictures: ImageSet) -> torch.Tensor:
         digest = pictures.digest
         if digest not in self.known:
-            with torch.no_grad(), threads(self.threads):
-                parts = [
-                    self.subject.module(self.subject.preprocess(images.to(self.device))).float().cpu()
-                    for images in pictures.images.split(_BATCH)
-                ]
-            self.known[digest] = torch.cat(parts)
+            self.known[digest] = self.of(pictures.images)
         return self.known[digest]
 
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """PyTorch on so many threads within.
-
-    Convolutions give the same bits on any number of them; the small products of readouts do not, and are done on one.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    def of(self, images: torch.Tensor) -> torch.Tensor:
+        """The representation (N, D) of uint8 images (N, 3, H, W), measured anew."""
+        with torch.no_grad(), threads(self.threads):
+            parts = [
+                self.subject.module(self.subject.preprocess(some.to(self.device))).float().cpu()
+                for some in images.split(_BATCH)
+            ]
+        return torch.cat(parts)
 
 
 def reference(materials: Materials) -> torch.Tensor:
@@ -211,14 +148,3 @@ def reference(materials: Materials) -> torch.Tensor:
         return images[torch.linspace(0, len(images) - 1, count).round().long()]
 
     return torch.cat([some(faces), some(objects)])
-
-
-def _partners(labels: Sequence[str], faces: Sequence[bool]) -> torch.Tensor:
-    """For every picture the next face of another person, in the order of rows; itself where there is none."""
-    places = [row for row, face in enumerate(faces) if face]
-    found = []
-    for row, label in enumerate(labels):
-        begin = next((i for i, place in enumerate(places) if place > row), 0)
-        turn = places[begin:] + places[:begin]
-        found.append(next((place for place in turn if labels[place] != label), row))
-    return torch.tensor(found)

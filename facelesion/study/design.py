@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
+from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.source import Source
 from facelesion.data.sources import SOURCES
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.files import nearest
 from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
 from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
-from facelesion.settings import SettingError, build, check, overlaid
+from facelesion.settings import SettingError, build, check, overlaid, refuse_idle
+from facelesion.study.choice import Choice, Controls, choices, without_choice
+from facelesion.study.levels import Difficulty, Losses, stand_in, together
 from facelesion.tasks import TASKS
 from facelesion.yaml_files import Node, read_yaml
 
@@ -55,6 +60,10 @@ class Planned:
         dose: how much.
         draw: number of the draw.
         lesion: None for the intact network.
+        control: empty for the lesion itself; else what the set of other units is that it is compared with: `random` or
+            `matched`.
+        mismatch: of a matched set: its mean activation in health less that of the chosen units, in standard deviations
+            over the site's units.
     """
 
     series: str
@@ -62,6 +71,19 @@ class Planned:
     dose: float
     draw: int
     lesion: Lesion | None
+    control: str = ""
+    mismatch: float | None = None
+
+
+# Units to damage: which kind of control they are (or empty), the lesion, a matched set's mismatch.
+Set = tuple[str, Lesion, float | None]
+
+
+class Chooses(Protocol):
+    """Knows a participant's ranked units."""
+
+    def sets(self, series: str, lesion: Lesion, controls: Controls, seed: int) -> Iterable[Set]:
+        """A step of a series with the units that were chosen, then with each of their control sets."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +96,17 @@ class Study:
         participants: the networks that are damaged: names from `facelesion.models`, files of weights, or settings
             `{network: untrained, seed: 3, name: newborn}`.
         pictures: which pictures are shown, by the `source` they come from and its settings.
-        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is. Parts of
-            a series act together and step together. `site` may be given by participant.
+        difficulty: how hard the tasks are made, undamaged; as hard as the pictures are when left out.
+        lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is, or
+            `{for_loss: [0.25, 0.5]}`: the doses that cost so much. Parts of a series act together and step together.
+            `site` may be given by participant. `units` may be a ranking, `{by: selectivity, of: faces, against:
+            objects}`, whose first units are taken.
+        losses: what `for_loss` counts by.
+        controls: beside every lesion of ranked units, sets of other units of the same sites: `{random: 200,
+            matched: 200}`, unless it says otherwise.
         stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
+        contrasts: what is compared with what, named before the run:
+            `{name: inversion effect, task: identification, of: intact, less: invert}`; one may be `primary: true`.
         tasks: what is asked.
         draws: how often each lesion is drawn anew (other units, other noise).
         seed: of pictures and lesions.
@@ -101,8 +131,12 @@ class Study:
     question: Prose = ""
     participants: Annotated[Sequence[str | Participant], Size(1, 1000)] = ("builtin",)
     pictures: Source = field(default_factory=FaceSpacePictures)
+    difficulty: Difficulty | None = None
     lesions: Annotated[Mapping[Label, Any], Size(0, 1000)] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
+    controls: Controls | None = None
     stimuli: Annotated[Sequence[Any], Size(1, 1000)] = (INTACT,)
+    contrasts: Annotated[Sequence[Contrast], Size(0, 100)] = ()
     tasks: Annotated[Sequence[str], Size(1, 100, twice=False)] = (
         "detection", "identification", "verification", "objects",
     )  # fmt: skip
@@ -142,6 +176,53 @@ class Study:
                 self.series(name, participant.name)
             for number, part in enumerate(self.lesions[name]):
                 _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
+        object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        check_contrasts(
+            self.contrasts, tasks=self.tasks, lesions=list(self.lesions), stimuli=names,
+            participants=[each.name for each in people],
+        )  # fmt: skip
+        if self.controls is not None and not self.chooses:
+            raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        names = [each.name for each in self.people]
+        if self.losses.task not in TASKS:
+            near = nearest(self.losses.task, TASKS)
+            raise SettingError("losses.task", f"is {self.losses.task!r}, which is no task: {near}")
+        for number, task in enumerate(self.difficulty.tasks if self.difficulty else ()):
+            if task not in self.tasks:
+                near = nearest(task, self.tasks)
+                raise SettingError(f"difficulty.tasks.{number}", f"is {task!r}, which the study does not ask: {near}")
+        for key, config in (("difficulty", self.difficulty), ("losses", self.losses)):
+            for number, name in enumerate(config.on if config else ()):
+                if name not in names:
+                    raise SettingError(f"{key}.on.{number}", f"is {name!r}, who takes no part: {nearest(name, names)}")
+        if not self.sought:
+            why = "no dose is written as {for_loss: [0.25, 0.5]}"
+            refuse_idle(self, {f"losses.{each.name}": why for each in dataclasses.fields(Losses)})
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """The series whose doses are still to be found."""
+        return tuple(name for name, parts in self.lesions.items() if any(together(parts)))
+
+    def with_doses(self, doses: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> Study:
+        """The study with the doses that were found: by series, for every part its doses by their name."""
+        lesions = {
+            name: [{**part, **found} for part, found in zip(parts, doses.get(name, ({},) * len(parts)), strict=True)]
+            for name, parts in self.lesions.items()
+        }
+        return dataclasses.replace(self, lesions=lesions, losses=Losses())
+
+    def choices(self, name: str) -> dict[int, Choice]:
+        """The rankings by which parts of a series take their units, by the part's number."""
+        return choices(self.lesions[name], f"lesions.{name}")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether any lesion takes units by a ranking."""
+        return any(self.choices(name) for name in self.lesions)
 
     @property
     def people(self) -> tuple[Participant, ...]:
@@ -151,36 +232,66 @@ class Study:
     def _stimuli(self) -> list[Stimulus]:
         found = []
         for number, given in enumerate(self.stimuli):
+            if not isinstance(given, str | Mapping | Stimulus):
+                raise SettingError(
+                    f"stimuli.{number}",
+                    f"is {given!r}: it must be a name such as `mask eyes`, or settings such as "
+                    "{kind: mask, region: eyes}",
+                )
             try:
                 stimulus = given if isinstance(given, Stimulus) else Stimulus.from_dict(given)
-            except FacelesionError as error:
+            except Error as error:
                 raise SettingError(f"stimuli.{number}", f"cannot be read: {error}") from None
             found.append(stimulus)
         return found
 
     def series(self, name: str, participant: str) -> Series:
-        """One of the series, with the sites that it has in a participant."""
+        """One of the series, with the sites that it has in a participant.
+
+        Units that a ranking chooses are not known here: as many at random stand for them.
+        """
         parts = []
+        self.choices(name)
         for number, written in enumerate(self.lesions[name]):
             key = f"lesions.{name}.{number}"
-            part = _at(written, participant, f"{key}.site")
+            part = without_choice(_at(written, participant, f"{key}.site"))
             if "seed" in part:
                 raise SettingError(
                     f"{key}.seed", "does nothing: leave it out, for a study draws its lesions by `seed` and `draws`"
                 )
+            try:
+                part = stand_in(part)
+            except Error as error:
+                raise SettingError(key, f"cannot be read: {error}") from None
             _series([part], key)
             parts.append(part)
+        try:
+            together(self.lesions[name])
+        except Error as error:
+            raise SettingError(f"lesions.{name}", f"cannot be read: {error}") from None
         return _series(parts, f"lesions.{name}")
 
-    def planned(self, participant: str) -> list[Planned]:
-        """All lesions of one participant, the intact network first."""
+    def planned(self, participant: str, chosen: Chooses | None = None) -> list[Planned]:
+        """All lesions of one participant, the intact network first.
+
+        Args:
+            chosen: gives the units that rankings chose, and their controls; as many at random when left out.
+        """
         found = [Planned(NONE, 0, 0.0, 0, None)]
         for name in self.lesions:
-            series = self.series(name, participant)
+            series, ranked = self.series(name, participant), bool(self.choices(name))
             for step, dose in enumerate(series.doses):
-                for draw in range(self.draws if series.draws else 1):
-                    lesion = series.lesion(step, self.seed * 10_000 + draw)
-                    found.append(Planned(name, step + 1, dose, draw, lesion))
+                sets: Iterable[Set] = [("", series.steps[step], None)]
+                if ranked and chosen is not None:
+                    sets = chosen.sets(name, series.steps[step], self.controls or Controls(), self.seed)
+                drawn: Counter[str] = Counter()
+                for control, lesion, mismatch in sets:
+                    # A set of control units is a draw by itself; the lesion is drawn as often as the study says.
+                    for _ in range(1 if control or not lesion.draws else self.draws):
+                        draw = drawn[control]
+                        drawn[control] += 1
+                        seeded = lesion.with_seed(self.seed * 10_000 + draw)
+                        found.append(Planned(name, step + 1, dose, draw, seeded, control, mismatch))
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,7 +300,11 @@ class Study:
         return values | {
             "participants": [_short(each) for each in self.participants],
             "pictures": {"source": self.pictures.name, **dataclasses.asdict(self.pictures)},
+            "difficulty": None if self.difficulty is None else _plain_levels(self.difficulty),
             "lesions": {name: list(parts) for name, parts in self.lesions.items()},
+            "contrasts": [_short_contrast(each) for each in self.contrasts],
+            "losses": _plain_levels(self.losses),
+            "controls": None if self.controls is None else dataclasses.asdict(self.controls),
             "stimuli": [_short_stimulus(each) for each in self.stimuli],
             "tasks": list(self.tasks),
         }
@@ -214,6 +329,17 @@ def study_of(tree: Node) -> Study:
     if isinstance(entries, dict) and isinstance(pictures := entries.get("pictures"), Node):
         tree = dataclasses.replace(tree, value={**entries, "pictures": _source_of(tree, pictures)})
     return build(Study, tree)
+
+
+@contextlib.contextmanager
+def placed(tree: Node) -> Iterator[None]:
+    """What is found wrong with a setting after it was read says its file and line all the same."""
+    try:
+        yield
+    except SettingError as error:
+        if error.where is not None:
+            raise
+        raise SettingError(error.key, error.said, tree.where(error.key)) from None
 
 
 def _source_of(tree: Node, pictures: Node) -> Any:
@@ -280,11 +406,13 @@ def _series(parts: Sequence[Mapping[str, Any]], key: str) -> Series:
 def _at(part: Mapping[str, Any], participant: str, key: str) -> dict[str, Any]:
     """A part with the site that it has in a participant."""
     site = part.get("site")
-    if not isinstance(site, Mapping):
-        return dict(part)
-    if participant not in site:
-        raise SettingError(key, f"says no site for participant {participant!r}: it has {', '.join(map(str, site))}")
-    return {**part, "site": site[participant]}
+    if isinstance(site, Mapping):
+        if participant not in site:
+            raise SettingError(key, f"says no site for participant {participant!r}: it has {', '.join(map(str, site))}")
+        site = site[participant]
+    if isinstance(site, bool | int | float):
+        raise SettingError(key, f'is {site!r}, no text: write it in quotes, such as "{site}"')
+    return {**part, "site": site} if "site" in part else dict(part)
 
 
 def _refuse_strangers(part: Mapping[str, Any], participants: Sequence[str], key: str) -> None:
@@ -307,9 +435,22 @@ def _short(participant: Participant | str) -> Any:
     return dataclasses.asdict(participant)
 
 
+def _short_contrast(contrast: Contrast) -> dict[str, Any]:
+    """A contrast's settings, without those at their defaults."""
+    values = dataclasses.asdict(contrast)
+    defaults = {each.name: each.default for each in dataclasses.fields(contrast)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: value for name, value in plain.items() if values[name] != defaults[name]}
+
+
+def _plain_levels(config: Difficulty | Losses) -> dict[str, Any]:
+    plain = dataclasses.asdict(config)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
 def _short_stimulus(stimulus: Stimulus) -> Any:
     name = str(stimulus)
     try:
         return name if Stimulus.from_dict(name) == stimulus else stimulus.to_dict()
-    except FacelesionError:
+    except Error:
         return stimulus.to_dict()

@@ -23,11 +23,11 @@ SITES = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_1", "conv5_3")  # ea
 
 def heaviest(planned: Sequence[Planned]) -> list[int]:
     """Positions of the intact network and of the first draw of every series' last dose."""
-    last = {each.series: number for number, each in enumerate(planned) if each.draw == 0}
+    last = {each.series: number for number, each in enumerate(planned) if each.draw == 0 and not each.control}
     return list(last.values())
 
 
-def grad_cam_maps(bench: Bench, planned: Sequence[Planned]) -> GradCamMaps | None:
+def grad_cam_maps(bench: Bench) -> GradCamMaps | None:
     """Maps of the first probe's own identity; None where there is no identification, or no site of these names."""
     from facelesion.analysis.gradcam import grad_cam, likeness_score
     from facelesion.report import GradCamMaps
@@ -42,8 +42,8 @@ def grad_cam_maps(bench: Bench, planned: Sequence[Planned]) -> GradCamMaps | Non
     identity = copy.deepcopy(who.identity).to(bench.device)
     score = likeness_score(who.memory.vectors.to(bench.device), int(who.targets[0]), identity)
     names, heat = [], []
-    for number in heaviest(planned):
-        each = planned[number]
+    for number in heaviest(bench.planned):
+        each = bench.planned[number]
         if each.lesion is not None and needs_company(each.lesion):
             continue  # one picture alone has no other to take from
         maps = grad_cam(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import write_whole
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION
 from facelesion.study.design import Planned
@@ -47,6 +47,7 @@ def trials_of(
         "lesion": constant(planned.series),
         "dose": pa.array(np.full(count, planned.dose, np.float64)),
         "draw": pa.array(np.full(count, planned.draw, np.int32)),
+        "control": constant(planned.control),
         "stimulus": constant(stimulus),
         "task": constant(task.name),
         "trial": pa.array(np.arange(count, dtype=np.int32)),
@@ -64,7 +65,7 @@ def rows_of(task: Task, answers: Answers, about: Mapping[str, Any]) -> Iterator[
     values = task.measure(answers)
     for number, measure in enumerate(task.measures):
         if measure.name not in values:
-            raise FacelesionError(f"task {task.name} names the measure {measure.name!r} and does not give it")
+            raise Error(f"task {task.name} names the measure {measure.name!r} and does not give it")
         row = {
             "task": task.name,
             "metric": measure.name,

@@ -1,10 +1,25 @@
-"""Many lesions of many images, each computed from the first damaged step on only; equal to naive hooks to rounding."""
+"""Many lesions of many images, each computed from the first damaged step on only; equal to naive hooks to rounding.
+
+The room and its main function have one name, so the room can be called: `facelesion.sweep(...)` and
+`facelesion.sweep.sweep(...)` are the same.
+"""
+
+import sys
+from types import ModuleType
 
 from .engine import Part, Reducer, make_plan, stream, sweep
 from .errors import SweepError
 from .options import Options
 from .planner import Plan
-from .rankings import Ranking, agreement, effects, first_order, greedy_ranking
+from .rankings import (
+    Ranking,
+    agreement,
+    effects,
+    effects_by_image,
+    first_order,
+    first_order_by_image,
+    greedy_ranking,
+)
 from .store import read_changes, read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
@@ -18,7 +33,9 @@ __all__ = [
     "UnitPart",
     "agreement",
     "effects",
+    "effects_by_image",
     "first_order",
+    "first_order_by_image",
     "greedy_ranking",
     "make_plan",
     "read_changes",
@@ -30,3 +47,12 @@ __all__ = [
     "sweep_to_folder",
     "unit_sweep",
 ]
+
+
+class _Callable(ModuleType):
+    """This module. Whatever was imported first, `from facelesion import sweep` gives what sweeps."""
+
+    __call__ = staticmethod(sweep)
+
+
+sys.modules[__name__].__class__ = _Callable

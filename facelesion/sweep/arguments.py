@@ -149,13 +149,12 @@ def _check_batch(batch: Tensor, name: str) -> None:
 
 def sites_of(model: nn.Module, patterns: object, name: str = "sites") -> list[Site]:
     """The sites of one pattern or several, each once."""
-    if not isinstance(patterns, str):
-        if not isinstance(patterns, Iterable):
-            raise SweepError(f"{name} is a site or several, as text, not {_told(patterns)}")
-        patterns = list(patterns)
-    several = [patterns] if isinstance(patterns, str) else patterns
+    several = [patterns] if isinstance(patterns, str) else list(patterns) if isinstance(patterns, Iterable) else []
     if not several or not all(isinstance(each, str) and each.strip() for each in several):
-        raise SweepError(f"{name} is a site or several, as text, not {patterns!r}")
+        wrong = [each for each in several if not isinstance(each, str)]
+        inside = f" with {_told(wrong[0])} in it" if wrong and not isinstance(patterns, Tensor) else ""
+        inside = inside if several else " without any"
+        raise SweepError(f"{name} is a site or several, as text, not {_told(patterns)}{inside}")
     return list(dict.fromkeys(site for pattern in several for site in find(model, pattern)))
 
 

@@ -114,12 +114,40 @@ def effects(
     """By how much the mean loss rises when each unit alone is removed, exactly: float64 (units,)."""
     options = arguments.options_of(options, batch_size)
     task = _Task(model, site, images, loss)
-    without = task.summed(options)
-    healthy = torch.zeros((), dtype=torch.float64)
-    with torch.no_grad():
-        for rows, batch in task.batches(options.batch_size):
-            healthy += task.losses(task.model(batch)[None], rows)[0].cpu()
-    return (without - healthy) / len(images)
+    return (task.summed(options) - task.healthy(options.batch_size).sum()) / len(images)
+
+
+def effects_by_image(
+    model: nn.Module,
+    site: str,
+    images: torch.Tensor,
+    loss: Loss,
+    *,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = False,
+    options: Options | None = None,
+) -> torch.Tensor:
+    """As `effects`, image by image, for intervals over people and split halves: float64 (images, units).
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+        >>> images, loss = torch.rand(5, 3, 8, 8), lambda outputs, numbers: outputs[:, 0]
+        >>> found = effects_by_image(network, "1", images, loss)
+        >>> found.shape, bool(torch.allclose(found.mean(0), effects(network, "1", images, loss)))
+        (torch.Size([5, 4]), True)
+    """
+    options = arguments.options_of(options, batch_size)
+    task = _Task(model, site, images, loss)
+
+    def apart(outputs: torch.Tensor, rows: range) -> torch.Tensor:
+        losses = torch.zeros(len(outputs), len(images), dtype=torch.float64)
+        losses[:, rows.start : rows.stop] = torch.stack(
+            [task.per_image(output, rows).double().cpu() for output in outputs]
+        )
+        return losses
+
+    without = task.swept(apart, options, progress=progress)
+    return (without - task.healthy(options.batch_size)).T.contiguous()
 
 
 def first_order(
@@ -138,6 +166,43 @@ def first_order(
     Returns:
         float64 (units,).
     """
+    total: torch.Tensor | None = None
+    for _, parts in _products(model, site, images, loss, batch_size):
+        for part in parts:
+            summed = part.flatten(1).double().sum(1).cpu()
+            total = summed if total is None else total + summed
+    assert total is not None
+    return total / len(images)
+
+
+def first_order_by_image(
+    model: nn.Module,
+    site: str,
+    images: torch.Tensor,
+    loss: Loss,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> torch.Tensor:
+    """As `first_order`, image by image: float64 (images, units).
+
+    Raises:
+        SweepError: as `first_order`, or a site whose output has no row per image.
+    """
+    rows_of = []
+    for rows, parts in _products(model, site, images, loss, batch_size):
+        total = torch.zeros(())
+        for part in parts:
+            if part.ndim < 2 or part.shape[1] != len(rows):
+                raise SweepError(f"{site}: its output has no row per image: use first_order")
+            total = total + part.flatten(2).double().sum(2).cpu() if part.ndim > 2 else total + part.double().cpu()
+        rows_of.append(total.T)
+    return torch.cat(rows_of)
+
+
+def _products(
+    model: nn.Module, site: str, images: torch.Tensor, loss: Loss, batch_size: int
+) -> Iterator[tuple[range, list[torch.Tensor]]]:
+    """Batch by batch, minus gradient times activation of every call of the site, its units first."""
     options = arguments.options_of(None, batch_size)
     task = _Task(model, site, images, loss)
     held: list[torch.Tensor] = []
@@ -148,7 +213,6 @@ def first_order(
         held.append(leaf)
         return leaf.clone()
 
-    total: torch.Tensor | None = None
     handle = task.module.register_forward_hook(hold)
     try:
         for rows, batch in task.batches(options.batch_size):
@@ -160,16 +224,14 @@ def first_order(
                 if not value.requires_grad:
                     raise SweepError("loss: no gradient leads from it to the site; first_order needs one")
                 gradients = torch.autograd.grad(value, held, allow_unused=True)
+            parts = []
             for leaf, gradient in zip(held, gradients, strict=True):
                 # A call whose output nobody reads changes nothing.
                 slope = torch.zeros_like(leaf) if gradient is None else gradient
-                axis = unit_axis(task.module, leaf, task.site)
-                part = -(leaf.detach() * slope).movedim(axis, 0).flatten(1).double().sum(1).cpu()
-                total = part if total is None else total + part
+                parts.append(-(leaf.detach() * slope).movedim(unit_axis(task.module, leaf, task.site), 0))
+            yield rows, parts
     finally:
         handle.remove()
-    assert total is not None
-    return total / len(images)
 
 
 def agreement(estimate: torch.Tensor, exact: torch.Tensor) -> float:
@@ -234,16 +296,30 @@ class _Task:
 
     def summed(self, options: Options, **chosen: Any) -> torch.Tensor:
         """The loss without each unit, summed over all images."""
+        return self.swept(self.losses, options, **chosen)
+
+    def swept(
+        self, reduce: Callable[[torch.Tensor, range], torch.Tensor], options: Options, **chosen: Any
+    ) -> torch.Tensor:
+        """What `reduce` makes of the outputs without each unit, added up over batches."""
         found = unit_sweep(
             self.model,
             self.name,
             self.images,
-            reduce=self.losses,
+            reduce=reduce,
             trial=self.trial,
             options=options,
             **chosen,
         )
         return next(iter(found.values()))
+
+    def healthy(self, size: int) -> torch.Tensor:
+        """The intact network's loss of each image: float64 (images,)."""
+        with torch.no_grad():
+            parts = [
+                self.per_image(self.model(batch), rows).double().cpu() for rows, batch in self.batches(size)
+            ]
+        return torch.cat(parts)
 
     def one_tensor(self, output: object) -> torch.Tensor:
         if not isinstance(output, torch.Tensor):

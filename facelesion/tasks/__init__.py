@@ -1,5 +1,6 @@
 """What is asked of a network: tasks with readouts that are fixed before damage, answered trial by trial."""
 
+from facelesion.tasks.attention import Attention
 from facelesion.tasks.composite import Composite
 from facelesion.tasks.detection import Detection
 from facelesion.tasks.exemplars import Exemplars
@@ -7,16 +8,18 @@ from facelesion.tasks.identification import Identification
 from facelesion.tasks.memory import Memory
 from facelesion.tasks.objects import Objects
 from facelesion.tasks.parts import Parts
-from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials
+from facelesion.tasks.readouts import fit_linear_readout
+from facelesion.tasks.task import Answers, Healthy, Look, Measure, Task, Trials, forced_choice, margin
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
 
 #: Every task by its name. One more is one line.
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (Detection, Identification, Verification, Objects, Exemplars, Memory, Parts, Composite)
+    for task in (Detection, Identification, Verification, Objects, Exemplars, Memory, Parts, Composite, Attention)
 }
 
 __all__ = [
-    "TASKS", "Answers", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Measure", "Memory",
-    "Objects", "Parts", "Task", "Trials", "Verification", "ten_fold_accuracy",
+    "TASKS", "Answers", "Attention", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Look",
+    "Measure", "Memory", "Objects", "Parts", "Task", "Trials", "Verification", "fit_linear_readout", "forced_choice",
+    "margin", "ten_fold_accuracy",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Composite as CompositeStimulus
 from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials
 from facelesion.tasks.verification import best_threshold, pair_cosines, pair_trials, same_or_different
@@ -118,7 +118,7 @@ def _composites(faces: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, to
     able = [rows for rows in members.values() if len(rows) >= 2][:_PEOPLE]
     count = len(able)
     if count < 4:
-        raise FacelesionError(
+        raise Error(
             f"task composite needs four people with two pictures each, there are {count}: add probe pictures"
         )
     upper = torch.tensor([rows[k] for k in (0, 1) for rows in able])

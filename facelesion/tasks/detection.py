@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.tasks.readouts import LinearReadout, fit_linear_readout
 from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_scores
 from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
@@ -28,7 +28,7 @@ class Detection(Task):
         is_face: (M,) bool, what each trial shows. Both kinds are needed.
 
     Raises:
-        FacelesionError: trials of one kind alone.
+        Error: trials of one kind alone.
     """
 
     readout: LinearReadout
@@ -45,7 +45,7 @@ class Detection(Task):
 
     def __post_init__(self) -> None:
         if self.is_face.all() or not self.is_face.any():
-            raise FacelesionError(
+            raise Error(
                 "detection needs faces and other images: with one kind alone any answer is right"
             )
 
@@ -63,16 +63,12 @@ class Detection(Task):
     def fit(cls, healthy: Healthy) -> Detection:
         """Fit the readout on training faces against training objects, textures and scrambled faces."""
         pictures = healthy.materials
-        faces = healthy.representation(pictures.training)
-        others = [healthy.representation(each) for each in (pictures.training_objects, pictures.training_others)]
-        seen = torch.cat([faces, *others])
-        labels = [FACE] * len(faces) + [OTHER] * (len(seen) - len(faces))
         shown = cls.shows(pictures, healthy.seed)
         people = len(pictures.probes) + len(pictures.strangers)
         sets = list(shown.values())
         is_face = torch.arange(sum(map(len, sets))) < people
         return cls(
-            fit_linear_readout(seen, labels),
+            face_readout(pictures, healthy.representation),
             torch.cat([healthy.rows(role) for role in shown]),
             is_face,
             Trials(
@@ -109,3 +105,16 @@ class Detection(Task):
         yes = answers.answer == 0
         cells = [(a & b).sum() for a in (self.is_face, ~self.is_face) for b in (yes, ~yes)]
         return (FACE, OTHER), torch.stack(cells).reshape(2, 2)
+
+
+def face_readout(pictures: Materials, representation: Callable[[ImageSet], torch.Tensor]) -> LinearReadout:
+    """A readout that tells a face from training objects, textures and scrambled faces, fitted on the healthy network.
+
+    Args:
+        pictures: the training faces and other training pictures of a study.
+        representation: from pictures to the healthy network's representation (N, D) of them.
+    """
+    faces = representation(pictures.training)
+    others = [representation(each) for each in (pictures.training_objects, pictures.training_others)]
+    seen = torch.cat([faces, *others])
+    return fit_linear_readout(seen, [FACE] * len(faces) + [OTHER] * (len(seen) - len(faces)))

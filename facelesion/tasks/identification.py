@@ -46,7 +46,7 @@ class Identification(Task):
         """Enrol people from the healthy network.
 
         Raises:
-            FacelesionError: fewer than two people, or one who is probed and was never enrolled.
+            Error: fewer than two people, or one who is probed and was never enrolled.
         """
         pictures = healthy.materials
         memory = Prototypes.learn(healthy.embedding(pictures.enrolment), pictures.enrolment.labels)

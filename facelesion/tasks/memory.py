@@ -12,7 +12,7 @@ import torch
 from facelesion.data.face_memory import ALTERNATIVES, SECTIONS, MemoryTest, build_memory_test
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, forced_choice, margin
 
 CHANCE = 1 / ALTERNATIVES
@@ -100,7 +100,7 @@ class Memory(Task):
     @staticmethod
     def _pictures(materials: Materials) -> FaceSet:
         if materials.familiar is None:
-            raise FacelesionError(
+            raise Error(
                 "task memory needs people with eight pictures or more, and this source has none: leave the task out"
             )
         return materials.familiar

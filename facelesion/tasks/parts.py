@@ -11,7 +11,7 @@ import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate, PartSwap
 from facelesion.tasks.readouts import Prototypes
 from facelesion.tasks.task import Answers, Groups, Healthy, Measure, Task, Trials, forced_choice, margin
@@ -115,7 +115,7 @@ def _pictures(probes: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, tup
     rows = torch.tensor(list(chosen.values())[:_PEOPLE])
     count = len(rows)
     if count < 2:
-        raise FacelesionError(f"task parts needs two enrolled people, there are {count}")
+        raise Error(f"task parts needs two enrolled people, there are {count}")
     images, landmarks = probes.images[rows].float() / 255, probes.landmarks[rows]
     others = (images.roll(-1, 0), landmarks.roll(-1, 0))
     made, names = [images], [f"{probes.names[int(row)]}" for row in rows]

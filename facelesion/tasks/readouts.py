@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,12 @@ class LinearReadout:
         """Labels as class numbers (N,).
 
         Raises:
-            FacelesionError: a label that the readout was never shown.
+            Error: a label that the readout was never shown.
         """
         place = {name: number for number, name in enumerate(self.classes)}
         unknown = sorted(set(labels) - set(place))
         if unknown:
-            raise FacelesionError(
-                f"the readout was never shown {unknown[0]!r}: it knows {', '.join(self.classes)}"
-            )
+            raise Error(f"the readout was never shown {unknown[0]!r}: it knows {', '.join(self.classes)}")
         return torch.tensor([place[label] for label in labels])
 
 
@@ -59,7 +57,7 @@ def fit_linear_readout(
         penalty: strength of the ridge.
 
     Raises:
-        FacelesionError: fewer than two classes, or a representation that is not finite.
+        Error: fewer than two classes, or a representation that is not finite.
 
     Example:
         >>> x = torch.tensor([[0.0, 1], [0, 2], [3, 0], [4, 0]])
@@ -71,12 +69,10 @@ def fit_linear_readout(
 
     classes, target = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:
-        raise FacelesionError(f"a readout needs two classes or more to tell apart, not {len(classes)}")
+        raise Error(f"a readout needs two classes or more to tell apart, not {len(classes)}")
     x = representation.double().numpy()
     if not np.isfinite(x).all():
-        raise FacelesionError(
-            "the healthy network's representation is not finite: check its weights and preprocessing"
-        )
+        raise Error("the healthy network's representation is not finite: check its weights and preprocessing")
     centre = x.mean(0)
     scale = max(float((x - centre).std()), 1e-12)
     x = (x - centre) / scale
@@ -124,11 +120,11 @@ class Prototypes:
         """Learn from embeddings (N, E) of pictures of `labels`.
 
         Raises:
-            FacelesionError: fewer than two names.
+            Error: fewer than two names.
         """
         names = sorted(set(labels))
         if len(names) < 2:
-            raise FacelesionError(f"a memory needs two people or things or more, not {len(names)}")
+            raise Error(f"a memory needs two people or things or more, not {len(names)}")
         place = {name: number for number, name in enumerate(names)}
         who = torch.tensor([place[label] for label in labels])
         sums = torch.zeros(len(names), embedding.shape[1]).index_add_(0, who, unit_vectors(embedding))
@@ -142,12 +138,12 @@ class Prototypes:
         """Labels as positions among the names (N,).
 
         Raises:
-            FacelesionError: a label that was never learned.
+            Error: a label that was never learned.
         """
         place = {name: number for number, name in enumerate(self.names)}
         strangers = sorted(set(labels) - set(place))
         if strangers:
-            raise FacelesionError(
+            raise Error(
                 f"{strangers[0]!r} is probed but was never enrolled: give each person pictures for both"
             )
         return torch.tensor([place[label] for label in labels])

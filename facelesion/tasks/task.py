@@ -15,14 +15,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
+Scores = Callable[[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
 NOTHING = math.nan  # where a measure has no chance level or no ceiling
 
 
@@ -72,7 +73,7 @@ class Trials:
                 object.__setattr__(self, name, ("",) * count)
         lengths = {len(getattr(self, name)) for name in ("item", "person", "target", "other", "section")}
         if lengths != {count} or not count:
-            raise FacelesionError(
+            raise Error(
                 f"a task's trials need an item, a person, a target each: their numbers are {sorted(lengths)}"
             )
 
@@ -98,6 +99,29 @@ class Answers:
     forced_choice: torch.Tensor
 
 
+class Look(Protocol):
+    """A network as it stands, healthy or damaged, with a study's pictures under one stimulus before it.
+
+    What a task can ask beside its representation: where in the pictures the evidence for an answer lies.
+    """
+
+    def maps(self, scores: Scores, rows: torch.Tensor) -> torch.Tensor:
+        """Grad-CAM at the last of the late layers: float32 (M, H, W) of the size that the network is given.
+
+        Args:
+            scores: from positions among `rows` to the score of these pictures: representation (n, D) to (n,).
+            rows: (M,) positions of the pictures among all that are shown.
+
+        Raises:
+            Error: the network has no layer whose output is a map.
+        """
+        ...
+
+    def landmarks(self, rows: torch.Tensor) -> torch.Tensor:
+        """Where these pictures' features lie: (M, points, 2), in pixels of the maps."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Healthy:
     """What a task is fitted on: the pictures by role, and the healthy network's answers to them.
@@ -108,6 +132,7 @@ class Healthy:
         representation: from pictures to the healthy network's representation (N, D) of them, without a stimulus.
         rows: positions of a role's pictures among all that are shown under damage.
         seed: of whatever a task draws.
+        look: the healthy network to look into, with the pictures as they are; None where nobody can.
     """
 
     materials: Materials
@@ -115,6 +140,7 @@ class Healthy:
     representation: Callable[[ImageSet], torch.Tensor]
     rows: Callable[[str], torch.Tensor]
     seed: int = 0
+    look: Look | None = None
 
     def embedding(self, pictures: ImageSet) -> torch.Tensor:
         """The healthy identity embedding (N, E) of pictures."""
@@ -142,7 +168,7 @@ class Task(ABC):
     @classmethod
     def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
         """The pictures it must see under damage, by role; roles that several tasks name are shown once."""
-        raise FacelesionError(f"task {cls.name}: it does not say which pictures it shows")
+        raise Error(f"task {cls.name}: it does not say which pictures it shows")
 
     @classmethod
     @abstractmethod
@@ -152,6 +178,10 @@ class Task(ABC):
     @abstractmethod
     def answer(self, representation: torch.Tensor) -> Answers:
         """The answers of a network from its representation (N, D) of all pictures shown."""
+
+    def ask(self, representation: torch.Tensor, look: Look) -> Answers:
+        """As `answer`, for a task that must look into the network too: such a one says here what it looks at."""
+        return self.answer(representation)
 
     @abstractmethod
     def measure(self, answers: Answers) -> Mapping[str, float]:

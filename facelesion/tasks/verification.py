@@ -10,7 +10,7 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.tasks.readouts import unit_vectors
 from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_scores
 from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
@@ -29,7 +29,7 @@ class Verification(Task):
         same: (P,) bool, what is true. Both kinds are needed.
 
     Raises:
-        FacelesionError: pairs of one kind alone.
+        Error: pairs of one kind alone.
     """
 
     identity: torch.nn.Module
@@ -48,7 +48,7 @@ class Verification(Task):
 
     def __post_init__(self) -> None:
         if self.same.all() or not self.same.any():
-            raise FacelesionError(
+            raise Error(
                 "verification needs pairs of both kinds: with one kind alone any answer is right"
             )
 

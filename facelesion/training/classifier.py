@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Calibration, Lesion, lesion_sites, lesioned
-from facelesion.models import Subject, store
+from facelesion.models import Subject
 from facelesion.training.files import read_table, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.trials import Shown
+from facelesion.weights import store
 
 if TYPE_CHECKING:
     from facelesion.training.classify import ClassifyConfig, Trained
@@ -178,9 +179,7 @@ def readout_of(subject: Subject, outputs: int, seed: int, source: str) -> nn.Lin
 def _choose_trained(network: nn.Module, lesion: Lesion | None, trained: Trained) -> None:
     """Let gradients reach what is to be trained, and nothing else."""
     if trained == "after_lesion" and lesion is None:
-        raise FacelesionError(
-            "trained is after_lesion, but there is no lesion: name one, or train everything"
-        )
+        raise Error("trained is after_lesion, but there is no lesion: name one, or train everything")
     network.requires_grad_(trained == "everything")
     if trained == "after_lesion":
         damaged = set(lesion_sites(network, lesion))

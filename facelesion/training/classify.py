@@ -17,10 +17,10 @@ from torch import nn
 
 from facelesion.data.modules import Trials
 from facelesion.data.seen import people_seen, refuse_seen
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites
-from facelesion.models import Subject, VGGFace, get, store
+from facelesion.models import Subject, VGGFace, get
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Readable, Seed, Size, refuse_endless
 from facelesion.settings import check
 from facelesion.training.classifier import Classifier, Course, TrialData, readout_of
@@ -28,6 +28,7 @@ from facelesion.training.files import write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, check_folder, fit, is_first
 from facelesion.training.trials import Roles, shown_as, trials_of
+from facelesion.weights import store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,7 @@ def classify(config: ClassifyConfig) -> Path:
         The weights' file.
 
     Raises:
-        FacelesionError: pictures or a network that do not exist; people to be tested whom the network saw; a folder
+        Error: pictures or a network that do not exist; people to be tested whom the network saw; a folder
             that holds another run.
         LesionError: a site that does not exist.
     """
@@ -142,11 +143,11 @@ def trainable(network: str, seed: int) -> Subject:
     """A network that these recipes can train.
 
     Raises:
-        FacelesionError: it is of another kind.
+        Error: it is of another kind.
     """
     subject = get(network, seed=seed)
     if not isinstance(subject.module, VGGFace):
-        raise FacelesionError(f"{network}: this recipe trains VGGFace networks, such as builtin")
+        raise Error(f"{network}: this recipe trains VGGFace networks, such as builtin")
     if network == "untrained":
         subject = replace(subject, about=subject.about | {"trained_on": "nothing"})
     return subject
@@ -156,7 +157,7 @@ def check_unseen(data: ClassifyData, network: str, subject: Subject, roles: Role
     """Raise if people are to be tested whom the network saw, unless `data.seen` is `say`.
 
     Raises:
-        FacelesionError: it saw some.
+        Error: it saw some.
     """
     if data.seen == "refuse":
         refuse_seen(network, subject.about, roles.people("test"), roles.lfw)

@@ -25,18 +25,18 @@ from facelesion.data import (
     open_lfw,
 )
 from facelesion.data.seen import TEACHING_SEEDS
-from facelesion.errors import FacelesionError
-from facelesion.models import store
+from facelesion.errors import Error
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
 from facelesion.settings import check
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
 from facelesion.training.files import write_whole
-from facelesion.training.photographs import Photographs, aligned_photographs
+from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
 from facelesion.training.reached import objects_reached, pairs_reached
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
 from facelesion.training.views import Shares, Views, make_views, teach
+from facelesion.weights import store
 
 SIZE = 112
 EMBEDDING = 128
@@ -122,7 +122,7 @@ def distil(config: DistilConfig) -> Path:
         The weights' file.
 
     Raises:
-        FacelesionError: a teacher or photographs that are not there, a folder that holds another run, more than one
+        Error: a teacher or photographs that are not there, a folder that holds another run, more than one
             device.
     """
     one_device(config.run)
@@ -173,12 +173,10 @@ def _go_on_from(module: Distillation, path: Path) -> None:
     """Give the student the averaged weights of an earlier run's checkpoint.
 
     Raises:
-        FacelesionError: no such file, or not a checkpoint of a distillation of this width.
+        Error: no such file, or not a checkpoint of a distillation of this width.
     """
     if not path.is_file():
-        raise FacelesionError(
-            f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt"
-        )
+        raise Error(f"{path}: no such checkpoint: give one such as runs/builtin/checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = {
@@ -187,17 +185,15 @@ def _go_on_from(module: Distillation, path: Path) -> None:
             if key.startswith("average.")
         }
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
-        raise FacelesionError(
-            f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another"
-        ) from None
+        raise Error(f"{path}: not a checkpoint of a run ({type(error).__name__}): choose another") from None
     store.fit(module.student, state, str(path))
     module.average.load_state_dict(module.student.state_dict())
 
 
-def training_faces(data: Photographs) -> tuple[FaceSet, Sequence[str]]:
+def training_faces(data: WherePhotographsLie) -> tuple[FaceSet, Sequence[str]]:
     """Aligned crops of View 1's training people, and who these are."""
     if data.root is None:
-        raise FacelesionError("data.root is left out: say where LFW's photographs are")
+        raise Error("data.root is left out: say where LFW's photographs are")
     lfw = open_lfw(data.root, data.protocols)
     people = lfw.people("train")
     faces = aligned_photographs(lfw, SIZE, data.prepared, data.landmarker)
@@ -211,10 +207,10 @@ def hold_out(
     """Keep some of the named people apart: (the others' pictures, at most `pictures` of each of the held out).
 
     Raises:
-        FacelesionError: there are not so many people.
+        Error: there are not so many people.
     """
     if len(names) <= people:
-        raise FacelesionError(
+        raise Error(
             f"data.held_out_people is {people}, but there are only {len(names)} people: hold out fewer"
         )
     apart = set(np.random.default_rng(seed).permutation(sorted(names))[:people].tolist())

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 class Pictures:
@@ -73,7 +73,7 @@ class Individuals:
         shares: how often each kind is drawn beside the others; alike when left out.
 
     Raises:
-        FacelesionError: a kind with fewer than two individuals, or an individual of two kinds.
+        Error: a kind with fewer than two individuals, or an individual of two kinds.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class Individuals:
             self._rows[individual].append(row)
             of_kind.setdefault(kind, {})[individual] = None
             if kind_of.setdefault(individual, kind) != kind:
-                raise FacelesionError(
+                raise Error(
                     f"{name} is a {kind_of[individual]} and a {kind}: it can be one of them"
                 )
         few = [kind for kind, found in of_kind.items() if len(found) < 2]
         if few:
-            raise FacelesionError(f"there is one {few[0]} alone: two or more are needed to tell them apart")
+            raise Error(f"there is one {few[0]} alone: two or more are needed to tell them apart")
         self._groups = [list(found) for found in of_kind.values()]
         self._shares = torch.tensor([1.0 if shares is None else shares[kind] for kind in of_kind])
 

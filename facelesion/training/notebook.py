@@ -20,8 +20,8 @@ import torch
 from facelesion.analysis import random_units, responsible_units
 from facelesion.data import FaceSet
 from facelesion.data.modules import Trials
-from facelesion.errors import FacelesionError
-from facelesion.faces.stimuli import Stimulus
+from facelesion.errors import Error
+from facelesion.faces.stimuli import Isolate
 from facelesion.lesions import Calibration, Lesion, Shift, calibrate, lesion_sites
 from facelesion.models import Subject, get
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
@@ -126,7 +126,7 @@ def notebook(config: NotebookConfig) -> Path:
         The picture.
 
     Raises:
-        FacelesionError: no runs, units manipulated by nothing, people to be tested whom the network saw, or a folder
+        Error: no runs, units manipulated by nothing, people to be tested whom the network saw, or a folder
             that holds another run.
         LesionError: a site that does not exist.
     """
@@ -138,7 +138,7 @@ def notebook(config: NotebookConfig) -> Path:
         lesion_sites(subject.module, read_lesion(parts))
     for site in config.manipulated:
         if len(found := lesion_sites(subject.module, Shift(site, by=config.by or 1.0))) != 1:
-            raise FacelesionError(f"manipulated: {site} means {len(found)} sites: name them one by one")
+            raise Error(f"manipulated: {site} means {len(found)} sites: name them one by one")
     settings = dataclasses.asdict(config) | {"started_from": subject.weights}
     if config.mistakes:
         folder = claim_for_stages(config.run, settings)
@@ -160,22 +160,18 @@ def notebook(config: NotebookConfig) -> Path:
 
 def _check(config: NotebookConfig) -> None:
     if config.runs < 1:
-        raise FacelesionError(f"runs is {config.runs}: test at least once")
+        raise Error(f"runs is {config.runs}: test at least once")
     if not config.tasks:
-        raise FacelesionError("tasks is empty: take identification, detection or both")
+        raise Error("tasks is empty: take identification, detection or both")
     if config.manipulated and config.mistakes and config.by:
-        raise FacelesionError(
-            f"by is {config.by}: with mistakes units are moved by nothing, as in the notebook: by: 0"
-        )
+        raise Error(f"by is {config.by}: with mistakes units are moved by nothing, as in the notebook: by: 0")
     if config.manipulated and not config.mistakes and not (math.isfinite(config.by) and config.by > 0):
-        raise FacelesionError(
+        raise Error(
             f"by is {config.by}: units would be neither excited nor inhibited: take some of their own standard "
             "deviations, such as 3, or leave manipulated empty"
         )
     if config.practice_people and (config.mistakes or "identification" not in config.tasks):
-        raise FacelesionError(
-            f"practice_people is {config.practice_people}, but nobody is identified: leave it out"
-        )
+        raise Error(f"practice_people is {config.practice_people}, but nobody is identified: leave it out")
 
 
 Rows = tuple["pd.DataFrame", "pd.DataFrame"]  # scores as in `notebook.csv`, and the answers they come from
@@ -324,7 +320,7 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
     """
     found = {}
     for feature in FEATURES:
-        isolated = Stimulus.from_dict(f"isolate {feature}")
+        isolated = Isolate(feature, fill="blur")
         alone = isolated(faces.images.float() / 255, faces.landmarks, ids=faces.ids)
         found[feature] = responsible_units(_means(subject, alone, site)[None])
     return found

@@ -26,9 +26,8 @@ from facelesion.data import (
 )
 from facelesion.data.objects import CATEGORIES as KINDS
 from facelesion.data.seen import NAMED_TRAINING, TEACHING_SEEDS
-from facelesion.errors import FacelesionError
-from facelesion.fetching import cache_folder
-from facelesion.models import store
+from facelesion.errors import Error
+from facelesion.files import cache_folder
 from facelesion.models.mobilefacenet import MobileFaceNet, for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject, ready
 from facelesion.models.vgg import VGGFace
@@ -45,6 +44,7 @@ from facelesion.training.pool import Pool, drawn_part, open_pool
 from facelesion.training.reached import objects_reached, pairs_reached, things_reached
 from facelesion.training.run import RunConfig, claim_for_stages, fit, stage_of
 from facelesion.training.views import Shares, Views
+from facelesion.weights import store
 
 # Things by which it is seen how far a network is: nobody's lessons, and nothing that is asked about at the end.
 _WATCHED_THINGS = 4_000_001
@@ -161,7 +161,7 @@ def participant(config: ParticipantConfig) -> Path:
         The weights' file.
 
     Raises:
-        FacelesionError: a teacher or photographs that are not there, a folder that holds another run, more than one
+        Error: a teacher or photographs that are not there, a folder that holds another run, more than one
             device.
     """
     folder = Path(config.run.folder) / f"seed{config.seed}"
@@ -198,12 +198,12 @@ def _found(config: ParticipantConfig) -> MobileFaceNet | None:
     """The teacher, if there is one, once it is known that everything else is where the settings say.
 
     Raises:
-        FacelesionError: it is not.
+        Error: it is not.
     """
     if config.data.root is not None:
         open_lfw(config.data.root, config.data.protocols).people("train")
     if config.data.objects is not None and not Path(config.data.objects).exists():
-        raise FacelesionError(
+        raise Error(
             f"data.objects {config.data.objects}: no such folder or archive: check the path"
         )
     return None if config.teacher is None else read_mobilefacenet(config.teacher)
@@ -246,7 +246,7 @@ def _lessons(config: ParticipantConfig, teacher: MobileFaceNet | None, folder: P
     trained, left_out = drawn_part(present, data.share, (config.seed, 0x9A27))
     validated = left_out[: data.held_out_people]
     if len(validated) < data.held_out_people:
-        raise FacelesionError(
+        raise Error(
             f"data.share {data.share:g} leaves out {len(left_out)} of {len(present)} people, and data.held_out_people "
             f"is {data.held_out_people}: lower one of them"
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from facelesion.data import LFW, FaceSet
-from facelesion.faces.preparation import load_prepared, prepare_once
+from facelesion.data.photographs import Photographs
 
 
-class Photographs(Protocol):
+class WherePhotographsLie(Protocol):
     """Settings that say where LFW's photographs are; see `DistilData`."""
 
     @property
@@ -30,4 +30,4 @@ def aligned_photographs(lfw: LFW, size: int, prepared: str | None, landmarker: s
         prepared: the folder where crops and landmarks are kept; one in the user's cache folder when left out.
         landmarker: MediaPipe's model file, needed where something is still to be prepared.
     """
-    return load_prepared(prepare_once(lfw.root, size, prepared, landmarker).folder)
+    return Photographs(prepared=prepared, landmarker=landmarker).faces(lfw.root, size)[0]

@@ -22,12 +22,12 @@ from torch import nn
 from tqdm import tqdm
 
 from facelesion.data.imagesets import ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.files import digest_of
-from facelesion.models import store
 from facelesion.models.subject import Preprocessing
 from facelesion.training.files import write_whole
 from facelesion.training.views import Shares, count_views, draw_views, teach
+from facelesion.weights import store
 
 _NOTE = "pool.json"
 
@@ -60,11 +60,11 @@ class Pool:
         """Who is on views that show one person each.
 
         Raises:
-            FacelesionError: a view shows two.
+            Error: a view shows two.
         """
         shown = self.shown[rows]
         if not bool((shown[:, 0] == shown[:, 1]).all()):
-            raise FacelesionError(
+            raise Error(
                 "a view of two people is a picture of nobody: take views of one person each"
             )
         return tuple(self.people[who] for who in shown[:, 0].tolist())
@@ -99,11 +99,11 @@ def open_pool(faces: ImageSet, shares: Shares, seed: int, folder: str | Path, pr
         progress: show a progress bar.
 
     Raises:
-        FacelesionError: the folder cannot be written, or `shares` leave out the photographs as they are.
+        Error: the folder cannot be written, or `shares` leave out the photographs as they are.
     """
     if shares.plain < 1:
         said = f"shares.plain is {shares.plain:g}: it must be 1 or more"
-        raise FacelesionError(f"{said}: validation asks about plain views")
+        raise Error(f"{said}: validation asks about plain views")
     about = {"format": 1, "photographs": faces.digest, "shares": asdict(shares), "seed": seed}
     own = Path(folder) / f"views-{digest_of([json.dumps(about, sort_keys=True)])}"
     own.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise FacelesionError(f"{folder} cannot be read ({error.strerror}): name another folder") from None
+        raise Error(f"{folder} cannot be read ({error.strerror}): name another folder") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

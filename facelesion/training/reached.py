@@ -11,7 +11,7 @@ import torch
 from facelesion.data import ImageSet, builtin_exemplars, find_pairs, object_folder, open_lfw
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.seen import refuse_seen
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.subject import Subject
 from facelesion.tasks import Healthy, Identification, Objects
 from facelesion.tasks.exemplars import CATEGORIES, Exemplars, within_class_whitening
@@ -20,22 +20,22 @@ from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.scores import area_under_curve
 from facelesion.tasks.task import Task
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
-from facelesion.training.photographs import Photographs, aligned_photographs
+from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
 
 # Things drawn with these taught no network, and no study draws them.
 _ASKED_THINGS, _OTHER_THINGS = 5_000_001, 5_000_002
 
 
-def pairs_reached(subject: Subject, data: Photographs) -> dict[str, float]:
+def pairs_reached(subject: Subject, data: WherePhotographsLie) -> dict[str, float]:
     """Verification on LFW's pairsDevTest in ten folds of pairs, both kinds shared out evenly.
 
     The threshold comes from nine folds, the accuracy from the tenth (Huang et al. 2007).
 
     Raises:
-        FacelesionError: no photographs are named, or they are not there.
+        Error: no photographs are named, or they are not there.
     """
     if data.root is None:
-        raise FacelesionError(
+        raise Error(
             "data.root is left out: LFW's pairs are asked about photographs: say where they are"
         )
     lfw = open_lfw(data.root, data.protocols)
@@ -112,7 +112,7 @@ def tasks_reached(subject: Subject, seed: int = 0) -> dict[str, float]:
         seed: of the people and things.
 
     Raises:
-        FacelesionError: people who are asked about trained the network.
+        Error: people who are asked about trained the network.
     """
     source = FaceSpacePictures(enrolled_people=100, enrolment_pictures=3, probe_pictures=2, object_pictures=30)
     materials = source.gather(seed, subject.size)
@@ -167,7 +167,7 @@ def named_by_likeness(embeddings: torch.Tensor, names: Sequence[str], enrolled: 
         enrolled: how many pictures of each make its prototype.
 
     Raises:
-        FacelesionError: an individual has no picture left to be asked about.
+        Error: an individual has no picture left to be asked about.
 
     Example:
         >>> named_by_likeness(torch.eye(2).repeat_interleave(3, 0), ["a"] * 3 + ["b"] * 3, enrolled=2)
@@ -177,7 +177,7 @@ def named_by_likeness(embeddings: torch.Tensor, names: Sequence[str], enrolled: 
     first = first_of_each(names, enrolled)
     who = sorted(set(names))
     if few := [name for name, count in Counter(names).items() if count <= enrolled]:
-        raise FacelesionError(
+        raise Error(
             f"{few[0]} has {enrolled} pictures or fewer: one more is needed to be asked about"
         )
     which = torch.tensor([who.index(name) for name in names])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import lesion_sites
 from facelesion.models import get
 from facelesion.ranges import PathText, Range, Seed
@@ -93,11 +93,11 @@ def recovery(config: RecoveryConfig) -> Path:
         The picture.
 
     Raises:
-        FacelesionError: no injuries, people to be tested whom the network saw, or a folder that holds another run.
+        Error: no injuries, people to be tested whom the network saw, or a folder that holds another run.
         LesionError: a site that does not exist.
     """
     if not config.injuries or not all(config.injuries):
-        raise FacelesionError("injuries is empty: name at least one, as a list of {kind, site, ...}")
+        raise Error("injuries is empty: name at least one, as a list of {kind, site, ...}")
     subject = trainable(config.network, config.seed)
     for injury in config.injuries:
         lesion_sites(subject.module, read_lesion(injury))  # a mistake is told before any work is done

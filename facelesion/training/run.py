@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.outputs import writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range
 from facelesion.settings import check
@@ -66,10 +66,10 @@ def at_least_one(name: str, value: int) -> None:
     """Raise unless a setting is 1 or more.
 
     Raises:
-        FacelesionError: it is less.
+        Error: it is less.
     """
     if value < 1:
-        raise FacelesionError(f"{name} is {value}: it must be 1 or more")
+        raise Error(f"{name} is {value}: it must be 1 or more")
 
 
 _SETTINGS = "settings.json"
@@ -85,7 +85,7 @@ def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> P
             when the run goes on.
 
     Raises:
-        FacelesionError: it holds another run, nothing to resume, a checkpoint that cannot be read, or a run with other
+        Error: it holds another run, nothing to resume, a checkpoint that cannot be read, or a run with other
             settings.
     """
     folder = writable_folder(config.folder, "run.folder")
@@ -93,14 +93,14 @@ def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> P
     if config.resume:
         last = checkpoints / "last.ckpt"
         if not last.is_file():
-            raise FacelesionError(f"{last}: nothing to resume from: leave out run.resume to start afresh")
+            raise Error(f"{last}: nothing to resume from: leave out run.resume to start afresh")
         _whole(last)
         if settings is not None and note.is_file():
             _same_settings(folder, json.loads(note.read_text(encoding="utf-8")), _noted(settings))
         return folder
     if checkpoints.exists() and any(checkpoints.iterdir()):
         if not config.overwrite:
-            raise FacelesionError(
+            raise Error(
                 f"{folder}: holds an earlier run: set run.resume true to go on with it, run.overwrite true to "
                 "throw it away, or choose another run.folder"
             )
@@ -130,7 +130,7 @@ def _same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
     differ = [key for key in sorted(before | now) if before.get(key) != now.get(key) and key != "epochs"]
     if differ:
         key = differ[0]
-        raise FacelesionError(
+        raise Error(
             f"{folder}: the run there has {key} {before.get(key)!r}, not {now.get(key)!r}: resume with the same "
             "settings, or choose another run.folder"
         )
@@ -141,7 +141,7 @@ def _whole(checkpoint: Path) -> None:
     try:
         torch.load(checkpoint, map_location="meta", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        raise FacelesionError(
+        raise Error(
             f"{checkpoint}: not a whole checkpoint ({type(error).__name__}): start afresh with run.overwrite true"
         ) from None
 
@@ -154,7 +154,7 @@ def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
         settings: everything that decides what comes out, with `config` as `run`.
 
     Raises:
-        FacelesionError: it holds a run with other settings; more than one device.
+        Error: it holds a run with other settings; more than one device.
     """
     one_device(config)
     folder = writable_folder(config.folder, "run.folder")
@@ -163,7 +163,7 @@ def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
         for checkpoints in folder.glob("*/checkpoints"):
             shutil.rmtree(checkpoints.parent)
     elif note.is_file() and json.loads(note.read_text(encoding="utf-8")) != now:
-        raise FacelesionError(
+        raise Error(
             f"{folder}: holds a run with other settings: choose another run.folder, or set run.overwrite true"
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,10 +175,10 @@ def one_device(config: RunConfig) -> None:
     """Raise unless the run is on one device.
 
     Raises:
-        FacelesionError: it is on several, or on all there are.
+        Error: it is on several, or on all there are.
     """
     if config.devices != 1:
-        raise FacelesionError(f"run.devices is {config.devices}: this recipe runs on one device")
+        raise Error(f"run.devices is {config.devices}: this recipe runs on one device")
 
 
 def stage_of(config: RunConfig, folder: Path) -> RunConfig:
@@ -201,7 +201,7 @@ def fit(
         The best checkpoint.
 
     Raises:
-        FacelesionError: a device or strategy that this machine does not have; a folder that holds another run; a loss
+        Error: a device or strategy that this machine does not have; a folder that holds another run; a loss
             that is no number.
     """
     folder = check_folder(config)
@@ -231,14 +231,14 @@ def fit(
             deterministic=True,
         )  # fmt: skip
     except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise FacelesionError(
+        raise Error(
             f"run.accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: "
             f"{' '.join(str(error).split())}"
         ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     if not best.best_model_path:
-        raise FacelesionError(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")
+        raise Error(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")
     kept = Path(best.best_model_path)
     if trainer.is_global_zero:
         draw_curves(log, folder / "curves.png")

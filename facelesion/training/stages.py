@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import Subject
 from facelesion.training.classify import ClassifyConfig, Practice, Trained, learn
 from facelesion.training.run import at_least_one, stage_of
@@ -24,18 +24,16 @@ def practice_people(asked: int | None, task: str, trained: Trained, people: int)
         people: how many are tested.
 
     Raises:
-        FacelesionError: they are asked for where nobody would learn by them, or there is only one.
+        Error: they are asked for where nobody would learn by them, or there is only one.
     """
     if task != "identification" or trained == "head":
         if asked:
             reason = "task is detection" if task != "identification" else "trained is head"
-            raise FacelesionError(
-                f"practice_people is {asked}, but {reason}: nobody would learn by them: leave it out"
-            )
+            raise Error(f"practice_people is {asked}, but {reason}: nobody would learn by them: leave it out")
         return 0
     many = people if asked is None else asked
     if many < 0 or many == 1:
-        raise FacelesionError(f"practice_people is {many}: it must be 0, or 2 or more")
+        raise Error(f"practice_people is {many}: it must be 0, or 2 or more")
     return many
 
 

@@ -17,7 +17,7 @@ from facelesion.data import LFW, FaceSet, ImageSet, builtin_objects, nonfaces, o
 from facelesion.data.lfw import Part
 from facelesion.data.modules import IdentificationData, Trials
 from facelesion.data.splits import SHARES, balanced, split
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Intact, Stimulus
 from facelesion.training.photographs import aligned_photographs
 
@@ -132,7 +132,7 @@ def trials_of(config: ClassifyConfig, size: int, about: Mapping[str, Any] | None
         about: the network's note: photographs of objects that taught it are not tested.
 
     Raises:
-        FacelesionError: photographs that are not there, too few people or pictures.
+        Error: photographs that are not there, too few people or pictures.
     """
     data, seed = config.data, config.seed
     faces, lfw = _faces(data, size, seed, _TESTED)
@@ -142,9 +142,7 @@ def trials_of(config: ClassifyConfig, size: int, about: Mapping[str, Any] | None
         return Roles(parts, ("no face", "face"), source, lfw)
     each = data.pictures
     if each < 4:
-        raise FacelesionError(
-            f"data.pictures is {each}: identification needs 4 or more (train, validate, test)"
-        )
+        raise Error(f"data.pictures is {each}: identification needs 4 or more (train, validate, test)")
     faces = _most_photographed(faces, lfw, "test", data.people, each)
     made = IdentificationData(
         faces, len(set(faces.labels)), enrolment=each - 2, probes=1, validation=1, seed=seed
@@ -156,7 +154,7 @@ def practice_of(config: ClassifyConfig, size: int, people: int) -> Roles:
     """Other people to learn identification from, in "train" and "validation": nobody of them is tested.
 
     Raises:
-        FacelesionError: not so many people have enough pictures; LFW without its lists.
+        Error: not so many people have enough pictures; LFW without its lists.
     """
     data, each = config.data, config.data.pictures
     if data.source == "facespace":
@@ -186,7 +184,7 @@ def faces_of(data: ClassifyData, size: int, seed: int) -> tuple[FaceSet, LFW | N
     Of LFW these are View 1's test people, whom no network of this project saw in training.
 
     Raises:
-        FacelesionError: a size that the face space does not draw, or photographs that are not there.
+        Error: a size that the face space does not draw, or photographs that are not there.
     """
     faces, lfw = _faces(data, size, seed, _TESTED)
     return _most_photographed(faces, lfw, "test", data.people, data.pictures), lfw
@@ -198,14 +196,10 @@ def _faces(data: ClassifyData, size: int, seed: int, role: int) -> tuple[FaceSet
         from facelesion.data.facespace import CROP, FaceSpace
 
         if size != CROP:
-            raise FacelesionError(
-                f"the face space draws {CROP} pixels, the network wants {size}: use data.source lfw"
-            )
+            raise Error(f"the face space draws {CROP} pixels, the network wants {size}: use data.source lfw")
         return FaceSpace.load().draw(data.people, data.pictures, seed=role + seed), None
     if data.root is None:
-        raise FacelesionError(
-            "data.root is missing: give LFW's folder of people or its archive with --data.root PATH"
-        )
+        raise Error("data.root is missing: give LFW's folder of people or its archive with --data.root PATH")
     lfw = open_lfw(data.root, data.protocols)
     return aligned_photographs(lfw, size, data.prepared, data.landmarker), lfw
 
@@ -224,9 +218,7 @@ def _most_photographed(
             rows.setdefault(person, []).append(row)
     able = sorted(rows, key=lambda person: (-len(rows[person]), person))
     if len(able) < people:
-        raise FacelesionError(
-            f"{people} people are asked for, but there are only {len(able)} who may be in this role"
-        )
+        raise Error(f"{people} people are asked for, but there are only {len(able)} who may be in this role")
     return faces[[row for person in able[:people] for row in rows[person][:pictures]]]
 
 
@@ -278,7 +270,7 @@ def _objects_apart(photographs: ImageSet, seed: int, about: Mapping[str, Any]) -
         return {name: photographs[apart[name]] for name in apart.parts}
     unseen = sorted(set(range(len(photographs))) - set(seen))
     if not unseen:
-        raise FacelesionError(
+        raise Error(
             f"data.objects: the network was taught by {taught} photographs of each category, and there are no others "
             "to test it on: give more, or leave data.objects out"
         )

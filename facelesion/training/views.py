@@ -16,7 +16,7 @@ from typing import Annotated, Self
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.ranges import Range
 from facelesion.settings import check
 
@@ -69,7 +69,7 @@ class Shares:
     def __post_init__(self) -> None:
         check(self)
         if not self.plain + self.moved + self.blended + self.composite:
-            raise FacelesionError("shares are all 0: at least one kind of view must be made")
+            raise Error("shares are all 0: at least one kind of view must be made")
 
 
 def teach(

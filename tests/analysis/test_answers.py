@@ -11,7 +11,7 @@ from scipy import stats
 from facelesion.analysis import Term, answers_of, choice_of_two, contrast, crossed_interval, d_prime, holm
 from facelesion.analysis.answers import INTACT
 from facelesion.analysis.crossed import PersonScores
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def pairs(seed: int = 0, people: int = 8, pictures: int = 3, draws: int = 3) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def test_two_people_to_choose_from_are_no_yes_and_no():
     kept = answers_of(trials.assign(forced_choice=(value > 0) * 1.0), {"who": math.nan})["who"]
     assert kept.comparable and kept.alternatives == 0
     assert not answers_of(trials, {"who": math.nan})["who"].comparable
-    with pytest.raises(FacelesionError, match="common scale"):
+    with pytest.raises(Error, match="common scale"):
         answers_of(trials, {"who": math.nan})["who"].scores("choice")
 
 
@@ -133,19 +133,19 @@ def test_guessing_among_many_is_guessing_between_two_on_average():
 
 @pytest.mark.parametrize(("share", "alternatives"), [(0.5, 1), (1.2, 4), (-0.1, 4), (math.nan, 4)])
 def test_shares_that_are_none_are_refused(share, alternatives):
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         choice_of_two(share, alternatives)
 
 
 def test_answers_that_are_missing_or_belong_to_several_are_refused():
     trials = pairs()
-    with pytest.raises(FacelesionError, match="each of the 276 trials once"):
+    with pytest.raises(Error, match="each of the 276 trials once"):
         answers_of(trials.iloc[1:])
-    with pytest.raises(FacelesionError, match="one participant"):
+    with pytest.raises(Error, match="one participant"):
         answers_of(trials.assign(participant=np.arange(len(trials)) % 2))
     alone = trials[trials["target"] == "different"]
     lonely = pd.concat([alone, trials[(trials["target"] == "same") & (trials["person"] == "p0")]])
-    with pytest.raises(FacelesionError, match="without 'p0'"):
+    with pytest.raises(Error, match="without 'p0'"):
         answers_of(lonely)["pairs"].scores()
 
 
@@ -197,15 +197,60 @@ class TestCrossed:
 
     def test_values_of_another_shape_are_refused(self):
         for values in (np.ones(3), np.full((2, 2), np.nan), np.ones((0, 3))):
-            with pytest.raises(FacelesionError, match="draws, people"):
+            with pytest.raises(Error, match="draws, people"):
                 crossed_interval(values)
-        with pytest.raises(FacelesionError, match="named twice"):
+        with pytest.raises(Error, match="named twice"):
             PersonScores(("a", "a"), np.ones((1, 2)))
-        with pytest.raises(FacelesionError, match="no scores of b"):
+        with pytest.raises(Error, match="no scores of b"):
             contrast({("a", "x"): PersonScores(("p", "q"), np.ones((2, 2)))}, [Term(1, "b", "x")])
 
     def test_holm_is_the_step_down_of_bonferroni(self):
         assert holm([0.01, 0.02, 0.5]).tolist() == pytest.approx([0.03, 0.04, 0.5])
         assert holm([]).tolist() == []
-        with pytest.raises(FacelesionError):
+        with pytest.raises(Error):
             holm([1.5])
+
+
+def _liked(seed: int, people: int = 14) -> pd.DataFrame:
+    """Pairs in a task with sections: each person makes all pairs with them easier or harder; the mean is 0.3."""
+    random = np.random.default_rng(seed)
+    ease = random.normal(0, 0.8, people)
+    rows = []
+    for one in range(people):
+        for two in range(one + 1, people):
+            value = 0.3 + ease[one] + ease[two] + random.normal()
+            rows.append((len(rows), f"p{one}", f"p{two}", value))
+    trials = pd.DataFrame(rows, columns=["trial", "person", "other", "value"])
+    return trials.assign(
+        lesion="none", dose=0.0, draw=0, task="composite", section="aligned", target="same", answer="",
+        right=trials["value"] > 0, forced_choice=trials["value"],
+    )  # fmt: skip
+
+
+class TestPairsOfATaskWithSections:
+    def test_both_people_of_a_pair_are_what_varies(self):
+        hits = []
+        for seed in range(150):
+            scores = answers_of(_liked(seed))["composite"].scores("choice")[INTACT]
+            found = contrast({("c", "none"): scores}, [Term(1, "c", "none", fixed=True)])
+            hits.append(0.3 in found.interval())
+        assert np.mean(hits) >= 0.9  # with the spread of people's own means it was 0.69
+
+    def test_a_person_s_score_is_the_pseudo_value_of_leaving_them_out(self):
+        trials = _liked(0)
+        scores = answers_of(trials)["composite"].scores("choice")[INTACT]
+        assert scores.values.mean() == pytest.approx(trials["value"].mean())
+        without = [
+            trials[(trials["person"] != name) & (trials["other"] != name)]["value"].mean()
+            for name in scores.people
+        ]
+        pseudo = 14 * trials["value"].mean() - 13 * np.array(without)
+        assert scores.values[0] == pytest.approx(pseudo - pseudo.mean() + trials["value"].mean())
+
+    def test_somebody_in_every_pair_cannot_be_told_from_the_trials(self):
+        trials = _liked(0)
+        star = trials[trials["person"] == "p0"].assign(trial=range(13))
+        found = answers_of(star)["composite"]
+        assert not found.separable
+        with pytest.raises(Error, match="'p0' is in every pair"):
+            found.scores("choice")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from facelesion.analysis import matched_units, random_units
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 ACTIVATION = torch.rand(256, generator=torch.Generator().manual_seed(0)) ** 3  # skewed, as activations are
 LESION = torch.argsort(ACTIVATION, descending=True)[10:60:2]  # 25 busy units, not quite the busiest
@@ -31,7 +31,7 @@ def test_more_draws_leave_the_earlier_ones_as_they_were():
 
 
 def test_more_units_than_there_are_cannot_be_drawn():
-    with pytest.raises(FacelesionError, match="6 units cannot be drawn from 5"):
+    with pytest.raises(Error, match="6 units cannot be drawn from 5"):
         random_units(8, 6, 1, exclude=[0, 1, 2])
 
 
@@ -86,9 +86,9 @@ def test_few_possible_sets_are_told_and_a_unit_in_all_of_them():
     ],
 )
 def test_numbers_that_ask_for_no_control_are_refused(arguments):
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         matched_units(ACTIVATION, LESION, **arguments)
-    with pytest.raises(FacelesionError, match="draws is 0"):
+    with pytest.raises(Error, match="draws is 0"):
         random_units(8, 2, 0)
 
 
@@ -104,7 +104,7 @@ def test_units_without_equals_are_reported_and_not_passed_off_as_matched():
     activation = torch.cat(
         [torch.rand(60, generator=torch.Generator().manual_seed(0)), torch.tensor([50.0, 60.0])]
     )
-    with pytest.raises(FacelesionError, match="too extreme"):
+    with pytest.raises(Error, match="too extreme"):
         matched_units(activation, [60, 61], draws=2)
     loose = matched_units(activation, [60, 61], draws=2, tolerance=None)
     assert (loose.mismatch < -3).all()
@@ -115,7 +115,7 @@ def test_units_without_equals_are_reported_and_not_passed_off_as_matched():
     [([], "one at least"), ([1, 1], "different"), ([256], "0 to 255"), (range(200), "too few")],
 )
 def test_lesions_that_cannot_be_matched_are_refused(units, complaint):
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         matched_units(ACTIVATION, list(units), draws=1)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis import class_score, grad_cam, likeness_score
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 class Small(nn.Module):
@@ -171,13 +171,13 @@ def test_likeness_is_the_cosine_with_the_persons_prototype():
 
 
 def test_a_site_that_does_not_exist_names_its_neighbours(network, images, readout):
-    with pytest.raises(FacelesionError, match="no site 'conv3'; did you mean .*conv"):
+    with pytest.raises(Error, match="no site 'conv3'; did you mean .*conv"):
         grad_cam(network, images, ["conv3"], class_score(readout, 0))
 
 
 def test_a_site_without_a_map_and_a_score_of_many_numbers_are_refused(network, images, readout):
     network.head = nn.Flatten()
-    with pytest.raises(FacelesionError, match="one number per image"):
+    with pytest.raises(Error, match="one number per image"):
         grad_cam(network, images, ["conv2"], readout)
 
     class Vectors(nn.Module):
@@ -188,9 +188,9 @@ def test_a_site_without_a_map_and_a_score_of_many_numbers_are_refused(network, i
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.dense(self.inner(images))
 
-    with pytest.raises(FacelesionError, match="dense has no map"):
+    with pytest.raises(Error, match="dense has no map"):
         grad_cam(Vectors(), images, ["dense"], class_score(readout, 0))
-    with pytest.raises(FacelesionError, match="preprocessed float"):
+    with pytest.raises(Error, match="preprocessed float"):
         grad_cam(network, images.byte(), ["conv2"], class_score(readout, 0))
 
 
@@ -273,12 +273,12 @@ def test_one_call_of_a_shared_module_has_the_map_of_a_module_of_its_own(shared, 
 def test_a_call_that_there_is_not_and_a_module_that_never_runs_are_told(shared, six, images):
     network, _ = shared
     network.idle = nn.Conv2d(3, 3, 1)
-    with pytest.raises(FacelesionError, match="runs 3 times"):
+    with pytest.raises(Error, match="runs 3 times"):
         grad_cam(network, images, ["relu[3]"], six)
-    with pytest.raises(FacelesionError, match="idle never runs"):
+    with pytest.raises(Error, match="idle never runs"):
         grad_cam(network, images, ["idle"], six)
     for site in ("", "  ", "re:(", 3, None):
-        with pytest.raises(FacelesionError):
+        with pytest.raises(Error):
             grad_cam(network, images, [site], six)
 
 
@@ -336,14 +336,14 @@ def test_it_works_where_gradients_are_switched_off(network, images, readout, mod
 def test_what_was_made_inside_inference_mode_and_cannot_be_followed_is_told(network, images, readout):
     with torch.inference_mode():
         made, asked = Small().eval(), nn.Linear(8, 3)
-        with pytest.raises(FacelesionError, match="was made inside torch.inference_mode"):
+        with pytest.raises(Error, match="was made inside torch.inference_mode"):
             grad_cam(made, images, ["conv2"], class_score(readout, 0))
-        with pytest.raises(FacelesionError, match=r"inside torch.inference_mode.*clone"):
+        with pytest.raises(Error, match=r"inside torch.inference_mode.*clone"):
             grad_cam(network, images, ["conv2"], class_score(asked, 0))
 
 
 def test_networks_and_scores_that_let_no_gradient_pass_are_told(network, images, readout):
-    with pytest.raises(FacelesionError, match="no gradient flows through the score"):
+    with pytest.raises(Error, match="no gradient flows through the score"):
         grad_cam(network, images, ["conv2"], lambda x: readout(x.detach())[:, 0].detach())
 
     class Closed(Small):
@@ -351,7 +351,7 @@ def test_networks_and_scores_that_let_no_gradient_pass_are_told(network, images,
             with torch.no_grad():
                 return super().forward(images)
 
-    with pytest.raises(FacelesionError, match="without gradients"):
+    with pytest.raises(Error, match="without gradients"):
         grad_cam(Closed(), images, ["conv2"], class_score(readout, 0))
 
 
@@ -421,6 +421,6 @@ def test_outputs_in_tuples_channels_last_and_functions_in_place_are_followed(six
 
 @pytest.mark.parametrize("site", [".", "last@0", "last->0", "last->7", "convolution->x", "convolution@9"])
 def test_what_has_no_map_is_refused_in_one_line(six, images, site):
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         grad_cam(Odd().eval(), images, [site], six)
     assert "\n" not in str(told.value)

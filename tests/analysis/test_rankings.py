@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facelesion.analysis import ranking_agreement, responsible_units, selectivity, unit_activation
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def test_activation_of_a_map_is_its_mean_over_positions():
@@ -29,7 +29,7 @@ def test_a_dead_layer_has_no_responsible_unit():
 
 @pytest.mark.parametrize("share", [0, 1.1, -1])
 def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(FacelesionError, match="share"):
+    with pytest.raises(Error, match="share"):
         responsible_units(torch.ones(1, 2), share)
 
 
@@ -77,13 +77,13 @@ def test_over_positions_every_position_is_a_unit_as_published():
 
 
 def test_what_cannot_be_compared_is_refused(domains):
-    with pytest.raises(FacelesionError, match="no test 'anova'"):
+    with pytest.raises(Error, match="no test 'anova'"):
         selectivity(domains, "faces", test="anova")
-    with pytest.raises(FacelesionError, match="take channels, positions"):
+    with pytest.raises(Error, match="take channels, positions"):
         selectivity(domains, "faces", over="units")
-    with pytest.raises(FacelesionError, match="same channels"):
+    with pytest.raises(Error, match="same channels"):
         selectivity({**domains, "scenes": domains["scenes"][:, :40]}, "faces")
-    with pytest.raises(FacelesionError, match="'scenes' are not finite"):
+    with pytest.raises(Error, match="'scenes' are not finite"):
         selectivity({**domains, "scenes": domains["scenes"] * math.nan}, "faces")
 
 
@@ -101,11 +101,11 @@ def test_a_silent_unit_is_not_selective(domains):
 
 
 def test_selectivity_needs_a_domain_and_something_to_compare_it_with(domains):
-    with pytest.raises(FacelesionError, match="no domain 'cats'"):
+    with pytest.raises(Error, match="no domain 'cats'"):
         selectivity(domains, "cats")
-    with pytest.raises(FacelesionError, match="two domains"):
+    with pytest.raises(Error, match="two domains"):
         selectivity({"faces": domains["faces"]}, "faces")
-    with pytest.raises(FacelesionError, match="'objects' needs two images"):
+    with pytest.raises(Error, match="'objects' needs two images"):
         selectivity({"faces": domains["faces"], "objects": domains["objects"][:1]}, "faces")
 
 
@@ -141,5 +141,5 @@ def test_a_flat_ranking_has_no_correlation():
     ],
 )
 def test_rankings_that_cannot_be_compared_are_refused(a, b, top, complaint):
-    with pytest.raises(FacelesionError, match=complaint):
+    with pytest.raises(Error, match=complaint):
         ranking_agreement(a, b, top)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from facelesion.analysis import statistics
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 # The spatial test data of Efron & Tibshirani 1993 (An Introduction to the Bootstrap), table 14.1, column A.
 SPATIAL = [
@@ -138,7 +138,7 @@ class TestBootstrapInterval:
         ],
     )
     def test_what_cannot_be_resampled_is_refused(self, arguments, complaint):
-        with pytest.raises(FacelesionError, match=complaint):
+        with pytest.raises(Error, match=complaint):
             statistics.bootstrap_interval(**arguments)
 
 
@@ -167,11 +167,11 @@ class TestEffectSizes:
         assert statistics.share_kept(0.4, intact=0.9, chance=0.5) < 0
 
     def test_what_has_no_effect_size_is_refused(self):
-        with pytest.raises(FacelesionError, match="above chance"):
+        with pytest.raises(Error, match="above chance"):
             statistics.share_kept(0.5, intact=0.5, chance=0.5)
-        with pytest.raises(FacelesionError, match="no spread"):
+        with pytest.raises(Error, match="no spread"):
             statistics.hedges_g([1, 1], [2, 2])
-        with pytest.raises(FacelesionError, match="between 0 and 1"):
+        with pytest.raises(Error, match="between 0 and 1"):
             statistics.cohens_h(1.2, 0.5)
 
 
@@ -247,21 +247,21 @@ class TestSingleCase:
         assert 0 < test.p < 1e-9 and test.low < test.effect == -900 < test.high
 
     def test_what_cannot_be_judged_is_refused(self):
-        with pytest.raises(FacelesionError, match="do not differ"):
+        with pytest.raises(Error, match="do not differ"):
             statistics.crawford_howell(0.5, [0.9, 0.9, 0.9])
-        with pytest.raises(FacelesionError, match="2 or more"):
+        with pytest.raises(Error, match="2 or more"):
             statistics.crawford_howell(0.5, [0.9])
-        with pytest.raises(FacelesionError, match=r"\(N, 2\)"):
+        with pytest.raises(Error, match=r"\(N, 2\)"):
             statistics.revised_standardised_difference((1, 2), [[1, 2, 3], [2, 3, 4]])
-        with pytest.raises(FacelesionError, match="case must be a finite number, not nan"):
+        with pytest.raises(Error, match="case must be a finite number, not nan"):
             statistics.crawford_howell(math.nan, [0.9, 0.8, 0.7])
-        with pytest.raises(FacelesionError, match="score on task B"):
+        with pytest.raises(Error, match="score on task B"):
             statistics.revised_standardised_difference(
                 (1, math.inf), np.random.default_rng(0).normal(size=(12, 2))
             )
-        with pytest.raises(FacelesionError, match="no alternative 'lower'"):
+        with pytest.raises(Error, match="no alternative 'lower'"):
             statistics.crawford_howell(0.5, [0.9, 0.8, 0.7], "lower")
-        with pytest.raises(FacelesionError, match="correlation"):
+        with pytest.raises(Error, match="correlation"):
             statistics.revised_standardised_difference_from_summary((1, 2), 1.0, 10)
 
 
@@ -269,9 +269,9 @@ class TestDissociation:
     @pytest.mark.parametrize("controls", [3, 6, 9])
     def test_a_difference_is_not_testable_with_fewer_than_ten_controls(self, controls):
         sample = np.random.default_rng(controls).normal(size=(controls, 2))
-        with pytest.raises(FacelesionError, match=f"not testable with {controls} controls"):
+        with pytest.raises(Error, match=f"not testable with {controls} controls"):
             statistics.revised_standardised_difference((-9.0, 0.0), sample)
-        with pytest.raises(FacelesionError, match="10 or more"):
+        with pytest.raises(Error, match="10 or more"):
             statistics.revised_standardised_difference_from_summary((-9.0, 0.0), 0.5, controls)
         found = statistics.dissociation((-30.0, 0.0), sample)
         assert found.kind == "not testable" and found.difference is None
@@ -333,7 +333,7 @@ class TestManyTests:
 
     @pytest.mark.parametrize("p", [[], [0.5, 1.5], [np.nan]])
     def test_numbers_that_are_no_p_values_are_refused(self, p):
-        with pytest.raises(FacelesionError, match="between 0 and 1"):
+        with pytest.raises(Error, match="between 0 and 1"):
             statistics.false_discovery_rate(p)
 
 
@@ -356,9 +356,9 @@ class TestNull:
         assert 0.04 < np.mean(called) < 0.06
 
     def test_a_measure_that_is_no_number_is_not_called_significant(self):
-        with pytest.raises(FacelesionError, match="observed must be a finite number"):
+        with pytest.raises(Error, match="observed must be a finite number"):
             statistics.null_test(math.nan, [0.5] * 99)
-        with pytest.raises(FacelesionError, match="no alternative"):
+        with pytest.raises(Error, match="no alternative"):
             statistics.null_test(0.5, [0.5] * 99, "below")
 
     def test_the_standard_score_is_in_deviations_of_the_null(self):
@@ -395,7 +395,7 @@ class TestReliability:
         assert statistics.spearman_brown(-1) == -1 and statistics.spearman_brown(1) == 1
         assert statistics.spearman_brown(-0.9) == pytest.approx(-statistics.spearman_brown(0.9))
         for half in (math.nan, 1.5, -2):
-            with pytest.raises(FacelesionError, match="between -1 and 1"):
+            with pytest.raises(Error, match="between -1 and 1"):
                 statistics.spearman_brown(half)
 
     def test_a_half_that_is_flat_by_chance_agrees_with_nothing(self):
@@ -407,14 +407,14 @@ class TestReliability:
     def test_scores_that_are_not_finite_are_refused(self):
         scores = np.random.default_rng(0).normal(size=(8, 4))
         scores[2, 1] = np.nan
-        with pytest.raises(FacelesionError, match="finite"):
+        with pytest.raises(Error, match="finite"):
             statistics.split_half_reliability(scores)
         for wrong in (dict(splits=0), dict(level=95)):
-            with pytest.raises(FacelesionError):
+            with pytest.raises(Error):
                 statistics.split_half_reliability(np.random.default_rng(0).normal(size=(8, 4)), **wrong)
 
     def test_a_flat_profile_and_too_few_items_are_refused(self):
-        with pytest.raises(FacelesionError, match="flat"):
+        with pytest.raises(Error, match="flat"):
             statistics.split_half_reliability(np.ones((6, 4)))
-        with pytest.raises(FacelesionError, match="4 by 3"):
+        with pytest.raises(Error, match="4 by 3"):
             statistics.split_half_reliability(np.ones((3, 4)))

@@ -11,7 +11,7 @@ import pytest
 
 from facelesion.data import archives
 from facelesion.data.archives import is_archive, unpack
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 FILES = {"people/Ada/1.jpg": b"ada" * 1000, "people/Bo/1.jpg": b"bo", "people/Zoë 王/1.jpg": b"zoe"}
 
@@ -43,7 +43,7 @@ def assert_refused(archive, word, **limits):
     """Refused in one line, and the folder around looks as before."""
     around = archive.parent
     before = contents(around)
-    with pytest.raises(FacelesionError, match=word) as caught:
+    with pytest.raises(Error, match=word) as caught:
         unpack(archive, around / "out", **limits)
     assert "\n" not in str(caught.value) and archive.name in str(caught.value)
     assert not (around / "out").exists() and contents(around) == before
@@ -69,11 +69,11 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     archive = make(tmp_path / "a.tgz")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
-    with pytest.raises(FacelesionError, match="holds something else"):
+    with pytest.raises(Error, match="holds something else"):
         unpack(archive, tmp_path / "out")
     assert contents(tmp_path / "out") == {"thesis.txt": b"precious"}
     unpack(archive, tmp_path / "other")
-    with pytest.raises(FacelesionError, match="holds something else"):
+    with pytest.raises(Error, match="holds something else"):
         unpack(make(tmp_path / "b.tgz", {"x": b"y"}), tmp_path / "other")
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_archive_is_refused(tmp_path):
     (tmp_path / "letter.tgz").write_text("no archive")
     assert not is_archive(tmp_path / "letter.tgz")
     assert_refused(tmp_path / "letter.tgz", "cannot be unpacked")
-    with pytest.raises(FacelesionError, match="no such archive"):
+    with pytest.raises(Error, match="no such archive"):
         unpack(tmp_path / "nowhere.tgz", tmp_path / "out")
 
 
@@ -211,14 +211,14 @@ def test_what_a_killed_run_left_is_cleared_away_later(tmp_path):
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
     archive = make(tmp_path / "a.tgz")
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(FacelesionError, match="cannot be written to"):
+    with pytest.raises(Error, match="cannot be written to"):
         unpack(archive, tmp_path / "file" / "out")
 
 
 def test_a_link_to_another_folder_is_not_followed_and_removed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(FacelesionError, match="holds something else"):
+    with pytest.raises(Error, match="holds something else"):
         unpack(make(tmp_path / "a.tgz"), tmp_path / "out")
     assert (tmp_path / "elsewhere").is_dir() and not list((tmp_path / "elsewhere").iterdir())
 
@@ -398,8 +398,8 @@ def test_asking_whether_it_is_an_archive_takes_no_memory(tmp_path):
 def test_paths_too_long_for_any_file_are_told_in_one_line(tmp_path):
     archive = make(tmp_path / "a.tar")
     assert not is_archive(tmp_path / ("a" * 300))
-    with pytest.raises(FacelesionError, match="no such archive"):
+    with pytest.raises(Error, match="no such archive"):
         unpack(tmp_path / ("a" * 300), tmp_path / "out")
     for place in ("a" * 300, "a" * 250, "/proc/out"):
-        with pytest.raises(FacelesionError, match="cannot be written to"):
+        with pytest.raises(Error, match="cannot be written to"):
             unpack(archive, tmp_path / place)

@@ -5,7 +5,7 @@ import torch
 
 from facelesion.data import FaceSet, ImageSet
 from facelesion.data.face_memory import CHANCE, HUMAN_MEANS, ITEMS, build_memory_test
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def faces_of(people, pictures, landmarks=True):
@@ -125,9 +125,9 @@ def test_eight_pictures_of_six_people_and_two_others_are_enough():
         test = build_memory_test(faces)
         assert len(test.items) == 72 and test.score(people_embeddings(test)).correct == 72
         assert type(test.pictures) is type(faces)
-    with pytest.raises(FacelesionError, match="6 people with 8 pictures"):
+    with pytest.raises(Error, match="6 people with 8 pictures"):
         build_memory_test(faces_of(20, 7))
-    with pytest.raises(FacelesionError, match="2 others"):
+    with pytest.raises(Error, match="2 others"):
         build_memory_test(faces_of(7, 12))
 
 
@@ -152,7 +152,7 @@ def test_wrong_alternatives_are_seen_from_the_side_the_target_is():
 
 
 def test_embeddings_of_the_wrong_number_are_refused(test):
-    with pytest.raises(FacelesionError, match="pictures"):
+    with pytest.raises(Error, match="pictures"):
         test.score(torch.zeros(3, 8))
 
 

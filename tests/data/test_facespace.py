@@ -12,7 +12,7 @@ import torch
 
 from facelesion.data.facespace import CROP, MARGIN, FaceSpace, _place, flatten_texture, unflatten_texture
 from facelesion.data.facespace_learning import covariance_factors, learn_face_space
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 FILE = Path(__file__).resolve().parents[2] / "weights" / "facespace.npz"
 
@@ -89,16 +89,26 @@ def test_saving_and_loading_changes_nothing_that_can_be_seen(space, tmp_path):
 
 
 def test_a_file_that_is_no_face_space_is_named(tmp_path):
-    with pytest.raises(FacelesionError, match="no face space at"):
+    with pytest.raises(Error, match="no face space at"):
         FaceSpace.load(tmp_path / "absent.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(FacelesionError, match="broken.npz is not a face space"):
+    with pytest.raises(Error, match="broken.npz is not a face space"):
         FaceSpace.load(tmp_path / "broken.npz")
 
 
 def test_vectors_of_the_wrong_length_are_refused(space):
-    with pytest.raises(FacelesionError, match="face vectors must be"):
+    with pytest.raises(Error, match="face vectors must be"):
         space.render(np.zeros((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    "people, pictures, spread", [(-1, 2, 1.0), (2.5, 2, 1.0), (2, -1, 1.0), (2, True, 1.0), (2, 2, -1.0)]
+)
+def test_numbers_that_no_faces_can_have_are_refused(space, people, pictures, spread):
+    with pytest.raises(Error, match="give a"):
+        space.draw(people, pictures, 0, spread)
+    with pytest.raises(Error, match="variability nan"):
+        space.draw(2, 2, 0, float("nan"))
 
 
 def test_covariances_are_found_again_from_draws():

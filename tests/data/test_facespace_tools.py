@@ -18,7 +18,7 @@ from facelesion.data.facespace_tools import (
     morph,
     with_looks,
 )
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.regions import region
 
 
@@ -53,7 +53,7 @@ def test_a_morph_goes_from_one_to_the_other(people):
     assert np.allclose(way[0], people[0]) and np.allclose(way[-1], people[1])
     assert np.allclose(way[2], (people[0] + people[1]) / 2, atol=1e-5)
     assert np.allclose(morph(people[0], people[1], [0.25])[0], way[1])
-    with pytest.raises(FacelesionError, match="two ends"):
+    with pytest.raises(Error, match="two ends"):
         morph(people[0], people[1], 1)
 
 
@@ -70,7 +70,7 @@ def test_distractors_are_different_people_and_the_same_for_the_same_seed(space, 
     one, again, other = (distractors(space, people[0], 3, 0.5, seed) for seed in (5, 5, 6))
     assert np.array_equal(one, again) and not np.allclose(one, other)
     assert likeness(space, one[0], one[1]) < 0.6
-    with pytest.raises(FacelesionError, match="between -1 and 1"):
+    with pytest.raises(Error, match="between -1 and 1"):
         distractors(space, people[0], 1, 1.5)
 
 
@@ -109,7 +109,7 @@ def test_looks_are_seen_in_the_rendered_face(space):
 def test_looks_leave_the_person_mostly_alone(space, people):
     changed = with_looks(space, people[:1], {"smile": 1.0, "light from the right": 1.0})
     assert not np.allclose(changed, people[:1])
-    with pytest.raises(FacelesionError, match="no look 'grin'"):
+    with pytest.raises(Error, match="no look 'grin'"):
         with_looks(space, people, {"grin": 1})
 
 
@@ -150,11 +150,11 @@ def test_exchanging_with_oneself_changes_nothing(space, people):
 
 
 def test_exchanges_that_cannot_be_meant_say_why(space, people):
-    with pytest.raises(FacelesionError, match="neither shape nor texture"):
+    with pytest.raises(Error, match="neither shape nor texture"):
         exchange_feature(space, people[:1], people[1:2], "nose", shape=False, texture=False)
-    with pytest.raises(FacelesionError, match="as many of both"):
+    with pytest.raises(Error, match="as many of both"):
         exchange_feature(space, people[:1], people[1:3], "nose")
-    with pytest.raises(FacelesionError, match="did you mean 'nose'"):
+    with pytest.raises(Error, match="did you mean 'nose'"):
         exchange_feature(space, people[:1], people[1:2], "noze")
 
 
@@ -168,9 +168,9 @@ def test_every_sheet_is_drawn(space, kind):
 
 def test_sheets_can_be_enlarged_and_unknown_ones_are_refused(space):
     assert draw_sheet(space, "people", 1, 2, scale=2).shape == (18 + 224, 448, 3)
-    with pytest.raises(FacelesionError, match="no sheet 'zoo'"):
+    with pytest.raises(Error, match="no sheet 'zoo'"):
         draw_sheet(space, "zoo")
-    with pytest.raises(FacelesionError, match="at least 1 and 2"):
+    with pytest.raises(Error, match="at least 1 and 2"):
         draw_sheet(space, "people", people=0)
 
 

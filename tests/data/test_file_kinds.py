@@ -8,7 +8,7 @@ import pytest
 from facelesion.data.file_kinds import is_picture, plainly_no_picture
 from facelesion.data.listing import list_folder, list_table, people_folder
 from facelesion.data.objects import object_folder
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def touch(root, *names):
@@ -105,13 +105,13 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", closed)
     assert "Permission denied" in left_out(tmp_path)["Bo"]
-    with pytest.raises(FacelesionError, match="cannot be read"):
+    with pytest.raises(Error, match="cannot be read"):
         list_folder(tmp_path / "Bo")
 
 
 def test_a_folder_of_which_nothing_is_taken_says_why(tmp_path):
     touch(tmp_path, "Ada/1.heic", "Ada/2.heic")
-    with pytest.raises(FacelesionError, match="2 files left out, the first: .*heic"):
+    with pytest.raises(Error, match="2 files left out, the first: .*heic"):
         list_folder(tmp_path)
 
 
@@ -148,5 +148,5 @@ def test_objects_that_would_be_passed_over_are_an_error(tmp_path):
     touch(tmp_path, "cup/notes.txt")
     assert len(object_folder(tmp_path, size=16)) == 1
     touch(tmp_path, "cup/2.heic")
-    with pytest.raises(FacelesionError, match=r"cup/2\.heic"):
+    with pytest.raises(Error, match=r"cup/2\.heic"):
         object_folder(tmp_path, size=16)

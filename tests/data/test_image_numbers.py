@@ -7,7 +7,7 @@ import torch
 
 from facelesion.data import FaceSet, ImageSet
 from facelesion.data.imagesets import numbers_of
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import ControlMask, GaussianNoise, Stimulus
 
 
@@ -38,7 +38,7 @@ def test_given_numbers_are_kept_and_have_to_fit() -> None:
     given = ImageSet(picture, ("a", "b"), ("1", "2"), ids=torch.tensor([7, 9]))
     assert given[[1]].ids.tolist() == [9]
     for wrong in (torch.tensor([7]), torch.tensor([7.0, 9.0]), torch.tensor([[7], [9]])):
-        with pytest.raises(FacelesionError, match="ids must be int64"):
+        with pytest.raises(Error, match="ids must be int64"):
             ImageSet(picture, ("a", "b"), ("1", "2"), ids=wrong)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facelesion.data.images import centre_crop, read_image
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def scene():
 
 
 def refusal(path, **options):
-    with pytest.raises(FacelesionError) as caught:
+    with pytest.raises(Error) as caught:
         read_image(path, **options)
     message = str(caught.value)
     assert "\n" not in message and str(path.name) in message
@@ -167,7 +167,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
     assert "check the path" in refusal(tmp_path / "nowhere.jpg")
     (tmp_path / "folder.jpg").mkdir()
     assert "is a folder" in refusal(tmp_path / "folder.jpg")
-    with pytest.raises(FacelesionError, match="check the path"):
+    with pytest.raises(Error, match="check the path"):
         read_image("a\0b.jpg")
 
 
@@ -254,7 +254,7 @@ def test_one_wrong_byte_gives_a_picture_or_one_line_and_nothing_else(tmp_path, p
     path.write_bytes(content)
     try:
         picture = read_image(path)
-    except FacelesionError as error:
+    except Error as error:
         assert "\n" not in str(error)
     else:
         assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
@@ -323,5 +323,5 @@ def test_pictures_of_a_kind_that_is_not_read_say_so_whatever_their_suffix(tmp_pa
 
 
 def test_a_name_of_three_hundred_letters_is_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FacelesionError, match="check the path"):
+    with pytest.raises(Error, match="check the path"):
         read_image(tmp_path / ("a" * 300 + ".jpg"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from facelesion.data import FaceSet, ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_everything_that_belongs_to_a_picture_goes_with_it(faces, index, expecte
 
 
 def test_pictures_labels_names_and_landmarks_must_match(faces):
-    with pytest.raises(FacelesionError, match="do not match"):
+    with pytest.raises(Error, match="do not match"):
         ImageSet(faces.images, faces.labels[:2], faces.names)
-    with pytest.raises(FacelesionError, match="uint8"):
+    with pytest.raises(Error, match="uint8"):
         ImageSet(faces.images.float(), faces.labels, faces.names)
-    with pytest.raises(FacelesionError, match="landmarks"):
+    with pytest.raises(Error, match="landmarks"):
         FaceSet(faces.images, faces.labels, faces.names, faces.landmarks[:2])
 
 

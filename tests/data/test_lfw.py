@@ -6,7 +6,7 @@ import pytest
 
 from facelesion.data import lfw as lfw_module
 from facelesion.data.lfw import download_lfw, open_lfw, read_pairs, read_people
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 PEOPLE = {"Ada_Lovelace": 3, "Bo_Diddley": 2, "Cy_Twombly": 1}
 PAIRS = "2\nAda_Lovelace\t1\t3\nBo_Diddley\t1\t2\nAda_Lovelace\t1\tBo_Diddley\t2\nCy_Twombly\t1\tAda_Lovelace\t2\n"
@@ -52,21 +52,21 @@ def test_a_part_holds_the_photographs_of_its_people_who_are_there(small):
 
 
 def test_missing_protocols_say_where_they_belong(small, tmp_path):
-    with pytest.raises(FacelesionError, match=r"pairs\.txt.*missing"):
+    with pytest.raises(Error, match=r"pairs\.txt.*missing"):
         open_lfw(small).pair_folds()
-    with pytest.raises(FacelesionError, match="none of LFW's protocol files"):
+    with pytest.raises(Error, match="none of LFW's protocol files"):
         open_lfw(small, protocols=small)
-    with pytest.raises(FacelesionError, match="no such folder of LFW"):
+    with pytest.raises(Error, match="no such folder of LFW"):
         open_lfw(small, protocols=tmp_path / "nowhere")
 
 
 def test_wrong_roots_say_what_is_wrong(tmp_path):
-    with pytest.raises(FacelesionError, match="no such folder or archive"):
+    with pytest.raises(Error, match="no such folder or archive"):
         open_lfw(tmp_path / "nowhere")
-    with pytest.raises(FacelesionError, match="no photographs"):
+    with pytest.raises(Error, match="no photographs"):
         open_lfw(tmp_path)
     (tmp_path / "letter.txt").write_text("no archive")
-    with pytest.raises(FacelesionError, match="neither a folder nor"):
+    with pytest.raises(Error, match="neither a folder nor"):
         open_lfw(tmp_path / "letter.txt")
 
 
@@ -83,25 +83,25 @@ def test_view_two_files_have_folds(tmp_path):
 )
 def test_damaged_protocol_files_are_refused(tmp_path, text):
     (tmp_path / "file.txt").write_text(text)
-    with pytest.raises(FacelesionError, match="get it again"):
+    with pytest.raises(Error, match="get it again"):
         read_pairs(tmp_path / "file.txt")
-    with pytest.raises(FacelesionError, match="again"):
+    with pytest.raises(Error, match="again"):
         read_people(tmp_path / "file.txt")
 
 
 def test_binary_protocol_files_are_refused(tmp_path):
     (tmp_path / "file.txt").write_bytes(b"\xff\xfe\x80")
-    with pytest.raises(FacelesionError, match="cannot be read as text"):
+    with pytest.raises(Error, match="cannot be read as text"):
         read_pairs(tmp_path / "file.txt")
 
 
 def test_without_a_network_a_download_ends_in_one_line_that_names_the_address(tmp_path, monkeypatch):
     name, _, known = lfw_module._ARCHIVES["funneled"]
     monkeypatch.setitem(lfw_module._ARCHIVES, "funneled", (name, "http://127.0.0.1:9/lfw.tgz", known))
-    with pytest.raises(FacelesionError, match=r"127\.0\.0\.1:9.*give the path") as caught:
+    with pytest.raises(Error, match=r"127\.0\.0\.1:9.*give the path") as caught:
         download_lfw(folder=tmp_path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(FacelesionError, match="no variant"):
+    with pytest.raises(Error, match="no variant"):
         download_lfw("frontal", folder=tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_a_download_that_is_not_what_it_should_be_is_refused(tmp_path, monkeypat
     name, _, known = lfw_module._ARCHIVES["funneled"]
     web.file("/source.tgz", b"tampered with")
     monkeypatch.setitem(lfw_module._ARCHIVES, "funneled", (name, f"{web.address}/source.tgz", known))
-    with pytest.raises(FacelesionError, match="another hash"):
+    with pytest.raises(Error, match="another hash"):
         download_lfw(folder=tmp_path / "cache")
     assert not (tmp_path / "cache" / name).exists()
 
@@ -156,19 +156,19 @@ def test_marks_and_blanks_change_no_protocol(tmp_path, way):
 @pytest.mark.parametrize("head", ["0", "-1", "2\t0", "2\t-2", "1\t2\t3", "\t", "10 300 x"])
 def test_a_pairs_file_that_promises_nothing_is_refused(tmp_path, head):
     (tmp_path / "file.txt").write_text(f"{head}\nA\t1\t2\n")
-    with pytest.raises(FacelesionError, match="get it again"):
+    with pytest.raises(Error, match="get it again"):
         read_pairs(tmp_path / "file.txt")
 
 
 def test_a_damaged_pair_is_named_by_its_number(tmp_path):
     (tmp_path / "file.txt").write_text(PAIRS.replace("Bo_Diddley\t1\t2", "Bo_Diddley\t1", 1))
-    with pytest.raises(FacelesionError, match="pair 2 is 'Bo_Diddley 1'"):
+    with pytest.raises(Error, match="pair 2 is 'Bo_Diddley 1'"):
         read_pairs(tmp_path / "file.txt")
 
 
 def test_a_people_file_of_nobody_is_refused(tmp_path):
     (tmp_path / "file.txt").write_text("0\n")
-    with pytest.raises(FacelesionError, match="names nobody"):
+    with pytest.raises(Error, match="names nobody"):
         read_people(tmp_path / "file.txt")
 
 
@@ -197,7 +197,7 @@ def test_protocols_and_photographs_in_other_forms_of_unicode_meet(tmp_path):
 
 
 def test_names_too_long_for_any_file_are_not_there(tmp_path, small):
-    with pytest.raises(FacelesionError, match="no such folder or archive"):
+    with pytest.raises(Error, match="no such folder or archive"):
         open_lfw("a" * 300)
-    with pytest.raises(FacelesionError, match="no such folder of LFW"):
+    with pytest.raises(Error, match="no such folder of LFW"):
         open_lfw(small, protocols="a" * 300)

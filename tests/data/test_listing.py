@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from facelesion.data.listing import Listing, list_folder, list_table
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @pytest.fixture
@@ -39,21 +39,21 @@ def test_a_folder_named_like_a_photograph_is_listed_so_that_reading_reports_it(f
 
 
 def test_folders_that_hold_no_people_say_what_is_wrong(tmp_path):
-    with pytest.raises(FacelesionError, match="no such folder"):
+    with pytest.raises(Error, match="no such folder"):
         list_folder(tmp_path / "nowhere")
-    with pytest.raises(FacelesionError, match="empty"):
+    with pytest.raises(Error, match="empty"):
         list_folder(tmp_path)
     (tmp_path / "loose.jpg").touch()
-    with pytest.raises(FacelesionError, match="folder of their own"):
+    with pytest.raises(Error, match="folder of their own"):
         list_folder(tmp_path)
 
 
 def test_people_with_too_few_photographs_are_left_out_or_named(folder):
     listing = list_folder(folder)
     assert set(listing.at_least(2).people) == {"Bo"}
-    with pytest.raises(FacelesionError, match="nobody has 3"):
+    with pytest.raises(Error, match="nobody has 3"):
         listing.at_least(3)
-    with pytest.raises(FacelesionError, match="'Cyd'"):
+    with pytest.raises(Error, match="'Cyd'"):
         listing.of(["Cyd"])
 
 
@@ -76,7 +76,7 @@ def test_an_absolute_path_below_the_root_is_made_relative(tmp_path):
 def test_no_row_of_a_table_leads_out_of_the_root(tmp_path, path):
     table = tmp_path / "list.csv"
     table.write_text(f"path,person\n{path},Ada\n")
-    with pytest.raises(FacelesionError, match="outside"):
+    with pytest.raises(Error, match="outside"):
         list_table(table)
 
 
@@ -94,13 +94,13 @@ def test_no_row_of_a_table_leads_out_of_the_root(tmp_path, path):
 def test_tables_that_cannot_be_meant_say_what_is_wrong(tmp_path, content, word):
     table = tmp_path / "list.csv"
     table.write_bytes(content)
-    with pytest.raises(FacelesionError, match=word) as caught:
+    with pytest.raises(Error, match=word) as caught:
         list_table(table)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_table_is_an_error(tmp_path):
-    with pytest.raises(FacelesionError, match="no such table"):
+    with pytest.raises(Error, match="no such table"):
         list_table(Path(tmp_path / "nowhere.csv"))
 
 
@@ -132,12 +132,12 @@ def test_a_row_of_a_parquet_table_without_a_person_or_a_path_is_refused(tmp_path
     pd.DataFrame({"path": ["a.jpg", "b.jpg"], "person": pd.array(["Ada", missing], dtype=object)}).to_parquet(
         table
     )
-    with pytest.raises(FacelesionError, match="row 2 names no person"):
+    with pytest.raises(Error, match="row 2 names no person"):
         list_table(table)
     pd.DataFrame({"path": pd.array(["a.jpg", missing], dtype=object), "person": ["Ada", "Bo"]}).to_parquet(
         table
     )
-    with pytest.raises(FacelesionError, match="row 2 names no path|outside"):
+    with pytest.raises(Error, match="row 2 names no path|outside"):
         list_table(table)
 
 
@@ -146,7 +146,7 @@ def test_people_by_number_are_people_unless_a_number_is_missing(tmp_path):
     pd.DataFrame({"path": ["a.jpg", "b.jpg"], "person": [7, 8]}).to_parquet(table)
     assert list_table(table).people == ("7", "8")
     pd.DataFrame({"path": ["a.jpg", "b.jpg"], "person": [7, None]}).to_parquet(table)
-    with pytest.raises(FacelesionError, match=r"row 1 has 7\.0|row 2 names no person"):
+    with pytest.raises(Error, match=r"row 1 has 7\.0|row 2 names no person"):
         list_table(table)
 
 
@@ -154,7 +154,7 @@ def test_people_by_number_are_people_unless_a_number_is_missing(tmp_path):
 def test_people_that_are_no_text_are_refused(tmp_path, person):
     table = tmp_path / "list.parquet"
     pd.DataFrame({"path": ["a.jpg"], "person": [person]}).to_parquet(table)
-    with pytest.raises(FacelesionError, match="row 1 has"):
+    with pytest.raises(Error, match="row 1 has"):
         list_table(table)
 
 
@@ -166,7 +166,7 @@ def test_people_kept_as_bytes_or_categories_are_read_as_text(tmp_path):
 
 def test_a_row_of_a_csv_that_ends_early_is_refused(tmp_path):
     (tmp_path / "list.csv").write_text("path,person\na.jpg,Ada\nb.jpg\n")
-    with pytest.raises(FacelesionError, match="row 2 names no person"):
+    with pytest.raises(Error, match="row 2 names no person"):
         list_table(tmp_path / "list.csv")
 
 
@@ -181,9 +181,9 @@ def test_marks_of_encoding_and_of_lines_are_no_part_of_a_table(tmp_path):
 
 
 def test_names_too_long_for_any_file_are_files_that_are_not_there(tmp_path):
-    with pytest.raises(FacelesionError, match="no such table"):
+    with pytest.raises(Error, match="no such table"):
         list_table(tmp_path / ("a" * 300))
-    with pytest.raises(FacelesionError, match="no such folder"):
+    with pytest.raises(Error, match="no such folder"):
         list_folder(tmp_path / ("a" * 300))
     (tmp_path / "list.csv").write_text(f"path,person\n{'ë' * 300}.jpg,Ada\n")
     assert len(list_table(tmp_path / "list.csv")) == 1
@@ -193,7 +193,7 @@ def test_names_too_long_for_any_file_are_files_that_are_not_there(tmp_path):
 def test_a_row_with_a_comma_too_many_is_not_read_one_column_farther_on(tmp_path, row):
     for content in (f"path,person\n{row}\n", f"path,person\nb.jpg,Bo\n{row}\n"):
         (tmp_path / "list.csv").write_text(content)
-        with pytest.raises(FacelesionError, match="not a readable"):
+        with pytest.raises(Error, match="not a readable"):
             list_table(tmp_path / "list.csv")
     (tmp_path / "list.csv").write_text('path,person\na.jpg,"Lovelace, Ada"\n')
     assert list_table(tmp_path / "list.csv").people == ("Lovelace, Ada",)

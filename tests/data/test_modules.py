@@ -7,7 +7,7 @@ import torch
 
 from facelesion.data import FaceSet, ImageSet
 from facelesion.data.modules import DetectionData, IdentificationData, ObjectsData, VerificationData
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 PARTS = ("train", "validation", "test")
 
@@ -65,7 +65,7 @@ def test_verification_keeps_people_apart_and_halves_every_part(faces):
             pairs.first.tolist(), pairs.second.tolist(), pairs.same.tolist(), strict=True
         ):
             assert (pictures.labels[first] == pictures.labels[second]) is same
-    with pytest.raises(FacelesionError, match="'test' has no counterpart"):
+    with pytest.raises(Error, match="'test' has no counterpart"):
         VerificationData(faces, {"train": 60, "validation": 12})
 
 
@@ -74,7 +74,7 @@ def test_objects_keep_pictures_apart_and_every_kind_in_every_part(things):
     assert_apart([set(data.parts[part].pictures.names) for part in PARTS])
     for part, each in zip(PARTS, (28, 4, 8), strict=True):
         assert data.parts[part].targets.bincount().tolist() == [each] * 5
-    with pytest.raises(FacelesionError, match="two kinds"):
+    with pytest.raises(Error, match="two kinds"):
         ObjectsData(things[list(range(40))])
 
 
@@ -109,7 +109,7 @@ def test_training_is_shuffled_the_same_way_for_the_same_seed(things):
 
 def test_pictures_of_two_sizes_are_refused(faces, things):
     small = ImageSet(torch.zeros(30, 3, 8, 8, dtype=torch.uint8), things.labels[:30], things.names[:30])
-    with pytest.raises(FacelesionError, match="same size"):
+    with pytest.raises(Error, match="same size"):
         DetectionData(faces, small)
 
 

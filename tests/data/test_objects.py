@@ -24,7 +24,7 @@ from facelesion.data.objects import (
     tile_scramble,
 )
 from facelesion.data.shapes import MAKERS
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,9 @@ def test_an_exemplar_is_the_same_thing_whoever_else_is_drawn():
 
 def test_sizes_can_be_chosen():
     assert builtin_objects(1, size=64).size == 64
-    with pytest.raises(FacelesionError, match="16 are needed"):
+    with pytest.raises(Error, match="16 are needed"):
         builtin_objects(1, size=4)
-    with pytest.raises(FacelesionError, match="no built-in object 'zebra'"):
+    with pytest.raises(Error, match="no built-in object 'zebra'"):
         builtin_exemplars(1, 1, categories=("zebra",))
 
 
@@ -127,7 +127,7 @@ def test_nonfaces_show_other_objects_than_the_object_task(faces):
 
 def test_nonfaces_of_faces_of_another_size(faces):
     assert nonfaces(10, size=64, faces=faces).images.shape == (10, 3, 64, 64)
-    with pytest.raises(FacelesionError, match="at least one"):
+    with pytest.raises(Error, match="at least one"):
         nonfaces(0)
 
 
@@ -195,16 +195,16 @@ def test_a_folder_or_archive_of_photographs_is_read(folder, tmp_path, monkeypatc
 
 def test_a_photograph_that_cannot_be_read_is_named(folder):
     (folder / "cup" / "image_9999.png").write_text("no picture")
-    with pytest.raises(FacelesionError, match=r"image_9999\.png: not a picture"):
+    with pytest.raises(Error, match=r"image_9999\.png: not a picture"):
         object_folder(folder)
-    with pytest.raises(FacelesionError, match="no such folder"):
+    with pytest.raises(Error, match="no such folder"):
         object_folder(folder / "nowhere")
 
 
 @pytest.mark.parametrize("scramble", [phase_scramble, tile_scramble])
 def test_fractions_of_brightness_are_not_scrambled_to_black(scramble):
     for images in (torch.rand(1, 3, 16, 16), torch.zeros(1, 3, 16, 16, dtype=torch.int64), torch.zeros(3, 16, 16)):
-        with pytest.raises(FacelesionError, match="uint8"):
+        with pytest.raises(Error, match="uint8"):
             scramble(images, 0)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from facelesion.data import FaceSet, ImageSet
 from facelesion.data.pairs import NamedPair, draw_pairs, find_pairs
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def people_with(*counts):
@@ -26,7 +26,7 @@ def test_pairs_are_balanced_distinct_and_true(counts, half, seed):
     pictures = people_with(*counts)
     try:
         pairs = draw_pairs(pictures, 2 * half, seed)
-    except FacelesionError as error:
+    except Error as error:
         assert "ask for fewer" in str(error)
         return
     assert int(pairs.same.sum()) == half == int((~pairs.same).sum())
@@ -44,7 +44,7 @@ def test_every_last_pair_can_be_drawn():
     pictures = people_with(3, 2)
     pairs = draw_pairs(pictures, 8)
     assert len(pairs) == 8
-    with pytest.raises(FacelesionError, match="only 4 same"):
+    with pytest.raises(Error, match="only 4 same"):
         draw_pairs(pictures, 10)
 
 
@@ -78,7 +78,7 @@ def test_a_person_with_many_pictures_does_not_fill_the_pairs():
     ],
 )
 def test_pairs_that_cannot_be_made_say_why(counts, count, word):
-    with pytest.raises(FacelesionError, match=word):
+    with pytest.raises(Error, match=word):
         draw_pairs(people_with(*counts), count)
 
 
@@ -93,7 +93,7 @@ def test_a_protocols_pairs_are_found_by_name_and_the_missing_ones_are_listed():
     assert pairs.first.tolist() == [0, 3] and pairs.second.tolist() == [1, 0]
     assert pairs.same.tolist() == [True, False] and pairs.fold.tolist() == [3, 4]
     assert missing == (asked[2],)
-    with pytest.raises(FacelesionError, match="none of 1 pairs"):
+    with pytest.raises(Error, match="none of 1 pairs"):
         find_pairs(pictures, asked[2:])
 
 

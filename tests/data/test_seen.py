@@ -9,7 +9,7 @@ import pytest
 from facelesion.data import LFW, open_lfw
 from facelesion.data.facespace import FaceSpace
 from facelesion.data.seen import TEACHING_SEEDS, people_seen, refuse_seen
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 
 
@@ -32,7 +32,7 @@ def test_the_networks_that_the_project_brings_saw_lfws_training_people_and_no_ot
     found = people_seen(about, ["Ann", "Cid", "Bob", "Dee"], little)
     assert found.people == ("Ann", "Bob") and found.complete
     refuse_seen(name, about, ["Cid", "Dee"], little)
-    with pytest.raises(FacelesionError, match="pictures of 1 of the 2 people to be tested"):
+    with pytest.raises(Error, match="pictures of 1 of the 2 people to be tested"):
         refuse_seen(name, about, ["Ann", "Cid"], little)
 
 
@@ -47,7 +47,7 @@ def test_without_the_list_of_training_people_nobody_is_called_unseen(little: LFW
     assert str(people_seen(get("builtin").about, ["Cid"])) == "unknown"
     assert little.protocols is not None
     (little.protocols / "peopleDevTrain.txt").unlink()
-    with pytest.raises(FacelesionError, match="peopleDevTrain.txt"):
+    with pytest.raises(Error, match="peopleDevTrain.txt"):
         people_seen(get("builtin").about, ["Cid"], little)
 
 
@@ -93,7 +93,7 @@ def test_a_file_that_does_not_say_whom_it_saw_is_not_taken_for_one_that_saw_nobo
 
 
 def test_every_network_of_the_registry_gives_an_answer(little: LFW) -> None:
-    from facelesion.models.registry import entries
+    from facelesion.weights.registry import entries
 
     said = {
         one.name: str(people_seen({"trained_on": one.trained_on}, ["Cid"], little))

@@ -10,15 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
+from facelesion.data import photographs
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.from_lfw import LfwPictures
 from facelesion.data.from_people import PeoplePictures
 from facelesion.data.materials import LeftOut, Materials, balanced_pairs, split_by_label
+from facelesion.data.preparation import prepare
 from facelesion.data.sources import SOURCES
-from facelesion.errors import FacelesionError
-from facelesion.faces import landmarks, preparation
+from facelesion.errors import Error
+from facelesion.faces import landmarks
 from facelesion.faces.landmarks import Face
-from facelesion.faces.preparation import prepare
 from facelesion.faces.regions import mean_face
 
 FEW = {"enrolment_pictures": 1, "probe_pictures": 1, "object_pictures": 1, "object_training_pictures": 2,
@@ -132,13 +133,13 @@ def test_every_source_tells_apart_what_it_is_from_where_it_lies(name):
 
 def test_somebody_who_trains_and_is_tested_is_refused():
     materials = SMALL.gather(seed=0, size=112)
-    with pytest.raises(FacelesionError, match="both trains the readouts and is tested"):
+    with pytest.raises(Error, match="both trains the readouts and is tested"):
         Materials(**{**vars(materials), "strangers": materials.training})
 
 
 def test_a_prepared_folder_needs_neither_model_nor_photographs(prepared, monkeypatch):
-    monkeypatch.setattr(preparation, "prepare", lambda *_, **__: pytest.fail("prepared again"))
-    monkeypatch.setattr(preparation, "_hashes", lambda *_: pytest.fail("photographs are read"))
+    monkeypatch.setattr(photographs, "prepare", lambda *_, **__: pytest.fail("prepared again"))
+    monkeypatch.setattr("facelesion.data.preparation.run.hashes_of", lambda *_: pytest.fail("photographs are read"))
     materials = PeoplePictures(root=str(prepared), **FEW).gather(seed=0, size=112)
     check_roles(materials)
     assert materials.left_out == (LeftOut("person 3/turned away.png", "no face found"),)
@@ -213,7 +214,7 @@ def test_who_is_asked_for_is_there_and_the_others_make_room(asked, given):
 )  # fmt: skip
 def test_too_few_people_for_a_role_are_told_with_what_would_fit(people, asked, said):
     labels = [f"person {n}" for n in range(people) for _ in range(3)] + ["seen once"]
-    with pytest.raises(FacelesionError, match=said) as told:
+    with pytest.raises(Error, match=said) as told:
         PeoplePictures(root="x", **(FEW | asked)).share_out(labels, seed=0)
     assert "\n" not in str(told.value)
 
@@ -223,14 +224,14 @@ def test_a_folder_in_which_hardly_a_face_was_found_is_no_folder_of_faces(tmp_pat
     for number in range(40):
         paint(tmp_path / "things" / f"thing {number % 8}" / f"{number}.png", number, face=number >= 24)
     prepare(tmp_path / "things", tmp_path / "out", landmarks="painted", workers=1, progress=False)
-    with pytest.raises(FacelesionError, match="found in only 16 of 40 photographs, which is no folder of faces"):
+    with pytest.raises(Error, match="found in only 16 of 40 photographs, which is no folder of faces"):
         PeoplePictures(root=str(tmp_path / "out"), **FEW).gather(seed=0, size=112)
     check_roles(PeoplePictures(root=str(tmp_path / "out"), faces_needed=0.4, **FEW).gather(seed=0, size=112))
 
 
 @pytest.mark.parametrize("source", [PeoplePictures, LfwPictures])
 def test_a_folder_that_is_not_there_is_named(source, tmp_path):
-    with pytest.raises(FacelesionError, match="nowhere"):
+    with pytest.raises(Error, match="nowhere"):
         source(root=str(tmp_path / "nowhere")).gather(seed=0, size=112)
 
 
@@ -242,7 +243,7 @@ def test_held_out_pictures_are_no_training_pictures_and_every_label_has_both():
     assert not set(training.names) & set(held_out.names)
     assert set(training.labels) == set(held_out.labels) == set(pictures.labels)
     assert len(held_out) == len(set(pictures.labels))
-    with pytest.raises(FacelesionError, match="has 4 pictures; 5 or more are needed"):
+    with pytest.raises(Error, match="has 4 pictures; 5 or more are needed"):
         split_by_label(pictures, 4, seed=0)
 
 
@@ -251,7 +252,7 @@ def test_pairs_are_halved_between_the_kinds_and_too_few_are_told():
     rows = balanced_pairs(same, 8, seed=0)
     assert len(rows.unique()) == 8 and int(same[rows].sum()) == 4
     assert balanced_pairs(same, 0, seed=0).tolist() == list(range(25))
-    with pytest.raises(FacelesionError, match="pictures.pairs is 12: there are 5 and 20"):
+    with pytest.raises(Error, match="pictures.pairs is 12: there are 5 and 20"):
         balanced_pairs(same, 12, seed=0)
 
 
@@ -294,7 +295,7 @@ def test_the_people_of_lfw_keep_to_their_roles(small_lfw, shared, tmp_path):
     assert len(set(materials.enrolment.labels)) == 6 and len(materials.probes) == 12
     assert int(materials.pairs[2].sum()) == 4 and len(materials.pairs[2]) == 8
     assert digests(LfwPictures(**(settings | {"landmarker": None})).gather(seed=0, size=112)) == digests(materials)
-    with pytest.raises(FacelesionError, match="pictures.training_people is 99, but only 8"):
+    with pytest.raises(Error, match="pictures.training_people is 99, but only 8"):
         LfwPictures(**(settings | {"training_people": 99})).gather(seed=0, size=112)
 
 
@@ -327,6 +328,6 @@ def test_objects_as_people_end_with_the_word_that_there_are_no_faces(shared, tmp
         root=str(things), prepared=str(tmp_path / "prepared"),
         landmarker=str(shared / "data" / "face_landmarker.task"), **FEW,
     )  # fmt: skip
-    with pytest.raises(FacelesionError, match="no face") as told:
+    with pytest.raises(Error, match="no face") as told:
         source.gather(seed=0, size=112)
     assert "\n" not in str(told.value) and str(things) in str(told.value)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from facelesion.data import ImageSet
 from facelesion.data.listing import Listing
 from facelesion.data.splits import balanced, gallery, split
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 
 def people_with(*counts):
@@ -97,12 +97,12 @@ def test_the_manifest_says_how_and_can_be_written():
     ],
 )
 def test_splits_that_cannot_be_made_say_why(options, word):
-    with pytest.raises(FacelesionError, match=word):
+    with pytest.raises(Error, match=word):
         split(people_with(2, 2, 2), **options)
 
 
 def test_an_unknown_part_names_those_there_are():
-    with pytest.raises(FacelesionError, match="train, validation, test"):
+    with pytest.raises(Error, match="train, validation, test"):
         split(people_with(2, 2, 2))["tests"]
 
 
@@ -117,9 +117,9 @@ def test_a_gallery_enrols_and_probes_everybody_alike_with_different_pictures():
 
 
 def test_a_gallery_of_too_many_people_says_how_many_there_are():
-    with pytest.raises(FacelesionError, match="2 have so many"):
+    with pytest.raises(Error, match="2 have so many"):
         gallery(people_with(1, 5, 5), people=3)
-    with pytest.raises(FacelesionError, match="at least 2, 1, 1"):
+    with pytest.raises(Error, match="at least 2, 1, 1"):
         gallery(people_with(5, 5), people=1)
 
 
@@ -128,5 +128,5 @@ def test_balancing_cuts_the_longer_set():
     one, other = balanced(few, many, seed=1)
     assert len(one) == len(other) == 3 and one is few
     assert balanced(few, many, seed=1)[1].names == other.names != balanced(few, many, seed=2)[1].names
-    with pytest.raises(FacelesionError, match="empty"):
+    with pytest.raises(Error, match="empty"):
         balanced(few, many[[]])

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces import landmarks
 from facelesion.faces.landmarks import BACKENDS, Face, choose, landmark_backend, mediapipe_model
 from facelesion.faces.regions import mean_face
-from facelesion.models import registry
+from facelesion.weights import registry
 
 
 def face(x: float, y: float, size: float) -> Face:
@@ -53,11 +53,11 @@ def test_a_face_of_few_points_has_a_whole_mesh(count: int) -> None:
 
 
 def test_an_unknown_backend_or_a_missing_model_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(FacelesionError, match="choose mediapipe, dlib, mtcnn"):
+    with pytest.raises(Error, match="choose mediapipe, dlib, mtcnn"):
         landmark_backend("openface")
-    with pytest.raises(FacelesionError, match="give the path of face_landmarker.task"):
+    with pytest.raises(Error, match="give the path of face_landmarker.task"):
         mediapipe_model(tmp_path / "none.task")
-    with pytest.raises(FacelesionError, match="carries its own weights"):
+    with pytest.raises(Error, match="carries its own weights"):
         landmark_backend("mtcnn", tmp_path)
 
 
@@ -70,9 +70,7 @@ def test_without_a_network_the_message_says_where_the_model_belongs(
     known = registry.entries()["face_landmarker"]
     nowhere = dataclasses.replace(known, addresses=("http://127.0.0.1:9/face_landmarker.task",))
     monkeypatch.setitem(registry.entries(), "face_landmarker", nowhere)
-    with pytest.raises(
-        FacelesionError, match=r"put it at .*face_landmarker.task, or name the file \(--model\)"
-    ):
+    with pytest.raises(Error, match=r"put it at .*face_landmarker.task, or name the file \(--model\)"):
         mediapipe_model()
 
 
@@ -85,7 +83,7 @@ def test_the_model_is_found_in_the_folder_of_weights(tmp_path: Path, monkeypatch
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "face_landmarker.task").write_bytes(b"no model")
-    with pytest.raises(FacelesionError, match="is no model for MediaPipe"):
+    with pytest.raises(Error, match="is no model for MediaPipe"):
         landmark_backend("mediapipe", tmp_path)
 
 
@@ -93,7 +91,7 @@ def test_dlibs_absence_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> Non
     import sys
 
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(FacelesionError, match=r"pip install 'facelesion\[dlib\]'"):
+    with pytest.raises(Error, match=r"pip install 'facelesion\[dlib\]'"):
         landmark_backend("dlib")
 
 
@@ -186,5 +184,5 @@ def test_every_backend_is_offered() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("backend", [landmarks.MediaPipe, landmarks.Dlib, landmarks.MTCNN])
 def test_what_is_no_photograph_is_not_searched_for_faces(photograph, backend):
-    with pytest.raises(FacelesionError, match="uint8"):
+    with pytest.raises(Error, match="uint8"):
         backend.find(object.__new__(backend), photograph)

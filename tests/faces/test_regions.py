@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.regions import (
     REGIONS,
     Boxes,
@@ -254,15 +254,15 @@ def test_an_upright_box_is_the_bounding_box_of_an_upright_face() -> None:
 
 def test_wrong_names_and_shapes_are_named() -> None:
     face = mean_face()[None]
-    with pytest.raises(FacelesionError, match="did you mean 'eyebrows'"):
+    with pytest.raises(Error, match="did you mean 'eyebrows'"):
         boxes(face, "eyebrow_s")
-    with pytest.raises(FacelesionError, match=r"\(N, 478, 2\)"):
+    with pytest.raises(Error, match=r"\(N, 478, 2\)"):
         boxes(face[0], "eyes")
-    with pytest.raises(FacelesionError, match=r"\(1, 7, 2\)"):
+    with pytest.raises(Error, match=r"\(1, 7, 2\)"):
         boxes(face[:, :7], "eyes")
-    with pytest.raises(FacelesionError, match="int64"):
+    with pytest.raises(Error, match="int64"):
         boxes(face.long(), "eyes")
-    with pytest.raises(FacelesionError, match="no shape 'circle'"):
+    with pytest.raises(Error, match="no shape 'circle'"):
         region_mask(face, "eyes", 9, 9, "circle")
-    with pytest.raises(FacelesionError, match="two equal factors"):
+    with pytest.raises(Error, match="two equal factors"):
         region_mask(face, "eyes", 9, 9, "polygon", (1, 2))

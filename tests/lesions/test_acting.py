@@ -6,6 +6,7 @@ import copy
 import functools
 import pickle
 import types
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from facelesion.lesions import (
     Ablate,
     Changes,
+    Lesion,
+    LesionDidNotAct,
     LesionError,
     Prune,
     functional,
@@ -358,3 +361,19 @@ class TestPruningRows:
             model(words)
         with pytest.raises(LesionError), lesioned(model, [None, Prune("bag", fraction=0.5)]):
             model(words)
+
+
+@pytest.mark.parametrize("made", [torch.jit.script, lambda net: torch.jit.trace(net, torch.ones(1, 6))])
+@pytest.mark.parametrize("lesion", [Prune("0", fraction=0.5), Ablate("0", units=[0])], ids=str)
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_network_that_is_torchscript_itself_is_refused_in_words(made: Any, lesion: Lesion) -> None:
+    model = made(nn.Sequential(nn.Linear(6, 5), nn.ReLU()).eval())
+    with pytest.raises(LesionError, match="TorchScript"), lesioned(model, lesion):
+        model(torch.ones(2, 6))
+
+
+def test_a_module_whose_weights_are_read_by_its_parent_is_named() -> None:
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    lesion = Ablate("self_attn.out_proj", units=[0])
+    with pytest.raises(LesionDidNotAct, match=r"'self_attn.out_proj' did not run"), lesioned(model, lesion):
+        model(torch.ones(2, 3, 8))

@@ -170,6 +170,7 @@ class TestDosesOfNothing:
             lambda: Shift("a", by=0, relative=True), lambda: Noise("a", std=0), lambda: Noise("a", std=1e-50),
             lambda: Noise("a", std=0, multiplicative=True), lambda: Dropout("a", p=0), lambda: Scale("a", by=1),
             lambda: Scale("a", by=1 + 1e-12), lambda: Ablate("a", fraction=0), lambda: Ablate("a", units=[]),
+            lambda: Ablate("a", count=0), lambda: Scale("a", by=2, count=0),
             lambda: Ablate("a", units=(), to="mean"), lambda: Noise("a", std=1, units=[]),
             lambda: Scale("a", by=2, fraction=0.0), lambda: Shift("a", by=1, units=torch.tensor([], dtype=torch.int64)),
             lambda: Keep("a"), lambda: Keep("a", fraction=1), lambda: Prune("a", fraction=0),

@@ -86,6 +86,8 @@ class TestActing:
                 toy(images)
 
     def test_a_unit_that_is_not_there_is_an_error(self, toy, images):
+        with pytest.raises(NoSuchUnit, match="8 units: 9"), lesioned(toy, Ablate("conv", count=9)):
+            toy(images)
         with pytest.raises(NoSuchUnit, match="8 units"), lesioned(toy, Ablate("conv", units=[8])):
             toy(images)
 

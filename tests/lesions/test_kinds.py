@@ -74,6 +74,10 @@ def test_reads_well():
     [
         (lambda: Ablate(""), "needs a site"),
         (lambda: Ablate("a", units=[1], fraction=0.1), "not both"),
+        (lambda: Ablate("a", units=[1], count=1), "not both"),
+        (lambda: Ablate("a", fraction=0.1, count=1), "not both"),
+        (lambda: Ablate("a", count=-1), "whole number"),
+        (lambda: Ablate("a", count=1.5), "whole number"),
         (lambda: Ablate("a", units=[-1]), "count from 0"),
         (lambda: Ablate("a", units=[0.5]), "whole numbers"),
         (lambda: Ablate("a", fraction=20), "0 to 1"),

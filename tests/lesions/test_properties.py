@@ -105,6 +105,16 @@ def test_doses_nest_and_keep_is_the_complement(small, large, seed):
 
 
 @few
+@given(count=st.integers(1, 39), seed=SEEDS)
+def test_a_count_is_the_fraction_that_comes_to_as_many(count, seed):
+    identity, ones = nn.Sequential(nn.Identity()), torch.ones(1, 40)
+    counted = run(identity, ones, Ablate("0", count=count, seed=seed)) == 0
+    assert int(counted.sum()) == count
+    assert torch.equal(counted, run(identity, ones, Ablate("0", fraction=count / 40, seed=seed)) == 0)
+    assert torch.equal(run(identity, ones, Keep("0", count=count, seed=seed)) != 0, counted)
+
+
+@few
 @given(by=st.floats(0.5, 3), gain=st.floats(1.5, 3))
 def test_order_matters_where_it_should(by, gain):
     identity, ones = nn.Sequential(nn.Identity()), torch.ones(1, 4)

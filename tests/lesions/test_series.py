@@ -23,6 +23,13 @@ DOSED = [
     (Shift("a", by=1.0, fraction=0.5), {"by": (-1.0, 2.0), "fraction": (0.1, 0.2)}),
     (Scale("a", by=0.5, fraction=0.5), {"by": (0.0, 2.0), "fraction": (0.1, 0.2)}),
     (Prune("a", fraction=0.5), {"fraction": (0.1, 0.2)}),
+    (Ablate("a", count=5), {"count": (1, 2)}),
+    (Keep("a", count=5), {"count": (1, 2)}),
+    (Noise("a", std=1.0, count=5), {"count": (1, 2)}),
+    (Dropout("a", p=0.5, count=5), {"count": (1, 2)}),
+    (Clamp("a", value=1.0, count=5), {"count": (1, 2)}),
+    (Shift("a", by=1.0, count=5), {"count": (1, 2)}),
+    (Scale("a", by=0.5, count=5), {"count": (1, 2)}),
 ]
 EVERY_DOSE = [(lesion, field, doses) for lesion, fields in DOSED for field, doses in fields.items()]
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published
 import pytest
 import torch
+from published import SMALL, T7, Weights, drawn, torch_layers, write_matconvnet
 
-from facelesion.errors import FacelesionError
-from facelesion.models import VGGFace, get, store
+from facelesion.errors import Error
+from facelesion.models import VGGFace, get
 from facelesion.models.convert import convert
 from facelesion.models.mobilefacenet import MobileFaceNet, read_mobilefacenet
 from facelesion.models.subject import Preprocessing, brightness
 from facelesion.models.zoo import CroppedPreprocessing
-
-sys.path.insert(0, str(Path(__file__).parent))  # where the writers of the formats are
-import test_convert
-from test_convert import SMALL, T7, Weights, drawn, torch_layers, write_matconvnet
+from facelesion.weights import places, store
 
 Tensors = dict[str, Any]
 
@@ -33,7 +31,7 @@ def weights() -> Weights:
 
 
 def line(work: Callable[[], object], file: str) -> str:
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         work()
     message = str(told.value)
     assert file in message and "\n" not in message and len(message) < 1000
@@ -201,7 +199,7 @@ def test_a_matlab_file_without_layers_is_refused(content: dict[str, Any], tmp_pa
 
 def hdf5(weights: Weights, path: Path, change: Callable[[Any], object]) -> None:
     h5py = pytest.importorskip("h5py", reason="HDF5 files need h5py")
-    test_convert.write_keras(weights, path)
+    published.write_keras(weights, path)
     with h5py.File(path, "a") as file:
         change(file)
 
@@ -261,7 +259,7 @@ def test_an_hdf5_list_of_layers_that_is_none_is_refused_or_passed_over(
     hdf5(weights, tmp_path / "odd.h5", change)
     try:
         convert(tmp_path / "odd.h5", tmp_path / "out.safetensors", layout=SMALL)
-    except FacelesionError as error:
+    except Error as error:
         assert "odd.h5" in str(error)
     else:
         assert (tmp_path / "out.safetensors").exists()
@@ -277,9 +275,9 @@ class ShortT7(T7):
 def test_a_torch7_file_with_short_longs_converts_to_the_same(
     weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test_convert.write_t7(weights, tmp_path / "long.t7")
-    monkeypatch.setattr(test_convert, "T7", ShortT7)
-    test_convert.write_t7(weights, tmp_path / "short.t7")
+    published.write_t7(weights, tmp_path / "long.t7")
+    monkeypatch.setattr(published, "T7", ShortT7)
+    published.write_t7(weights, tmp_path / "short.t7")
     assert (tmp_path / "short.t7").stat().st_size < (tmp_path / "long.t7").stat().st_size
     for name in ("long", "short"):
         convert(tmp_path / f"{name}.t7", tmp_path / f"{name}.safetensors", top=True, layout=SMALL)
@@ -398,10 +396,10 @@ def test_a_place_where_no_file_can_be_is_told_before_any_work(place: str, tmp_pa
     (tmp_path / "face.pth").write_bytes(b"not looked at")
     before = sorted(tmp_path.rglob("*"))
     target = tmp_path / place if place else ""
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         convert(tmp_path / "face.pth", target)
     assert "face.pth" not in str(told.value) and "\n" not in str(told.value)
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         store.save_weights(target, {"a": torch.zeros(1)}, {})
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -411,7 +409,7 @@ def test_a_converted_file_does_not_replace_its_original(weights: Weights, tmp_pa
     before = (tmp_path / "face.pth").read_bytes()
     (tmp_path / "link.pth").symlink_to("face.pth")
     for target in ("face.pth", "link.pth"):
-        with pytest.raises(FacelesionError, match="would replace the original"):
+        with pytest.raises(Error, match="would replace the original"):
             convert(tmp_path / "face.pth", tmp_path / target, layout=SMALL)
     assert (tmp_path / "face.pth").read_bytes() == before
 
@@ -422,18 +420,18 @@ def test_names_too_long_for_any_file_are_not_there(tmp_path: Path, monkeypatch: 
         lambda: convert(long, tmp_path / "x.safetensors"),
         lambda: get(f"{long}.safetensors"),
         lambda: read_mobilefacenet(long),
-        lambda: store.weights_path(long),
+        lambda: places.weights_path(long),
     ):
-        with pytest.raises(FacelesionError):
+        with pytest.raises(Error):
             work()
     monkeypatch.setenv("FACELESION_WEIGHTS", str(tmp_path / long))
-    assert store.find_weights("builtin.safetensors") is not None
+    assert places.find_weights("builtin.safetensors") is not None
     from facelesion.faces.landmarks import mediapipe_model
-    from facelesion.models import registry
+    from facelesion.weights import registry
 
-    with pytest.raises(FacelesionError, match="no model at"):
+    with pytest.raises(Error, match="no model at"):
         mediapipe_model(long)
-    with pytest.raises(FacelesionError):
+    with pytest.raises(Error):
         registry.fetch("mobilefacenet", tmp_path / long)
 
 
@@ -452,7 +450,7 @@ def test_marks_and_blanks_are_in_nobodys_name(
 @pytest.mark.parametrize("names", ["a" * 300, "a\0b", "/proc", "/dev"])
 def test_names_that_cannot_be_read_are_told(names: str, weights: Weights, tmp_path: Path) -> None:
     torch.save(torch_layers(weights, str), tmp_path / "face.pth")
-    with pytest.raises(FacelesionError, match="cannot be read"):
+    with pytest.raises(Error, match="cannot be read"):
         convert(tmp_path / "face.pth", tmp_path / "out.safetensors", top=True, names=names, layout=SMALL)
 
 
@@ -471,7 +469,7 @@ PICTURES = torch.arange(3 * 16 * 16).remainder(256).reshape(1, 3, 16, 16)
 def test_pixels_of_another_kind_or_range_are_not_taken_for_fractions(
     prepare: Any, pictures: torch.Tensor
 ) -> None:
-    with pytest.raises(FacelesionError, match="give uint8"):
+    with pytest.raises(Error, match="give uint8"):
         prepare(pictures)
 
 

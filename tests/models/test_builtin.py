@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from facelesion.data.facespace import FaceSpace
-from facelesion.models import get, weights_path
+from facelesion.models import get
 from facelesion.tasks.scores import area_under_curve
+from facelesion.weights import weights_path
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ("builtin", "builtin_seed1", "builtin_seed2")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 from facelesion.models.convert import VGG_FACE_MEAN, Layout, convert
 
@@ -135,7 +135,7 @@ def test_the_notebooks_network_however_keras_saved_it(name: str, keras: Any, tmp
 
 def test_weights_without_names_need_a_word(keras: Any, tmp_path: Path) -> None:
     save(notebook(keras, SMALL), tmp_path / "all.weights.h5")
-    with pytest.raises(FacelesionError, match="--known_as"):
+    with pytest.raises(Error, match="--known_as"):
         convert(tmp_path / "all.weights.h5", tmp_path / "out.safetensors", layout=SMALL)
 
 

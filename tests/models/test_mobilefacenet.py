@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.mobilefacenet import MobileFaceNet, for_speed, read_mobilefacenet
 
 
@@ -25,16 +25,16 @@ def test_code_in_the_file_is_never_run(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))
 
     torch.save({"conv1.0.weight": Trap()}, tmp_path / "trap.pt")
-    with pytest.raises(FacelesionError, match="not a plain state dict"):
+    with pytest.raises(Error, match="not a plain state dict"):
         read_mobilefacenet(tmp_path / "trap.pt")
     assert not (tmp_path / "sprung").exists()
 
 
 def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
-    with pytest.raises(FacelesionError, match="do not fit"):
+    with pytest.raises(Error, match="do not fit"):
         read_mobilefacenet(tmp_path / "other.pt")
-    with pytest.raises(FacelesionError, match="no such file"):
+    with pytest.raises(Error, match="no such file"):
         read_mobilefacenet(tmp_path / "none.pt")
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from facelesion.errors import FacelesionError
-from facelesion.models import VGGFace, get, store, weights_path
+from facelesion.errors import Error
+from facelesion.models import VGGFace, get
 from facelesion.models.subject import Preprocessing
+from facelesion.weights import store, weights_path
 
 ABOUT = {"architecture": "VGGFace", "width": 0.0625, "size": 64}
 
@@ -75,7 +76,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_reason(
     change(values)  # type: ignore[operator]
     path = tmp_path / "wrong.safetensors"
     store.save_weights(path, values, ABOUT)
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         get(str(path))
     assert message in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
 
@@ -84,14 +85,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.safetensors"
     store.save_weights(path, tensors(), ABOUT)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(FacelesionError, match="not a whole safetensors file"):
+    with pytest.raises(Error, match="not a whole safetensors file"):
         get(str(path))
 
 
 def test_names_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FacelesionError, match="no network is called 'resnet'"):
+    with pytest.raises(Error, match="no network is called 'resnet'"):
         get("resnet")
-    with pytest.raises(FacelesionError, match="no such weights file"):
+    with pytest.raises(Error, match="no such weights file"):
         get(str(tmp_path / "none.safetensors"))
 
 
@@ -109,7 +110,7 @@ def test_the_chosen_folder_of_weights_comes_first(tmp_path: Path, monkeypatch: p
     (tmp_path / "builtin.safetensors").write_bytes(b"")
     monkeypatch.setenv("FACELESION_WEIGHTS", str(tmp_path))
     assert weights_path("builtin.safetensors") == tmp_path / "builtin.safetensors"
-    with pytest.raises(FacelesionError, match="nowhere.bin"):
+    with pytest.raises(Error, match="nowhere.bin"):
         weights_path("nowhere.bin")
 
 
@@ -131,8 +132,23 @@ def test_preprocessing_takes_bytes_and_fractions_alike_and_resizes() -> None:
     torch.testing.assert_close(prepare(images), prepare(images.float() / 255))
     white = Preprocessing(4, mean=(0.5, 0.25, 0), std=(0.5, 0.5, 0.25))(torch.ones(1, 3, 4, 4))
     assert white[0, :, 0, 0].tolist() == [1.0, 1.5, 4.0]
-    with pytest.raises(FacelesionError, match="RGB"):
+    with pytest.raises(Error, match="RGB"):
         prepare(torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize("size", [0, -4, 112.0, True, None])
+def test_a_side_that_no_picture_has_is_refused(size) -> None:
+    with pytest.raises(Error, match="side of the network's pictures"):
+        Preprocessing(size)
+
+
+def test_a_network_is_got_by_a_path_as_by_its_text_and_by_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    store.save_weights(path, tensors(), ABOUT)
+    assert get(path).weights == get(str(path)).weights
+    for wrong in (5, None, ["builtin"]):
+        with pytest.raises(Error, match="is no network's name: give one of"):
+            get(wrong)
 
 
 def test_a_network_that_wants_bgr_gets_the_rgb_means_taken_off_and_then_bgr() -> None:
@@ -140,5 +156,5 @@ def test_a_network_that_wants_bgr_gets_the_rgb_means_taken_off_and_then_bgr() ->
     settings = {"mean": (0.5, 0.25, 0.125), "std": (0.5, 0.25, 1.0)}
     rgb = Preprocessing(8, **settings)(images)
     torch.testing.assert_close(Preprocessing(8, colour_order="BGR", **settings)(images), rgb[:, [2, 1, 0]])
-    with pytest.raises(FacelesionError, match="colour order"):
+    with pytest.raises(Error, match="colour order"):
         Preprocessing(8, colour_order="GBR")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.formats.t7 import Function, Object, read_t7
 
 
@@ -132,7 +132,7 @@ BAD = {
 def test_a_bad_file_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(FacelesionError) as told:
+        with pytest.raises(Error) as told:
             read(BAD[name], tmp_path)
         _, most = tracemalloc.get_traced_memory()
     finally:
@@ -145,7 +145,7 @@ def test_every_cut_of_a_good_file_is_refused(tmp_path: Path) -> None:
     whole = i(3, 9, 2) + text("w") + tensor((2, 4), (4, 1), 1, STORED) + text("f") + i(8, 5, 1) + b"x" + i(0)
     assert isinstance(read(whole, tmp_path), dict)
     for length in range(len(whole)):
-        with pytest.raises(FacelesionError):
+        with pytest.raises(Error):
             read(whole[:length], tmp_path)
 
 
@@ -159,7 +159,7 @@ def test_no_byte_can_be_changed_so_that_anything_but_a_refusal_comes(tmp_path: P
             changed[place] = random.integers(0, 256)
         try:
             read(bytes(changed), tmp_path)
-        except FacelesionError:
+        except Error:
             refused += 1
     assert refused > 100
 
@@ -191,12 +191,12 @@ def test_a_cut_file_is_not_taken_for_one_of_shorter_longs(
     for long in ("q", "i"):
         whole = make(long)
         for length in range(len(whole)):
-            with pytest.raises(FacelesionError, match="get it again"):
+            with pytest.raises(Error, match="get it again"):
                 read(whole[:length], tmp_path)
 
 
 def test_a_file_of_the_other_order_of_bytes_says_so(tmp_path: Path) -> None:
-    with pytest.raises(FacelesionError, match="big-endian"):
+    with pytest.raises(Error, match="big-endian"):
         read(struct.pack(">iii", 4, 1, 3) + b"V 1" + struct.pack(">i", 17) + b"torch.FloatTensor", tmp_path)
-    with pytest.raises(FacelesionError, match="saved as text.*binary"):
+    with pytest.raises(Error, match="saved as text.*binary"):
         read(b"4\n1\n3\nV 1\n17\ntorch.FloatTensor\n", tmp_path)

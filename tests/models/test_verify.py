@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from facelesion.cli import run
-from facelesion.errors import FacelesionError
-from facelesion.faces.alone import features_alone
-from facelesion.models import VGGFace, get, store
+from facelesion.data.alone import features_alone
+from facelesion.errors import Error
+from facelesion.models import VGGFace, get
 from facelesion.models.formats.pytorch import TORCHVISION
 from facelesion.models.subject import Preprocessing, Subject
 from facelesion.models.verify import FEATURES, PRINTED, Overlap, fingerprint, verify
+from facelesion.weights import places, store
 
 Tensors = dict[str, torch.Tensor]
 ABOUT = {
@@ -90,12 +91,12 @@ def test_what_is_wrong_with_the_numbers_is_said(
     spoil(tensors)
     store.save_weights(tmp_path / "x.safetensors", tensors, ABOUT)
     assert failed(tmp_path / "x.safetensors") == [what]
-    with pytest.raises(FacelesionError, match=what):
+    with pytest.raises(Error, match=what):
         verify(tmp_path / "x.safetensors").demand()
 
 
 def test_the_built_in_network_is_not_vgg_face() -> None:
-    builtin = store.weights_path("builtin.safetensors")
+    builtin = places.weights_path("builtin.safetensors")
     assert failed(builtin) == ["layout", "origin"]
 
 
@@ -105,7 +106,7 @@ def overlaps(network: VGGFace, about: dict[str, Any]) -> dict[str, Overlap]:
 
     subject = Subject("x", network.eval(), 64, Preprocessing(64), torch.nn.Identity(), "x", about)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    features = torch.cat([Isolate(feature)(image, mean_face(64)[None]) for feature in FEATURES])
+    features = torch.cat([Isolate(feature, fill="blur")(image, mean_face(64)[None]) for feature in FEATURES])
     return {overlap.layer: overlap for overlap in fingerprint(subject, features)}
 
 
@@ -140,7 +141,7 @@ def test_the_command_prints_a_table_and_fails_with_status_2(
 ) -> None:
     assert run(["weights", "verify", str(good[0])]) == 0
     assert capsys.readouterr().out.count("\nok ") == 7
-    assert run(["weights", "verify", str(store.weights_path("builtin.safetensors"))]) == 2
+    assert run(["weights", "verify", str(places.weights_path("builtin.safetensors"))]) == 2
     told = capsys.readouterr()
     assert (
         "FAILED" in told.out
@@ -173,7 +174,7 @@ def test_a_photograph_is_read_and_its_features_found(
 def test_a_photograph_without_a_face_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
-    from facelesion.faces import alone
+    from facelesion.data import alone
 
     class Blind:
         def find(self, photograph: object) -> list[object]:
@@ -184,13 +185,13 @@ def test_a_photograph_without_a_face_is_refused(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(alone, "landmark_backend", lambda name, model: Blind())
     Image.new("RGB", (250, 250), "grey").save(tmp_path / "grey.png")
-    with pytest.raises(FacelesionError, match="no face found"):
+    with pytest.raises(Error, match="no face found"):
         features_alone(tmp_path / "grey.png", FEATURES)
 
 
 def test_a_file_that_is_no_converted_network_is_refused(tmp_path: Path) -> None:
     store.save_weights(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
-    with pytest.raises(FacelesionError, match="does not say"):
+    with pytest.raises(Error, match="does not say"):
         verify(tmp_path / "x.safetensors")
-    with pytest.raises(FacelesionError, match="no network"):
+    with pytest.raises(Error, match="no network"):
         get("nothing")

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from facelesion.models import VGGFace, site_aliases, vgg_face
-from facelesion.models.vgg import PublishedVGGFace, channels
+from facelesion.models.vgg import PublishedVGGFace, VGGFace, channels, site_aliases, vgg_face
 
 
 def test_full_width_has_the_notebooks_number_of_parameters() -> None:

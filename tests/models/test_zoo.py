@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from facelesion.cli import run
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Ablate, aliases, lesioned, sites
-from facelesion.models import MobileFaceNet, VGGFace, get, names, store, zoo
+from facelesion.models import MobileFaceNet, VGGFace, get, names, zoo
 from facelesion.sweep import make_plan, sweep
+from facelesion.weights import store
 
 IMAGES = torch.randint(
     0, 256, (2, 3, 130, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -214,7 +215,7 @@ def test_random_weights_are_of_their_seed_and_leave_chance_alone(name: str) -> N
 def test_weights_that_are_not_here_are_one_line_that_says_how_to_get_them(
     folder: Path, name: str, words: tuple[str, ...]
 ) -> None:
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         get(name)
     assert all(word in str(told.value) for word in (*words, str(folder))) and "\n" not in str(told.value)
 
@@ -234,7 +235,7 @@ def test_weights_that_are_not_here_are_one_line_that_says_how_to_get_them(
 def test_an_unknown_name_is_one_line_with_the_nearest(name: str, message: str) -> None:
     if name.startswith("timm/"):
         pytest.importorskip("timm")
-    with pytest.raises(FacelesionError) as told:
+    with pytest.raises(Error) as told:
         get(name)
     assert message in str(told.value) and "\n" not in str(told.value)
 
@@ -249,7 +250,7 @@ def test_trained_weights_without_a_network_are_one_line(
     for scheme in ("http", "https"):
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
-    with pytest.raises(FacelesionError, match="cannot be fetched .*refused.*put the file at") as told:
+    with pytest.raises(Error, match="cannot be fetched .*refused.*put the file at") as told:
         get(name)
     assert "\n" not in str(told.value)
 
@@ -290,7 +291,7 @@ def test_trained_weights_of_timm_are_read_from_the_folder_of_weights(folder: Pat
 
 def test_another_networks_weights_under_a_known_name_are_refused(folder: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, folder / "20180402-114759-vggface2.pt")
-    with pytest.raises(FacelesionError, match="do not fit"):
+    with pytest.raises(Error, match="do not fit"):
         get("inceptionresnet_vggface2")
 
 

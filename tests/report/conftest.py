@@ -16,7 +16,7 @@ DOSES = {
     "combined": (0.1, 0.2, 0.4, 0.6, 0.8),
 }
 TASKS = {
-    # task: (metric, chance, intact, how quickly it falls with the dose's rank)
+    # task: (measure, chance, intact, how quickly it falls with the dose's rank)
     "detection": ("accuracy", 0.5, 0.985, 0.15),
     "identification": ("accuracy", 0.025, 0.94, 0.9),
     "verification": ("auc", 0.5, 0.97, 0.55),
@@ -25,6 +25,9 @@ TASKS = {
 SPEED = {"none": 0.0, "ablation": 1.0, "noise": 0.6, "dropout": 1.5, "combined": 2.0}
 REGIONS = ("eyebrows", "eyes", "nose", "mouth")
 STIMULI = ("intact", *(f"{kind} {region}" for kind in ("mask", "blur", "isolate") for region in REGIONS))
+WORDS = {"accuracy": "right answers", "auc": "area under the ROC curve"}
+MEANINGS = {"ablation": "share of the units removed", "noise": "standard deviation of the noise",
+            "dropout": "probability of a loss", "combined": "share of the units removed"}  # fmt: skip
 LOSS = {"intact": 0.0, "mask": 0.15, "blur": 0.08, "isolate": 0.6}
 REGION_WEIGHT = {"eyebrows": 0.8, "eyes": 1.4, "nose": 0.6, "mouth": 1.0}
 
@@ -34,19 +37,21 @@ def build_table(draws: int = 3, seed: int = 0, **changes: object) -> pd.DataFram
     random = np.random.default_rng(seed)
     rows = []
 
-    def row(approach, lesion, dose, rank, draw, stimulus, task):
+    def row(lesion, damage, dose, rank, draw, stimulus, task):
         metric, chance, intact, speed = TASKS[task]
         kind, _, region = stimulus.partition(" ")
-        kept = np.exp(-speed * SPEED[approach] * rank / 2) * (1 - LOSS[kind] * REGION_WEIGHT.get(region, 0)) * (
+        kept = np.exp(-speed * SPEED[lesion] * rank / 2) * (1 - LOSS[kind] * REGION_WEIGHT.get(region, 0)) * (
             1 + (random.normal(0, 0.05) if rank else 0)
         )  # fmt: skip
         value = float(np.clip(chance + (intact - chance) * kept, 0, 1))
         rows.append(
             dict(
-                model="vgg_small", weights="3f2a9c01b7de", approach=approach, lesion=lesion,
-                lesion_hash=f"{zlib.crc32(f'{lesion} {draw}'.encode()):012x}", sites="conv4_3,conv5_1,conv5_2",
-                dose=dose, draw=draw, seed=draw, stimulus=stimulus, task=task, metric=metric, value=value,
-                n=400, data="a1b2c3d4e5f6", study="default", chance=chance,
+                study="default", participant="vgg_small", weights="3f2a9c01b7de", lesion=lesion, damage=damage,
+                damage_hash=f"{zlib.crc32(f'{damage} {draw}'.encode()):012x}", sites="conv4_3,conv5_1,conv5_2",
+                step=rank, dose=dose, meaning=MEANINGS.get(lesion, ""), draw=draw, control="",
+                mismatch=np.nan, seed=draw, change=0.1 * rank, changes="{}",
+                stimulus=stimulus, task=task, metric=metric, words=WORDS[metric], main=True, value=value,
+                n=400, chance=chance, ceiling=1.0, better="higher", share=metric == "accuracy", data="a1b2c3d4e5f6",
             )
         )  # fmt: skip
 
@@ -56,11 +61,11 @@ def build_table(draws: int = 3, seed: int = 0, **changes: object) -> pd.DataFram
     for task in TASKS:
         for stimulus in stimuli_of[task]:
             row("none", "none", 0.0, 0, 0, stimulus, task)
-            for (approach, doses), draw in itertools.product(DOSES.items(), range(draws)):
+            for (lesion, doses), draw in itertools.product(DOSES.items(), range(draws)):
                 for rank, dose in enumerate(doses, start=1):
                     row(
-                        approach,
-                        f"{approach} conv4_3, conv5_1, conv5_2 {dose:g}",
+                        lesion,
+                        f"{lesion} conv4_3, conv5_1, conv5_2 {dose:g}",
                         dose,
                         rank,
                         draw,
@@ -133,7 +138,7 @@ def run(tmp_path, table, arrays, manifest):
     """A complete run folder on disk."""
     folder = tmp_path / "default"
     run_folder.write_config(
-        folder, {"name": "default", "seed": 0, "model": {"name": "vgg_small"}, "draws": 5, "lesions": DOSES}
+        folder, {"name": "default", "seed": 0, "participants": ["vgg_small"], "draws": 5, "lesions": DOSES}
     )
     run_folder.write_table(folder, table)
     run_folder.write_manifest(folder, manifest)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.report import Manifest, figures, run_folder, style, tables, write_report
 from facelesion.report.checks import kind_of
 
@@ -42,9 +42,9 @@ KEYS = (
 @pytest.fixture
 def small(tmp_path, table, manifest):
     """A run folder of one task, quick to report on."""
-    run_folder.write_config(tmp_path, {"approaches": {"ablation": [{"damage": "ablate"}]}, "seed": 0})
+    run_folder.write_config(tmp_path, {"seed": 0})
     few = table[
-        (table["stimulus"] == "intact") & (table["task"] == "detection") & (table["approach"] != "noise")
+        (table["stimulus"] == "intact") & (table["task"] == "detection") & (table["lesion"] != "noise")
     ]
     run_folder.write_table(tmp_path, few)
     run_folder.write_manifest(tmp_path, manifest)
@@ -52,7 +52,7 @@ def small(tmp_path, table, manifest):
 
 
 def one_line(folder, name, *words):
-    with pytest.raises(FacelesionError) as caught:
+    with pytest.raises(Error) as caught:
         write_report(folder)
     said = str(caught.value)
     assert "\n" not in said and name in said
@@ -65,7 +65,7 @@ def read_or_refused(folder, name, *words):
     """What is read makes a report in the end; what is not is refused by its name. Nothing else comes out."""
     try:
         run_folder.read_run(folder)
-    except FacelesionError as error:
+    except Error as error:
         assert "\n" not in str(error) and name in str(error)
         for word in words:
             assert word in str(error), str(error)
@@ -124,20 +124,17 @@ def test_a_manifest_without_its_optional_keys_and_with_unknown_ones_is_read(smal
 
 @pytest.mark.parametrize("key", ("question", "created", "seconds"))
 def test_a_manifest_of_another_kind_is_not_written_either(key):
-    with pytest.raises(FacelesionError, match=key):
+    with pytest.raises(Error, match=key):
         Manifest(study="a", **{key: None})
 
 
-@pytest.mark.parametrize("config", ["[]", "3", "text", "- a\n- b", "approaches: 3", "approaches: {ablation: null}",
-                                    "approaches: {ablation: [null]}", "approaches: [ablation]",
-                                    "approaches: {ablation: {damage: ablate}}", "approaches: null", "? [1, 2]\n: 3",
-                                    "approaches: {ablation: [{damage: [1]}]}"])  # fmt: skip
+@pytest.mark.parametrize("config", ["[]", "3", "text", "- a\n- b", "? [1, 2]\n: 3"])
 def test_settings_of_another_kind_are_named(small, config):
     (small / "config.yaml").write_text(config)
     one_line(small, "config.yaml")
 
 
-@pytest.mark.parametrize("config", ["", "{}", "approaches: {other: null}", "a: &x [1]\nb: *x", "&x {a: *x}",
+@pytest.mark.parametrize("config", ["", "{}", "lesions: {other: null}", "a: &x [1]\nb: *x", "&x {a: *x}",
                                     'a: "\\ud800"', "draws: .nan", "2020-01-01: 1"])  # fmt: skip
 def test_settings_that_are_only_shown_may_be_anything(small, config):
     (small / "config.yaml").write_text(config)
@@ -148,7 +145,7 @@ CELLS = {"null": None, "list": [1], "number": 2.5, "infinite": np.inf, "text": "
          "true": True}  # fmt: skip
 
 
-@pytest.mark.parametrize("column", run_folder.COLUMNS)
+@pytest.mark.parametrize("column", tuple(tables.TABLE_COLUMNS))
 @pytest.mark.parametrize("what", CELLS)
 def test_a_column_of_another_kind_is_named_with_its_row(small, table, column, what):
     few = table[(table["stimulus"] == "intact") & (table["task"] == "detection")].copy()
@@ -161,20 +158,20 @@ def test_a_column_of_another_kind_is_named_with_its_row(small, table, column, wh
     if read_or_refused(small, "table.parquet"):
         assert write_report(small).exists()
     elif what in ("null", "list", "nested", "infinite"):
-        with pytest.raises(FacelesionError, match=rf"column {column}\b|twice"):
+        with pytest.raises(Error, match=rf"column {column}\b|twice"):
             write_report(small)
 
 
 @pytest.mark.parametrize(
     ("column", "cell"),
-    [("approach", None), ("task", 3), ("value", "high"), ("draw", 0.5), ("dose", [0.1]), ("n", True),
+    [("lesion", None), ("task", 3), ("value", "high"), ("draw", 0.5), ("dose", [0.1]), ("n", True),
      ("seed", 10**30), ("metric", " ")],
 )  # fmt: skip
 def test_one_cell_of_another_kind_is_enough(table, column, cell):
     few = table.head(40).copy()
     few[column] = few[column].astype(object)
     few.at[7, column] = cell
-    with pytest.raises(FacelesionError, match=f"column {column}"):
+    with pytest.raises(Error, match=f"column {column}"):
         run_folder.check_table(few)
 
 
@@ -196,7 +193,7 @@ def test_chance_may_be_missing_and_the_new_columns_are_checked(small, table):
     run_folder.write_table(small, few)
     assert write_report(small).exists()
     for column, cell in (("main", "yes"), ("ceiling", "high"), ("better", "up"), ("better", None)):
-        with pytest.raises(FacelesionError, match=f"column {column}"):
+        with pytest.raises(Error, match=f"column {column}"):
             run_folder.check_table(few.assign(**{column: cell}))
 
 
@@ -255,10 +252,10 @@ NAMES = {
 def test_names_are_names_in_every_figure(tmp_path, table, arrays, manifest, name):
     word = NAMES[name]
     folder = tmp_path / "runs" / "x"
-    few = table[(table["draw"] < 2) & table["approach"].isin(["none", "ablation", "noise"])]
+    few = table[(table["draw"] < 2) & table["lesion"].isin(["none", "ablation", "noise"])]
     few = few[few["task"].isin(["identification", "verification"])]
     few = few[few["stimulus"].isin(["intact", "mask eyes"])]
-    few = few.replace({"approach": {"ablation": word}, "task": {"identification": word + "!"}})
+    few = few.replace({"lesion": {"ablation": word}, "task": {"identification": word + "!"}})
     few = few.replace({"stimulus": {"mask eyes": word}, "metric": {"accuracy": word}})
     run_folder.write_config(folder, {"name": word})
     run_folder.write_table(folder, few)
@@ -284,7 +281,7 @@ def test_names_are_names_in_every_figure(tmp_path, table, arrays, manifest, name
 
 
 def test_a_legend_leaves_no_name_out(table):
-    figure = figures.kept_figure(table.replace({"approach": {"ablation": "_hidden"}}))
+    figure = figures.kept_figure(table.replace({"lesion": {"ablation": "_hidden"}}))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "_hidden",
         "noise",
@@ -318,9 +315,10 @@ def test_kinds_are_named_as_one_who_edits_a_file_would(value, word):
 
 def trial_rows(**changes) -> pd.DataFrame:
     rows = [
-        dict(participant="vgg_small", lesion=lesion, dose=dose, draw=draw, stimulus="intact", task="detection",
-             trial=trial, item="i", person=f"p{trial // 2}", other="", target="a", answer="a", value=0.1,
-             right=bool(trial % 3))
+        dict(participant="vgg_small", lesion=lesion, dose=dose, draw=draw, control="", stimulus="intact",
+             task="detection", trial=trial,
+             section="", item="i", person=f"p{trial // 2}", other="", target="a", answer="a", value=0.1,
+             right=bool(trial % 3), forced_choice=float(trial % 3 > 0))
         for lesion, dose, draw in [("none", 0.0, 0), *itertools.product(["ablation"], [0.1, 0.2], [0, 1])]
         for trial in range(8)
     ]  # fmt: skip
@@ -334,7 +332,7 @@ def test_answers_are_read_back_and_used(small):
     assert "No claim is made" not in page and "Every dose on one scale" in page
 
 
-@pytest.mark.parametrize("column", tuple(tables.TRIALS))
+@pytest.mark.parametrize("column", tuple(tables.TRIAL_COLUMNS))
 @pytest.mark.parametrize("what", CELLS)
 def test_trials_of_another_kind_are_named(small, column, what):
     rows = trial_rows()
@@ -345,7 +343,7 @@ def test_trials_of_another_kind_are_named(small, column, what):
         pytest.skip("pyarrow writes no such column")
     try:
         write_report(small)
-    except FacelesionError as error:
+    except Error as error:
         assert "trials.parquet" in str(error) and "\n" not in str(error)
 
 
@@ -377,12 +375,12 @@ def test_answers_of_two_networks_of_one_name_are_not_mixed(small):
 
 
 def test_a_difference_of_shares_stays_within_a_hundred_points():
-    from facelesion.analysis import Contrast
+    from facelesion.analysis import Estimate
     from facelesion.report.findings import points
 
-    assert points(Contrast(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
-    assert points(Contrast(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
-    assert points(Contrast(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
+    assert points(Estimate(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
+    assert points(Estimate(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
+    assert points(Estimate(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
 
 
 def test_settings_written_by_the_library_are_read_back(small):

@@ -8,8 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.errors import FacelesionError
-from facelesion.report import LeftOut, figures, run_folder, style, write_manifest, write_report, write_table
+from facelesion.errors import Error
+from facelesion.report import (
+    LeftOut,
+    examples,
+    figures,
+    run_folder,
+    style,
+    write_manifest,
+    write_report,
+    write_table,
+)
 
 
 class Page(HTMLParser):
@@ -130,19 +139,38 @@ def test_one_draw_has_no_interval_and_an_intact_network_alone_is_still_a_report(
     small = table[(table["stimulus"] == "intact") & (table["draw"] == 0)]
     write_table(tmp_path, small)
     assert "one draw" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    write_table(tmp_path, small[small["approach"] == "none"])
+    write_table(tmp_path, small[small["lesion"] == "none"])
     assert "The intact network reaches" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
 
 
-def test_several_networks_each_have_their_part(tmp_path, table):
+@pytest.fixture
+def three(table):
+    """Three networks: two alike and one at chance in identification."""
     part = table[(table["stimulus"] == "intact") & (table["draw"] < 2)]
-    both = pd.concat([part, part.assign(model="other", weights="untrained-seed0")])
+    untrained = part.assign(participant="untrained", weights="untrained-seed0")
+    guesses = (untrained["task"] == "identification") & (untrained["lesion"] == "none")
+    untrained.loc[guesses, "value"] = 0.03
+    return pd.concat([part, part.assign(participant="second", weights="other"), untrained])
+
+
+def test_several_networks_stand_side_by_side_before_each_has_its_part(tmp_path, three):
     run_folder.write_config(tmp_path, {})
-    write_manifest(tmp_path, run_folder.Manifest(study="two"))
-    write_table(tmp_path, both)
-    found = Page(write_report(tmp_path).read_text(encoding="utf-8"))
-    assert found.text.count("In short") == 2 and "untrained-seed0" in found.text
-    assert len(list((tmp_path / "figures").iterdir())) == 4
+    write_manifest(tmp_path, run_folder.Manifest(study="three"))
+    write_table(tmp_path, three)
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert page.text.count("In short") == 3 and "untrained-seed0" in page.text
+    assert len(list((tmp_path / "figures").iterdir())) == 1 + 3 * 2
+    assert (tmp_path / "figures" / "01_side_by_side.svg").is_file()
+    assert page.open == [] and all(link[1:] in page.ids for link in page.links)
+    beside, apart = page.text.index("Networks side by side"), page.text.index("Each network by itself")
+    assert page.text.index("A column is a network") < beside < apart
+    said = page.text[beside:apart]
+    assert "94.0 % 94.0 % 3.0 %" in said.replace("\u00a0", " ")  # intact, in identification
+    assert "0.970 0.970 0.970" in said and "0.4" not in said.split("dropout")[1].split("combined")[0]
+
+
+def test_one_network_alone_is_not_put_beside_itself(page):
+    assert "Networks side by side" not in page.text and "Each network by itself" not in page.text
 
 
 def test_figures_of_an_earlier_report_go(tmp_path, table):
@@ -166,15 +194,46 @@ def test_thousands_of_pictures_left_out_do_not_bury_the_report(tmp_path, table):
 
 
 def test_an_unfinished_run_gives_one_line(tmp_path):
-    with pytest.raises(FacelesionError, match="config.yaml"):
+    with pytest.raises(Error, match="config.yaml"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 
+class TestSideBySide:
+    def test_a_column_is_a_network_and_a_row_a_task_on_one_scale(self, three):
+        tables = dict(tuple(three.groupby("participant", sort=False)))
+        figure = figures.side_by_side_figure(tables)
+        assert len(figure.axes) == 3 * 4
+        assert [axes.get_title(loc="left") for axes in figure.axes[:3]] == ["vgg_small", "second", "untrained"]
+        for row in range(4):
+            limits = {axes.get_ylim() for axes in figure.axes[3 * row : 3 * row + 3]}
+            assert len(limits) == 1
+        drawn = {line.get_label(): line for line in figure.axes[3].get_lines()}
+        mean = three[(three.participant == "vgg_small") & (three.task == "identification")]
+        mean = 100 * mean[mean.lesion == "noise"].groupby("step")["value"].mean()
+        assert drawn["noise"].get_ydata() == pytest.approx(mean.to_numpy())
+        assert len(figure.legends[0].get_texts()) == 4
+
+    def test_a_task_that_a_network_was_not_asked_is_said_to_be_so(self, three):
+        few = three[(three.participant != "second") | (three.task != "objects")]
+        figure = figures.side_by_side_figure(dict(tuple(few.groupby("participant", sort=False))))
+        said = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+        assert [place for place, texts in enumerate(said) if "not asked" in texts] == [3 * 3 + 1]
+
+    def test_many_networks_go_into_several_figures(self, three):
+        from facelesion.report.drawings import Results, side_by_side
+
+        one = three[(three.participant == "second") & (three.task == "objects")]
+        tables = {f"network {number}": one for number in range(7)}
+        found = side_by_side(Results(None, one, tables, dict.fromkeys(tables)))
+        assert [len(each.figure.axes) for each in found] == [4, 3]
+        assert [each.title[-8:] for each in found] == ["(1 of 2)", "(2 of 2)"]
+
+
 class TestFigures:
-    def test_an_approach_has_its_colour_in_every_figure_and_no_two_share_one(self, table):
-        approaches = ["ablation", "noise", "dropout", "combined", "pruning", "new", "newer"]
-        colours = [style.look(name, approaches)[0] for name in approaches]
+    def test_a_lesion_has_its_colour_in_every_figure_and_no_two_share_one(self, table):
+        lesions = ["ablation", "noise", "dropout", "combined", "pruning", "new", "newer"]
+        colours = [style.look(name, lesions)[0] for name in lesions]
         assert len(set(colours)) == len(colours)
         lines = figures.dose_response_figure(table).axes[0].get_lines()
         drawn = {line.get_label(): line.get_color() for line in lines}
@@ -203,7 +262,7 @@ class TestFigures:
             "detection", "identification", "verification", "objects"
         ]  # fmt: skip
         line = next(line for line in figure.axes[1].get_lines() if line.get_label() == "noise")
-        part = table.query("task == 'identification' and approach == 'noise' and stimulus == 'intact'")
+        part = table.query("task == 'identification' and lesion == 'noise' and stimulus == 'intact'")
         assert line.get_ydata() == pytest.approx(100 * part.groupby("dose")["value"].mean().to_numpy())
 
     def test_the_heat_map_prints_a_number_in_every_cell(self, table):
@@ -219,11 +278,11 @@ class TestFigures:
         log = pd.DataFrame(
             {"epoch": [0, 0, 1, 1], "train_loss": [2.0, None, 1.0, None], "val_loss": [None, 3.0, None, 2.0]}
         )
-        (axes,) = figures.training_figure(log).axes
+        (axes,) = examples.training_figure(log).axes
         assert {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()} == {
             "training": [2.0, 1.0], "validation": [3.0, 2.0]
         }  # fmt: skip
-        assert figures.training_figure(pd.DataFrame({"step": [1]})) is None
+        assert examples.training_figure(pd.DataFrame({"step": [1]})) is None
 
     def test_a_figure_is_as_wide_on_the_page_as_it_was_drawn(self, table):
         for kind in ("svg", "png"):

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.errors import FacelesionError
-from facelesion.report import run_folder
+from facelesion.errors import Error
+from facelesion.report import TABLE_COLUMNS, run_folder
 
 
 def test_what_is_written_is_read_back(run, table, arrays, manifest):
     found = run_folder.read_run(run)
-    pd.testing.assert_frame_equal(found.table, table[list(run_folder.COLUMNS)])
+    pd.testing.assert_frame_equal(found.table, table[list(TABLE_COLUMNS)])
     assert found.manifest == manifest
     assert found.config["lesions"]["noise"] == [0.25, 0.5, 1.0, 2.0, 4.0]
     assert found.stimuli.names == arrays["stimuli"][0]
@@ -36,7 +36,7 @@ def test_only_table_config_and_manifest_are_needed(tmp_path, table, manifest):
 @pytest.mark.parametrize("name", [run_folder.CONFIG, run_folder.TABLE, run_folder.MANIFEST])
 def test_a_missing_main_file_is_named(run, name):
     (run / name).unlink()
-    with pytest.raises(FacelesionError, match=name):
+    with pytest.raises(Error, match=name):
         run_folder.read_run(run)
 
 
@@ -53,18 +53,18 @@ def test_a_missing_main_file_is_named(run, name):
 )
 def test_a_damaged_file_gives_one_line_that_names_it(run, name):
     (run / name).write_bytes(b"{: \x00 not this")
-    with pytest.raises(FacelesionError, match=name) as caught:
+    with pytest.raises(Error, match=name) as caught:
         run_folder.read_run(run)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FacelesionError, match="nowhere"):
+    with pytest.raises(Error, match="nowhere"):
         run_folder.read_run(tmp_path / "nowhere")
 
 
 def test_a_table_without_a_column_is_refused(tmp_path, table):
-    with pytest.raises(FacelesionError, match="chance"):
+    with pytest.raises(Error, match="chance"):
         run_folder.write_table(tmp_path, table.drop(columns="chance"))
     assert not list(tmp_path.iterdir())
 
@@ -73,17 +73,17 @@ def test_a_table_without_a_column_is_refused(tmp_path, table):
 def test_a_value_that_is_not_finite_is_refused(tmp_path, table, value):
     broken = table.copy()
     broken.loc[3, "value"] = value
-    with pytest.raises(FacelesionError, match="not finite"):
+    with pytest.raises(Error, match="not finite"):
         run_folder.write_table(tmp_path, broken)
 
 
 def test_the_same_condition_twice_is_refused(tmp_path, table):
-    with pytest.raises(FacelesionError, match="twice"):
+    with pytest.raises(Error, match="twice"):
         run_folder.write_table(tmp_path, pd.concat([table, table.iloc[[5]]]))
 
 
 def test_an_empty_table_is_refused(tmp_path, table):
-    with pytest.raises(FacelesionError, match="no rows"):
+    with pytest.raises(Error, match="no rows"):
         run_folder.write_table(tmp_path, table.iloc[:0])
 
 
@@ -112,11 +112,11 @@ def test_settings_of_other_types_become_plain(tmp_path):
 
 def test_arrays_of_the_wrong_shape_are_refused(tmp_path, arrays):
     names, images = arrays["stimuli"]
-    with pytest.raises(FacelesionError, match="uint8 RGB"):
+    with pytest.raises(Error, match="uint8 RGB"):
         run_folder.write_stimuli(tmp_path, names[:-1], images)
-    with pytest.raises(FacelesionError, match="uint8 RGB"):
+    with pytest.raises(Error, match="uint8 RGB"):
         run_folder.write_stimuli(tmp_path, names, images / 255)
-    with pytest.raises(FacelesionError, match="labels"):
+    with pytest.raises(Error, match="labels"):
         run_folder.Confusion("detection", "intact", np.zeros((2, 2)), ("face",))
-    with pytest.raises(FacelesionError, match="conditions, layers"):
+    with pytest.raises(Error, match="conditions, layers"):
         run_folder.GradCamMaps(("intact",), ("conv1_1",), np.zeros((2, 1, 112, 112)), images[0])

@@ -6,24 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.errors import FacelesionError
 from facelesion.report import summary
 from facelesion.report.findings import findings
 
 
-def row(task="identification", approach="ablation", dose=0.5, draw=0, value=0.5, stimulus="intact", **other):
+def row(task="identification", lesion="ablation", dose=0.5, draw=0, value=0.5, stimulus="intact", **other):
     chance = {"identification": 0.1, "detection": 0.5}.get(task, 0.5)
+    step = 0 if lesion == "none" else {0.2: 1, 0.8: 2}.get(dose, 1)
     return dict(
-        model="m", weights="w", approach=approach, lesion="x", lesion_hash=f"{approach}{dose}{draw}", sites="s",
-        dose=dose, draw=draw, seed=0, stimulus=stimulus, task=task, metric="accuracy", value=value, n=400,
-        data="d", study="s", chance=chance,
+        study="s", participant="m", weights="w", lesion=lesion, damage="x", damage_hash=f"{lesion}{dose}{draw}",
+        sites="s", step=step, dose=dose, meaning="" if lesion == "none" else "share of units", draw=draw, control="",
+        mismatch=float("nan"), seed=0, change=0.1, changes="{}",
+        stimulus=stimulus, task=task, metric="accuracy", words="right answers", main=True,
+        value=value, n=400, chance=chance, ceiling=1.0, better="higher", share=True, data="d",
     ) | other  # fmt: skip
 
 
 @pytest.fixture
 def small():
     """Identification from 0.9 to 0.5 to 0.1, detection from 0.9 to 0.9 to 0.7; two draws each."""
-    rows = [row(approach="none", dose=0, value=0.9), row("detection", "none", 0, value=0.9)]
+    rows = [row(lesion="none", dose=0, value=0.9), row("detection", "none", 0, value=0.9)]
     for dose, identification, detection in ((0.2, 0.5, 0.9), (0.8, 0.1, 0.7)):
         for draw, shift in enumerate((-0.02, 0.02)):
             rows.append(row(dose=dose, draw=draw, value=identification + shift))
@@ -33,7 +35,7 @@ def small():
 
 def test_dose_response_averages_over_draws_and_begins_with_the_intact_network(small):
     curve = summary.dose_response(small, "identification", "accuracy")
-    assert curve["approach"].tolist() == ["none", "ablation", "ablation"]
+    assert curve["lesion"].tolist() == ["none", "ablation", "ablation"]
     assert curve["step"].tolist() == [0, 1, 2]
     assert curve["mean"].tolist() == pytest.approx([0.9, 0.5, 0.1])
     reach = 12.706 * 0.02  # Student's t of two values
@@ -69,7 +71,7 @@ def test_the_headline_is_the_largest_dose(small):
 
 
 def test_cohens_h_is_never_that_of_an_area(small):
-    rows = {row.task: row for row in summary.headline(small.assign(metric="auc"))}
+    rows = {row.task: row for row in summary.headline(small.assign(metric="auc", share=False))}
     assert all(math.isnan(row.effect) and not row.has_effect for row in rows.values())
 
 
@@ -97,24 +99,34 @@ def test_the_heat_map_is_the_change_against_the_intact_network_on_intact_images(
 
 
 def test_conditions_that_were_not_measured_are_no_zero(small):
-    only = pd.DataFrame([row(stimulus="mask eyes", approach="none", dose=0, value=0.6)])
+    only = pd.DataFrame([row(stimulus="mask eyes", lesion="none", dose=0, value=0.6)])
     heat = summary.heat_map(pd.concat([small, only]), "identification")
     assert np.isnan(heat.change[1, 1:]).all() and heat.change[1, 0] == pytest.approx(-0.3)
 
 
-def test_the_metric_that_speaks_for_a_task():
+def test_the_measure_that_speaks_for_a_task_is_the_one_the_table_calls_main():
     table = pd.DataFrame(
         [
-            row("verification", metric="accuracy"),
-            row("verification", metric="auc"),
-            row("other", metric="d_prime"),
+            row("verification", metric="accuracy", main=False),
+            row("verification", metric="auc", words="area", share=False),
+            row("other", metric="d_prime", words="d′", share=False, ceiling=math.nan, main=False),
         ]
     )
     assert summary.metric_of(table, "verification") == "auc"
-    assert summary.metric_of(table, "other") == "d_prime"
+    assert summary.metric_of(table, "other") == "d_prime"  # none is main: the first
     assert summary.tasks_of(table) == ["verification", "other"]
-    said = table.assign(main=[True, False, True])
-    assert summary.metric_of(said, "verification") == "accuracy"  # what the table says comes first
+    assert summary.measure_of(table, "verification") == summary.Measure("auc", "area", False, 0.5, 1.0)
+    assert summary.measure_of(table, "verification", "accuracy").share
+    assert summary.measure_of(table, "other").bounds is None
+
+
+def test_steps_stand_in_the_study_s_order_also_where_a_smaller_dose_is_more_damage(small):
+    gain = small.replace({"dose": {0.2: 0.8, 0.8: 0.2}})  # to 80 %, then to 20 % of the activation
+    curve = summary.dose_response(gain, "identification", "accuracy")
+    assert curve["dose"].tolist() == [0, 0.8, 0.2] and curve["step"].tolist() == [0, 1, 2]
+    assert curve["mean"].tolist() == pytest.approx([0.9, 0.5, 0.1])
+    assert summary.headline(gain)[0].dose == 0.2
+    assert summary.heat_map(gain, "detection").columns == (("none", 0.0), ("ablation", 0.8), ("ablation", 0.2))
 
 
 def test_a_task_without_chance_has_no_share_kept(small):
@@ -123,49 +135,31 @@ def test_a_task_without_chance_has_no_share_kept(small):
     assert summary.kept_shares(small.assign(chance=math.nan)).empty
 
 
-def test_what_a_dose_means_comes_from_the_settings_before_the_name():
-    config = {
-        "approaches": {"ablation": [{"damage": "prune"}], "mix": [{"damage": "ablate"}, {"damage": "noise"}]}
-    }
-    assert summary.dose_meaning("ablation", config) == "share of synapses"
-    assert summary.dose_meaning("ablation", {}) == "share of units"
-    assert "others grow" in summary.dose_meaning("mix", config)
-    assert summary.dose_meaning("something new", {}) == "dose"
+def test_what_a_dose_means_is_what_the_table_says(small):
+    assert summary.dose_meaning(small, "ablation") == "share of units"
+
+
+AREA, SENSITIVITY = summary.Measure("auc", "area", ceiling=1.0), summary.Measure("d_prime", "d′", chance=0.0)
 
 
 @pytest.mark.parametrize(
-    ("approaches", "where"),
+    ("value", "measure", "signed", "text"),
     [
-        (None, "approaches must be"),
-        (["ablation"], "approaches must be"),
-        ({"ablation": None}, r"approaches\.ablation must be a list, not null"),
-        ({"ablation": [3]}, r"approaches\.ablation\[0\] must be"),
-        ({"ablation": [{"damage": ["noise"]}]}, r"approaches\.ablation\[0\]\.damage must be text"),
+        (0.5, summary.SHARE, False, "50.0\u00a0%"),
+        (-0.0004, summary.SHARE, True, "0.0"),
+        (-0.25, summary.SHARE, True, "−25.0"),
+        (0.25, AREA, True, "+0.250"),
+        (1.234, SENSITIVITY, False, "1.23"),
+        (math.nan, AREA, False, "–"),
     ],
 )
-def test_settings_of_another_kind_are_named(approaches, where):
-    with pytest.raises(FacelesionError, match=where):
-        summary.dose_meaning("ablation", {"approaches": approaches})
-
-
-@pytest.mark.parametrize(
-    ("value", "metric", "signed", "text"),
-    [
-        (0.5, "accuracy", False, "50.0\u00a0%"),
-        (-0.0004, "accuracy", True, "0.0"),
-        (-0.25, "accuracy", True, "−25.0"),
-        (0.25, "auc", True, "+0.250"),
-        (1.234, "d_prime", False, "1.23"),
-        (math.nan, "auc", False, "–"),
-    ],
-)
-def test_numbers_as_people_read_them(value, metric, signed, text):
-    assert summary.show(value, metric, signed) == text
+def test_numbers_as_people_read_them(value, measure, signed, text):
+    assert summary.show(value, measure, signed) == text
 
 
 def test_findings_say_what_the_table_says_and_claim_nothing_without_answers(small):
     found = findings(small, None)
     said = " ".join(finding.text for finding in found).replace("\u00a0", " ")
-    assert "90.0 % in identification (accuracy; chance 10.0 %)" in said
+    assert "90.0 % in identification (right answers; chance 10.0 %)" in said
     assert "No claim is made" in said and "trials.parquet" in said
     assert not any(finding.claim or finding.test for finding in found)

@@ -18,13 +18,13 @@ from torch import nn
 
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.materials import Materials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.models import Subject
 from facelesion.models.subject import Preprocessing
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
 from facelesion.study import Study, run, run_study
-from facelesion.study.bench import Pool
+from facelesion.study.pool import Pool
 from facelesion.tasks import TASKS, Answers
 
 KEYS = ["participant", "lesion", "dose", "draw", "stimulus", "task"]
@@ -366,11 +366,11 @@ def test_a_finished_study_is_not_run_again_nor_replaced_unasked(
     assert "already" in capsys.readouterr().err
     changed = [dataclasses.replace(study, seed=1), dataclasses.replace(study, tasks=FOUR[:3])]
     for other in changed:
-        with pytest.raises(FacelesionError, match="holds another study.*--overwrite true"):
+        with pytest.raises(Error, match="holds another study.*--overwrite true"):
             run_study(other, **own)
-    with pytest.raises(FacelesionError, match="holds another study"):
+    with pytest.raises(Error, match="holds another study"):
         run_study(study, participants={**participants, "mine": tiny(7)}, pictures=pictures)
-    with pytest.raises(FacelesionError, match="holds another study"):
+    with pytest.raises(Error, match="holds another study"):
         run_study(study, participants=participants, pictures=SMALL.gather(seed=1, size=112))
     pd.testing.assert_frame_equal(read(study, "table"), before)
 
@@ -421,7 +421,7 @@ def test_what_is_no_run_is_left_alone(study, participants, pictures, inside):
         thesis.parent.mkdir(parents=True)
     thesis.write_text("three years of work")
     for overwrite in (False, True):
-        with pytest.raises(FacelesionError, match="is no run of a study"):
+        with pytest.raises(Error, match="is no run of a study"):
             run_study(
                 dataclasses.replace(study, overwrite=overwrite), participants=participants, pictures=pictures
             )
@@ -430,7 +430,7 @@ def test_what_is_no_run_is_left_alone(study, participants, pictures, inside):
 
 
 def test_a_network_of_ones_own_that_the_study_does_not_name_is_told(study, participants, pictures):
-    with pytest.raises(FacelesionError, match="participants: 'mien' takes no part.*did you mean 'mine'"):
+    with pytest.raises(Error, match="participants: 'mien' takes no part.*did you mean 'mine'"):
         run_study(study, participants={**participants, "mien": tiny(3)}, pictures=pictures)
     assert not Path(study.output).exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facelesion import Ablate, Noise
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Lesion
 from facelesion.lesions.kinds import KINDS
 from facelesion.study import Study, read_study
@@ -230,7 +230,18 @@ WRONG = [
     ("kind: Ablate", "knid: Ablate", "line 6: lesions.ablation.0 cannot be read"),
     ("kind: Ablate", "kind: 3", "line 6: lesions.ablation.0 cannot be read: no kind of lesion is called 3"),
     ('site: "conv5_*"', "sit: conv5_3", "line 6: lesions.ablation.0 cannot be read.*site"),
-    ('site: "conv5_*"', "site: 3", "line 6: lesions.ablation.0 cannot be read.*site"),
+    ('site: "conv5_*"', "site: 3", 'line 6: lesions.ablation.0.site is 3, no text: write it in quotes, such as "3"'),
+    ('site: "conv5_*"', "site: {builtin: 3, newborn: conv5_3}", "line 6: lesions.ablation.0.site is 3, no text"),
+    ('site: "conv5_*"', "site: true", "line 6: lesions.ablation.0.site is True, no text"),
+    ('site: "conv5_*"', "site: null", "line 6: lesions.ablation.0 cannot be read.*site"),
+    ("[detection, memory]", "[2020-01-01]", "line 11: tasks.0 is '2020-01-01', which is no task"),
+    ("[detection, memory]", "[true]", "line 11: tasks.0 is 'true', which is no task"),
+    ("[intact, {", "[intact, 2, {", "line 10: stimuli.1 is 2: it must be a name such as `mask eyes`, or settings"),
+    ("[intact, {", "[intact, true, {", "line 10: stimuli.1 is True: it must be a name"),
+    ("[intact, {", "[intact, [mask], {", r"line 10: stimuli.1 is \['mask'\]: it must be a name"),
+    ("[intact, {", "[intact, null, {", "line 10: stimuli.1 is None: it must be a name"),
+    ("[builtin, {", "[null, {", "line 2: participants.0 is null"),
+    ("  both:", "  null:", "line 7: a key is missing before the colon"),
     ('site: "conv5_*"', "site: {builtin: conv5_3}", "line 6: lesions.ablation.0.site says no site.*'newborn'"),
     ('site: "conv5_*"', "site: {builtin: conv5_3, newborn: conv5_3, newbron: conv5_3}",
      "line 6: lesions.ablation.0.site names 'newbron', who takes no part: did you mean 'newborn'"),
@@ -270,10 +281,20 @@ WRONG = [
 def test_what_cannot_be_is_told_in_one_line_with_its_place(tmp_path, old, new, said):
     text = GOOD + "seed: 0\n"
     assert old in text
-    with pytest.raises(FacelesionError, match=said) as told:
+    with pytest.raises(Error, match=said) as told:
         read_study(written(tmp_path, text.replace(old, new, 1)))
     assert "\n" not in str(told.value) and len(str(told.value)) < 400
 
 
 def test_fifty_mistakes_and_more_are_tried():
     assert len({new for _, new, _ in WRONG}) >= 50
+
+
+def test_names_that_look_like_numbers_or_dates_are_the_names_they_are_written_as(tmp_path):
+    import yaml
+
+    text = GOOD.replace("  ablation:", "  2020-01-01:").replace("  both:", "  1.50:").replace("newborn", "007")
+    study = read_study(written(tmp_path, text))
+    assert list(study.lesions) == ["2020-01-01", "1.50"] and study.people[1].name == "007"
+    again = read_study(written(tmp_path, yaml.safe_dump(study.to_dict(), sort_keys=False)))
+    assert again.to_dict() == study.to_dict()

@@ -1,4 +1,4 @@
-"""A task, a stimulus, a kind of damage and a source from outside the package are in a study's tables and its report."""
+"""What is added from outside the package is found: in a study's tables and report, and by the training's command."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ device: cpu
 def page(monkeypatch):
     """What the page on extending defines, entered in the package's lists for the time of a test."""
     from facelesion.data import sources
-    from facelesion.faces import stimuli
+    from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions import kinds
+    from facelesion.report import FIGURES
     from facelesion.tasks import TASKS
+    from facelesion.training.recipes import RECIPES
 
-    held = [(each, dict(each)) for each in (sources.SOURCES, stimuli._KINDS, kinds.KINDS, TASKS)]
+    held = [(each, dict(each)) for each in (sources.SOURCES, STIMULI, kinds.KINDS, TASKS, FIGURES, RECIPES)]
     module = types.ModuleType("page_extending")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S):
@@ -75,6 +77,10 @@ def test_what_is_added_from_outside_is_in_the_tables_and_the_report(page, tmp_pa
     # The report speaks of task, damage and stimulus, and says what the dose means.
     for words in ("things", "saturation", "dim (by=0.3)", "activation that cannot be passed"):
         assert words in report, words
+    # The figure, beside those that were there.
+    assert "Performance by change" in report and "Equal changes at different sites" in report
+    drawn = {path.name for path in (tmp_path / "extended" / "figures").iterdir()}
+    assert {"by_change.svg", "dose_response.svg"} <= drawn
     # What the task asks, and what the source has to say of its pictures, is kept.
     manifest = json.loads((tmp_path / "extended" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["tasks"]["things"] == "Is this a person or a thing?"
@@ -93,3 +99,22 @@ def test_what_is_wrong_with_an_addition_is_told_in_its_own_words(page):
     ):
         with pytest.raises(SettingError, match=said):
             study_of(parse_yaml(WRITTEN.replace(old, new), "written"))
+
+
+def test_a_recipe_is_trained_by_told_of_and_checked(page, tmp_path, capsys):
+    import torch
+
+    from facelesion.train import main
+
+    words = ["--recipe", "means", "--network", "untrained", "--people", "3", "--run.folder", str(tmp_path / "run")]
+    assert main(words) == 0
+    made = tmp_path / "run" / "means.pt"
+    assert capsys.readouterr().out.strip() == str(made)
+    means = torch.load(made, weights_only=True)
+    assert len(means) == 3 and len({tuple(mean.tolist()) for mean in means.values()}) == 3
+    (tmp_path / "means.yaml").write_text("recipe: means\npeople: 1\n")
+    assert main(["--config", str(tmp_path / "means.yaml")]) == 2
+    assert "line 2: people is 1: it must be 2 to 1,000" in capsys.readouterr().err
+    assert main(["--help"]) == 0 and "means      the mean representation of each person" in capsys.readouterr().out
+    assert main(["--recipe", "meens"]) == 2
+    assert "no recipe is called 'meens': take distil, " in (said := capsys.readouterr().err) and " or means" in said

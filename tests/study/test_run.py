@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 from facelesion.study import Study, dry_run, run, run_study
 
@@ -98,7 +98,7 @@ def test_a_killed_study_goes_on_where_it_was_and_ends_with_the_same_tables(study
         pd.testing.assert_frame_equal(read(study, name), read(whole, name))
     monkeypatch.setattr(run, "write_part", lambda *_: pytest.fail("computed again"))
     run_study(study)
-    with pytest.raises(FacelesionError, match="holds another study.*--overwrite true"):
+    with pytest.raises(Error, match="holds another study.*--overwrite true"):
         run_study(dataclasses.replace(study, seed=1))
 
 
@@ -118,7 +118,7 @@ def test_a_folder_that_is_no_run_is_left_alone(study, tmp_path):
     folder = tmp_path / "runs" / "small"
     folder.mkdir(parents=True)
     (folder / "thesis.doc").write_text("three years of work")
-    with pytest.raises(FacelesionError, match="is no run of a study"):
+    with pytest.raises(Error, match="is no run of a study"):
         run_study(dataclasses.replace(study, overwrite=True))
     assert (folder / "thesis.doc").read_text() == "three years of work"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from facelesion.models import VGGFace, store
+from facelesion.models import VGGFace
+from facelesion.weights import store
 
 
 @pytest.fixture(scope="session")

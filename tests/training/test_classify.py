@@ -16,7 +16,7 @@ import torch
 
 from facelesion.data import FaceSet
 from facelesion.data.modules import Trials
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.lesions import Noise
 from facelesion.models import get
 from facelesion.train import main
@@ -148,7 +148,7 @@ def test_relative_noise_is_relative_to_intact_pictures_whatever_is_trained_on(
     ],
 )
 def test_settings_that_mean_nothing_are_refused(made, message: str) -> None:
-    with pytest.raises(FacelesionError, match=message):
+    with pytest.raises(Error, match=message):
         made()
 
 

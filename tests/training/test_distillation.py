@@ -8,7 +8,7 @@ import pytorch_lightning as lightning
 import torch
 
 from facelesion.data import FaceSet, ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.training.augmentation import vary
 from facelesion.training.distil import _go_on_from, hold_out
 from facelesion.training.distillation import (
@@ -89,9 +89,9 @@ def test_a_folder_with_a_run_is_not_written_over_unasked(tmp_path: Path) -> None
     run = replace(QUIET, folder=str(tmp_path / "run"))
     loaded = data(replace(SCHEDULE, epochs=1))
     fit(student(loaded), loaded, 1, run, seed=1)
-    with pytest.raises(FacelesionError, match="holds an earlier run"):
+    with pytest.raises(Error, match="holds an earlier run"):
         fit(student(loaded), loaded, 1, run, seed=1)
-    with pytest.raises(FacelesionError, match="nothing to resume"):
+    with pytest.raises(Error, match="nothing to resume"):
         fit(student(loaded), loaded, 1, replace(run, folder=str(tmp_path / "new"), resume=True), seed=1)
 
 
@@ -176,7 +176,7 @@ def test_people_held_out_are_in_no_view() -> None:
     rest, held = hold_out(faces, sorted(set(people)), 3, seed=0)
     assert len(set(held.labels)) == 3 and len(held) == 3 * 4
     assert not set(rest.labels) & set(held.labels) and len(rest) == 35
-    with pytest.raises(FacelesionError, match="hold out fewer"):
+    with pytest.raises(Error, match="hold out fewer"):
         hold_out(faces, sorted(set(people)), 10, seed=0)
 
 
@@ -203,9 +203,9 @@ def test_a_start_that_is_no_checkpoint_of_this_network_is_refused(tmp_path: Path
     loaded = data()
     torch.save({"weights": 1}, tmp_path / "other.ckpt")
     for path, message in (("none.ckpt", "no such checkpoint"), ("other.ckpt", "not a checkpoint of a run")):
-        with pytest.raises(FacelesionError, match=message):
+        with pytest.raises(Error, match=message):
             _go_on_from(student(loaded), tmp_path / path)
     best = fit(student(loaded), loaded, 1, replace(QUIET, folder=str(tmp_path / "run")), seed=1)
     wider = Distillation(0.125, 8, SCHEDULE, loaded.classes, loaded.held_out.people, size=48)
-    with pytest.raises(FacelesionError, match="do not fit"):
+    with pytest.raises(Error, match="do not fit"):
         _go_on_from(wider, best)

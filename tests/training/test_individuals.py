@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.training.distillation import scaled
 from facelesion.training.individuals import Individuals, Pictures, contrast, photograph_views
 from facelesion.training.participant_learner import told_apart
@@ -74,9 +74,9 @@ def test_kinds_come_as_often_as_they_are_asked_for() -> None:
 
 
 def test_one_alone_cannot_be_told_apart_and_nothing_is_of_two_kinds() -> None:
-    with pytest.raises(FacelesionError, match="one car alone"):
+    with pytest.raises(Error, match="one car alone"):
         Individuals(Pictures.of(pictures(3)), ("a", "b", "c"), ("cup", "cup", "car"))
-    with pytest.raises(FacelesionError, match="is a cup and a car"):
+    with pytest.raises(Error, match="is a cup and a car"):
         Individuals(Pictures.of(pictures(3)), ("a", "b", "a"), ("cup", "cup", "car"))
 
 
@@ -110,7 +110,7 @@ def test_naming_by_likeness_is_that_of_a_loop() -> None:
         likeness = {name: float(unit[3 * i + 2] @ mean / mean.norm()) for name, mean in prototypes.items()}
         right += max(likeness, key=likeness.get) == f"n{i}"
     assert named_by_likeness(values, names, enrolled=2) == right / 4
-    with pytest.raises(FacelesionError, match="one more is needed"):
+    with pytest.raises(Error, match="one more is needed"):
         named_by_likeness(values, names, enrolled=3)
 
 

@@ -210,7 +210,7 @@ def test_responsible_units_are_those_that_answer_most(tiny: str) -> None:
 
     subject, faces = get(tiny), FaceSpace.load().draw(4, 1, seed=3)
     found = room.responsible(subject, faces, "conv5_3")
-    alone = room.Stimulus.from_dict("isolate mouth")(faces.images.float() / 255, faces.landmarks)
+    alone = room.Isolate("mouth", fill="blur")(faces.images.float() / 255, faces.landmarks)
     with torch.no_grad():
         maps = subject.module.features[:30](subject.preprocess(alone))  # type: ignore[index,operator]
     means = maps.mean((0, 2, 3))

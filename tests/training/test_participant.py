@@ -11,7 +11,7 @@ import torch
 from facelesion.arguments import read_arguments
 from facelesion.data import ImageSet, open_lfw
 from facelesion.data.seen import people_seen
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models import get
 from facelesion.settings import SettingError
 from facelesion.train import main
@@ -157,7 +157,7 @@ def test_each_seed_has_a_folder_and_things_of_its_own_and_is_made_once(tmp_path:
     assert participant(small(tmp_path, 1)) == first and first.stat().st_mtime_ns == before
     one, other = get(str(first)), get(str(second))
     assert one.weights != other.weights
-    with pytest.raises(FacelesionError, match="other settings"):
+    with pytest.raises(Error, match="other settings"):
         participant(small(tmp_path, 1, things=4))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facelesion.data import ImageSet
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.training.pool import drawn_part, open_pool
 from facelesion.training.views import Shares, count_views, draw_views, make_views
 
@@ -42,7 +42,7 @@ def test_a_part_of_the_pool_shows_its_own_people_and_nobody_else(tmp_path: Path)
     plain = own[own < pool.plain]
     assert pool.labels(plain) == tuple(name[:2] for name in faces().names[:8])
     two = torch.nonzero(pool.shown[:, 0] != pool.shown[:, 1])[:1, 0]
-    with pytest.raises(FacelesionError, match="a picture of nobody"):
+    with pytest.raises(Error, match="a picture of nobody"):
         pool.labels(two)
 
 
@@ -74,7 +74,7 @@ def test_a_pool_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
 
 
 def test_plain_views_are_needed(tmp_path: Path) -> None:
-    with pytest.raises(FacelesionError, match="plain is 0"):
+    with pytest.raises(Error, match="plain is 0"):
         open_pool(faces(), Shares(plain=0), 0, tmp_path)
 
 

@@ -11,13 +11,14 @@ import torch
 
 from facelesion.data import FaceSet, ImageSet
 from facelesion.data.facespace import FaceSpace
-from facelesion.errors import FacelesionError
-from facelesion.models import get, store
+from facelesion.errors import Error
+from facelesion.models import get
 from facelesion.train import main
 from facelesion.training import trials as room
 from facelesion.training.classify import ClassifyConfig, ClassifyData
 from facelesion.training.files import read_table
 from facelesion.training.trials import practice_of, trials_of
+from facelesion.weights import store
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING, TESTED = [f"Train_{i:02d}" for i in range(14)], [f"Test_{i:02d}" for i in range(8)]
@@ -48,7 +49,7 @@ def config(root: str, task: str = "identification", **data: object) -> ClassifyC
 def test_who_is_identified_is_from_the_test_list_however_few_photographs_they_have(lfw: str) -> None:
     roles = trials_of(config(lfw, people=8, pictures=5), 112)
     assert set(roles.classes) == set(TESTED) == set(roles.people("train", "validation", "test"))
-    with pytest.raises(FacelesionError, match="9 people are asked for, but there are only 8"):
+    with pytest.raises(Error, match="9 people are asked for, but there are only 8"):
         trials_of(config(lfw, people=9, pictures=5), 112)
 
 
@@ -130,7 +131,7 @@ def test_photographs_of_objects_that_taught_a_network_are_not_tested() -> None:
     assert set(parts["train"].names) | set(parts["validation"].names) == taught
     free = room._objects_apart(pictures, 0, {"trained_on": "nothing"})
     assert set(free["test"].names) & taught
-    with pytest.raises(FacelesionError, match="no others to test it on"):
+    with pytest.raises(Error, match="no others to test it on"):
         room._objects_apart(pictures, 0, get("builtin").about | {"object_photographs": 60})
 
 

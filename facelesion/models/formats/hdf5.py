@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, rows_first
 
 _LARGEST_MEMBER = 2**31  # bytes of weights in a .keras archive
@@ -54,7 +54,7 @@ def read_keras(source: Path, layout: Layout, top: bool) -> Found:
                 # By shape first: a file may claim arrays larger than any memory.
                 if kernel.size != np.prod(shape) or bias.size != shape[0]:
                     expected = (shape[2], shape[3], shape[1], shape[0])
-                    raise FacelesionError(
+                    raise Error(
                         f"{source}: weights do not fit: {name} is {kernel.shape} with {bias.size} biases, "
                         f"not {expected}: take VGG-Face's own file, in TensorFlow's order of axes"
                     )
@@ -86,25 +86,23 @@ def _opened(source: Path) -> Iterator[Any]:
     try:
         import h5py
     except ModuleNotFoundError:
-        raise FacelesionError(f"{source}: reading HDF5 needs h5py: pip install h5py") from None
+        raise Error(f"{source}: reading HDF5 needs h5py: pip install h5py") from None
     try:
         if zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive:
                 member = archive.getinfo("model.weights.h5")
                 if member.file_size > _LARGEST_MEMBER:
-                    raise FacelesionError(
-                        f"{source}: holds {member.file_size} bytes of weights: that is no VGG-Face"
-                    )
+                    raise Error(f"{source}: holds {member.file_size} bytes of weights: that is no VGG-Face")
                 content: Any = io.BytesIO(archive.read(member))
         else:
             content = source
         with h5py.File(content, "r") as file:
             yield file
-    except FacelesionError:
+    except Error:
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        raise FacelesionError(f"{source}: not a whole HDF5 file ({reason}): get it again") from None
+        raise Error(f"{source}: not a whole HDF5 file ({reason}): get it again") from None
 
 
 def _layers(file: Any, source: Path) -> list[_Layer]:
@@ -117,7 +115,7 @@ def _layers(file: Any, source: Path) -> list[_Layer]:
         if not isinstance(item, h5py.Dataset) or path.split("/")[0].startswith("optimizer"):
             return
         if re.search(r"block\d_conv\d", path):
-            raise FacelesionError(
+            raise Error(
                 f"{source}: these are ImageNet's layers (block1_conv1 ...), not VGG-Face's (conv1_1 ...): "
                 "take keras-vggface's file"
             )
@@ -147,7 +145,7 @@ def _in_order(layers: list[_Layer], source: Path) -> dict[str, _Layer]:
     found = [layer for layer in layers if layer.kernel() is not None]
     names = (*NAMES, *FULLY_CONNECTED)
     if len(found) < len(NAMES) or len(found) > len(names):
-        raise FacelesionError(
+        raise Error(
             f"{source}: {len(found)} layers with kernels, none with VGG-Face's names: VGG-Face has 13 convolutions, "
             "and 3 fully connected layers behind them: take keras-vggface's or deepface's file"
         )
@@ -158,7 +156,7 @@ def _pair(layer: _Layer, source: Path) -> tuple[Any, Any]:
     kernels = [array for array in layer.arrays if array.ndim in (2, 4)]
     biases = [array for array in layer.arrays if array.ndim == 1]
     if len(kernels) != 1 or len(biases) != 1 or len(layer.arrays) != 2:
-        raise FacelesionError(
+        raise Error(
             f"{source}: {layer.name} is not one kernel and one bias: take keras-vggface's or deepface's file"
         )
     return kernels[0], biases[0]
@@ -166,5 +164,5 @@ def _pair(layer: _Layer, source: Path) -> tuple[Any, Any]:
 
 def _array(dataset: Any, source: Path) -> np.ndarray[Any, np.dtype[Any]]:
     if dataset.external or dataset.is_virtual:
-        raise FacelesionError(f"{source}: {dataset.name} lies in another file: get a whole file")
+        raise Error(f"{source}: {dataset.name} lies in another file: get a whole file")
     return np.asarray(dataset)

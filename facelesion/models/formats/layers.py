@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.vgg import BLOCKS, channels
 
 NAMES = tuple(f"conv{block}_{n}" for block, (count, _) in enumerate(BLOCKS, 1) for n in range(1, count + 1))
@@ -109,21 +109,19 @@ def _check(
     name: str, kernel: tuple[int, ...], biases: int, allowed: list[tuple[int, ...]], out: int, source: Path
 ) -> None:
     if tuple(kernel) not in allowed:
-        raise FacelesionError(
+        raise Error(
             f"{source}: weights do not fit: {name}'s kernel is {tuple(kernel)}, not {allowed[0]}: "
             "take VGG-Face's own file (VGG16's shape)"
         )
     if biases != out:
-        raise FacelesionError(
+        raise Error(
             f"{source}: weights do not fit: {name} has {biases} biases, not {out}: take VGG-Face's own file"
         )
 
 
 def _numbers(name: str, values: Array, source: Path) -> npt.NDArray[np.float32]:
     if values.dtype.kind != "f":
-        raise FacelesionError(
-            f"{source}: {name} holds {values.dtype}, not floating-point numbers: get the file again"
-        )
+        raise Error(f"{source}: {name} holds {values.dtype}, not floating-point numbers: get the file again")
     return values.astype(np.float32, copy=False)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, rows_first
 
 _IMAGENET_MEAN = (123.68, 116.779, 103.939)  # RGB, as MatConvNet's ImageNet networks have it
@@ -22,11 +22,11 @@ def read_matconvnet(source: Path, layout: Layout, top: bool) -> Found:
     except Exception as error:  # scipy raises many kinds on damaged files
         reason = " ".join(str(error).split())
         hint = "save it again with -v7" if isinstance(error, NotImplementedError) else "get it again"
-        raise FacelesionError(f"{source}: not a MATLAB file that can be read ({reason}): {hint}") from None
+        raise Error(f"{source}: not a MATLAB file that can be read ({reason}): {hint}") from None
     net = content.get("net")
     found = content.get("layers", getattr(net, "layers", None))
     if found is None:
-        raise FacelesionError(f"{source}: holds no `layers`: take MatConvNet's vgg_face.mat")
+        raise Error(f"{source}: holds no `layers`: take MatConvNet's vgg_face.mat")
 
     def note(name: str) -> Any:
         for holder in (content.get("meta"), getattr(net, "meta", None), net):
@@ -59,9 +59,7 @@ def _pair(layer: Any, name: str, source: Path) -> tuple[np.ndarray[Any, Any], np
     several = isinstance(both, tuple) or (isinstance(both, np.ndarray) and both.ndim > 0)
     pair = list(both) if several else [both]
     if len(pair) != 2 or any(part is None for part in pair):
-        raise FacelesionError(
-            f"{source}: {name} is not one kernel and one bias: take MatConvNet's vgg_face.mat"
-        )
+        raise Error(f"{source}: {name} is not one kernel and one bias: take MatConvNet's vgg_face.mat")
     kernel, bias = (np.asarray(part) for part in pair)
     return kernel, np.atleast_1d(bias)
 
@@ -73,7 +71,7 @@ def _colours(normalisation: Any, source: Path) -> str:
         return "RGB"
     mean = np.asarray(mean)
     if mean.dtype.kind not in "fiu" or not np.isfinite(mean).all():
-        raise FacelesionError(
+        raise Error(
             f"{source}: its mean picture holds {mean.dtype}, or what is no number: take MatConvNet's vgg_face.mat"
         )
     mean = mean.astype(np.float64)
@@ -82,7 +80,7 @@ def _colours(normalisation: Any, source: Path) -> str:
     mean = mean.reshape(-1, 3).mean(0)
     for order in (mean, mean[::-1]):
         if np.abs(order - _IMAGENET_MEAN).max() < 2:
-            raise FacelesionError(
+            raise Error(
                 f"{source}: its mean picture is ImageNet's ({', '.join(f'{value:.1f}' for value in mean)}), not "
                 "VGG-Face's: take vgg_face.mat"
             )

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, channels_first
-from facelesion.models.store import checked, load_plain, unwrapped
 from facelesion.models.vgg import VGGFace
+from facelesion.weights.store import checked, load_plain, unwrapped
 
 # Module paths in torchvision's VGG16.
 TORCHVISION = {
@@ -48,12 +48,12 @@ def read_pytorch(source: Path, layout: Layout, top: bool) -> Found:
         if isinstance(content, dict) and isinstance(content.get(key_of_checkpoint), dict):
             content = content[key_of_checkpoint]
     if not isinstance(content, dict):
-        raise FacelesionError(f"{source}: holds no state dict: save the network's state_dict()")
+        raise Error(f"{source}: holds no state dict: save the network's state_dict()")
     found = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
     tensors, prefix = unwrapped(found)
     naming = next((naming for naming in _NAMINGS if f"{naming[3]('conv1_1')}.weight" in tensors), None)
     if naming is None:
-        raise FacelesionError(
+        raise Error(
             f"{source}: none of the known names (conv1_1.weight, conv_1_1.weight, features.0.weight) is in it"
             f"{f', but {reprlib.repr(next(iter(found)))}' if found else ''}: take one of VGG-Face's PyTorch files"
         )

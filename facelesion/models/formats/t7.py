@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 
 _NIL, _NUMBER, _STRING, _TABLE, _TORCH, _BOOLEAN = range(6)
 _FUNCTION, _LEGACY_FUNCTION, _RECURSIVE_FUNCTION = 6, 7, 8
@@ -61,34 +61,34 @@ def read_t7(source: Path) -> Value:
     """The value that a Torch7 file holds; tensors are read-only arrays over the file.
 
     Raises:
-        FacelesionError: not a binary Torch7 file, cut short, lengths that the file cannot hold, tensors that reach
+        Error: not a binary Torch7 file, cut short, lengths that the file cannot hold, tensors that reach
             outside their storage, deeper nesting or more values than any network has.
     """
     try:
         with source.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        raise FacelesionError(f"{source}: not a file that can be read ({error}): get it again") from None
+        raise Error(f"{source}: not a file that can be read ({error}): get it again") from None
     view = memoryview(content)
     _refuse_other_modes(bytes(view[:16]), source)
     try:
         return _Reader(view, source, 8).value(0)
-    except FacelesionError as error:
+    except Error as error:
         try:
             return _Reader(view, source, 4).whole()
-        except FacelesionError:
+        except Error:
             raise error from None
 
 
 def _refuse_other_modes(head: bytes, source: Path) -> None:
     """Torch7 also writes text, and the other order of bytes: getting such a file again would not help."""
     if re.match(rb"\s*\d+\s*\n", head):
-        raise FacelesionError(
+        raise Error(
             f"{source}: a Torch7 file saved as text: get it again as a binary one (torch.save(name, net, 'binary'))"
         )
     little, big = (int.from_bytes(head[:4], order) for order in ("little", "big"))
     if little > _RECURSIVE_FUNCTION >= big:
-        raise FacelesionError(
+        raise Error(
             f"{source}: a Torch7 file of a big-endian machine: load it there and save it as little-endian"
         )
 
@@ -103,8 +103,8 @@ class _Reader:
         self.values = 0
         self.known: dict[int, Value] = {}
 
-    def wrong(self, what: str) -> FacelesionError:
-        return FacelesionError(
+    def wrong(self, what: str) -> Error:
+        return Error(
             f"{self.source}: not a whole binary Torch7 file ({what} at byte {self.position}): get it again"
         )
 

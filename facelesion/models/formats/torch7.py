@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facelesion.errors import FacelesionError
+from facelesion.errors import Error
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, channels_first
 from facelesion.models.formats.t7 import Object, Table, Value, read_t7
 
@@ -17,7 +17,7 @@ def read_torch7(source: Path, layout: Layout, top: bool) -> Found:
     """Read the layers that have a weight and a bias, in the order in which the modules stand in their containers."""
     found = list(_modules(read_t7(source)))
     if len(found) not in (len(NAMES), len(NAMES) + len(FULLY_CONNECTED)):
-        raise FacelesionError(
+        raise Error(
             f"{source}: {len(found)} layers with weights, where VGG-Face has 13 convolutions and 3 fully connected "
             "layers: take VGG_FACE.t7"
         )
@@ -25,7 +25,7 @@ def read_torch7(source: Path, layout: Layout, top: bool) -> Found:
     for name, (kind, _, _) in zip(names, found, strict=False):
         convolution, linear = "Convolution" in kind, kind.endswith(".Linear")
         if not (convolution if name in NAMES else convolution or linear):
-            raise FacelesionError(f"{source}: {name} is {kind}, out of VGG-Face's order: take VGG_FACE.t7")
+            raise Error(f"{source}: {name} is {kind}, out of VGG-Face's order: take VGG_FACE.t7")
     shapes = layout.shapes(top)
     layers: Layers = {}
     for name, (_, kernel, bias) in zip(names, found, strict=False):

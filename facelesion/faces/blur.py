@@ -1,0 +1,70 @@
+"""A Gaussian blur of batches on any device, with the borders and the kernels of OpenCV."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def gaussian_blur(
+    images: Tensor, sigma: float, rows: slice = slice(None), columns: slice = slice(None)
+) -> Tensor:
+    """Blur a batch, mirrored at the border without repeating the edge (OpenCV's default), by two matrix products.
+
+    The kernel is as long as OpenCV's for the same sigma: 51 pixels for 8, 21 for 3.5.
+
+    Args:
+        images: float (N, C, H, W).
+        sigma: standard deviation in pixels of these pictures.
+        rows, columns: slices (start, stop) of the pixels that are wanted; all when left out.
+
+    Returns:
+        float (N, C, rows, columns).
+
+    Example:
+        >>> flat = gaussian_blur(torch.full((1, 3, 20, 20), 0.5), sigma=8.0)
+        >>> bool(torch.allclose(flat, torch.tensor(0.5)))
+        True
+    """
+    height, width = images.shape[-2:]
+    radius = radius_of(sigma)
+    top, bottom, _ = rows.indices(height)
+    left, right, _ = columns.indices(width)
+    # Mirrored pixels lie nearer than the kernel reaches, so these are all that the wanted ones depend on.
+    used_rows = _reach(top, bottom, radius, height)
+    used_columns = _reach(left, right, radius, width)
+    device = images.device
+    down = _blur_matrix(height, sigma).to(device)[top:bottom, used_rows]
+    across = _blur_matrix(width, sigma).to(device)[left:right, used_columns]
+    with torch.autocast(device.type, enabled=False):
+        blurred = down @ (images[..., used_rows, used_columns].float() @ across.mT)
+    return blurred.to(images.dtype)
+
+
+def radius_of(sigma: float) -> int:
+    """Half the length of the kernel for which OpenCV derives this sigma, never less than two sigmas."""
+    return max(1, round((sigma - 0.5) / 0.3), math.ceil(2 * sigma))
+
+
+def _reach(start: int, stop: int, radius: int, size: int) -> slice:
+    # A kernel longer than the picture bounces off both ends: then everything counts.
+    return slice(None) if radius >= size else slice(max(0, start - radius), min(size, stop + radius))
+
+
+@lru_cache(maxsize=16)
+def _blur_matrix(size: int, sigma: float) -> Tensor:
+    """The matrix (size, size) that blurs a column of pixels."""
+    radius = radius_of(sigma)
+    offset = torch.arange(-radius, radius + 1)
+    weights = torch.exp(-0.5 * (offset.double() / sigma) ** 2)
+    weights /= weights.sum()
+    source = torch.arange(size)[:, None] + offset
+    period = max(1, 2 * (size - 1))
+    source = source % period
+    source = torch.where(source >= size, period - source, source)
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    matrix.scatter_add_(1, source, weights.expand(size, -1))
+    return matrix.float()

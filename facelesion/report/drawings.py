@@ -1,0 +1,287 @@
+"""Which figures a report has, with the words that stand below them: two lists, to which a line adds another.
+
+    def by_change(results):
+        ...
+        return Drawing("Performance by change", figure, shows="...", cannot="...")
+
+    FIGURES["by_change"] = by_change
+
+What a figure cannot show stands below it: a reader takes more from a picture than from a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from facelesion.analysis.claims import Profile
+from facelesion.report import against, examples, figures, summary
+from facelesion.report.run_folder import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ABREAST = 5  # participants side by side in one figure
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and its words.
+
+    Attributes:
+        title: what it is about.
+        figure: Matplotlib's.
+        shows: what is to be seen.
+        cannot: what it does not show; may be empty.
+        kind: `svg` for drawings, `png` for pictures.
+        wide: too detailed to shrink: on a narrow screen it scrolls.
+        name: of its file; by default its name in the list.
+    """
+
+    title: str
+    figure: Any
+    shows: str
+    cannot: str = ""
+    kind: Literal["svg", "png"] = "svg"
+    wide: bool = True
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a figure is drawn from.
+
+    Attributes:
+        run: the whole run: settings, manifest, example pictures.
+        table: rows of the result table: one participant's, or in `STUDY_FIGURES` all.
+        profiles: scores by person of each participant in the table, by name; None where answers were not kept.
+        tables: the rows of each participant in the table, by name.
+    """
+
+    run: Run
+    table: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    profiles: Mapping[str, Profile | None]
+
+    @property
+    def profile(self) -> Profile | None:
+        """Scores by person of the first participant."""
+        return next(iter(self.profiles.values()))
+
+
+Drawn = Drawing | Iterable[Drawing] | None
+
+
+def drawn(makers: Mapping[str, Callable[[Results], Drawn]], results: Results) -> list[tuple[str, Drawing]]:
+    """All drawings of a list with the names of their files, without those for which there is nothing to draw."""
+    found = []
+    for name, make in makers.items():
+        made = make(results)
+        several = [made] if isinstance(made, Drawing) else list(made or ())
+        found += [(each.name or name, each) for each in several]
+    return found
+
+
+def side_by_side(results: Results) -> list[Drawing]:
+    """Participants beside one another, up to five in a figure; none for one alone."""
+    names = list(results.tables)
+    if len(names) < 2:
+        return []
+    groups = -(-len(names) // _ABREAST)
+    each = -(-len(names) // groups)
+    found = []
+    for place in range(groups):
+        group = names[place * each : (place + 1) * each]
+        over = "people and draws" if any(results.profiles.values()) else "draws of the lesion"
+        found.append(
+            Drawing(
+                "Participants side by side" + (f" ({place + 1} of {groups})" if groups > 1 else ""),
+                figures.side_by_side_figure({name: results.tables[name] for name in group}, results.profiles),
+                shows="A column is a network, a row a task on one scale. Mean over draws of the lesion, with its 95 % "
+                f"interval over {over} as a band. Dotted: that network intact. Dashed: chance. Steps are the study’s "
+                "doses in its order. Pictures are unchanged.",
+                cannot="Bands say what other people and draws would give in the same network; how far networks differ "
+                "is seen between columns alone, and a few networks are few. Equal steps of different lesions are not "
+                "equal damage.",
+                name="side_by_side" if groups == 1 else f"side_by_side_{place + 1}",
+            )
+        )
+    return found
+
+
+def against_controls(results: Results) -> list[Drawing]:
+    """Every series of chosen units beside its control sets, where there are such."""
+    controls = results.run.controls
+    if controls is None:
+        return []
+    return [
+        Drawing(
+            f"{lesion}: chosen units against other units",
+            against.against_figure(controls, str(lesion)),
+            shows="A column is a network, a row a task. The line is the damage of the chosen units; the grey band "
+            "holds 95 % of the matched control sets, as many other units of the same sites that were as active; "
+            "dashed lines those at random. Dotted: the intact network. A filled marker lies beyond all kinds of "
+            "control after adjustment for all that was compared. Pictures are unchanged.",
+            cannot="That units were chosen well for this network and these pictures does not make them a module. "
+            "Bands are over sets of units, not over people or networks.",
+            name=f"controls_{number}",
+        )
+        for number, lesion in enumerate(dict.fromkeys(controls["lesion"]), start=1)
+    ]
+
+
+def dose_response(results: Results) -> Drawing:
+    """Performance by dose of one participant."""
+    over = "people and draws" if results.profile else "draws of the lesion"
+    return Drawing(
+        "Performance by dose",
+        figures.dose_response_figure(results.table, profile=results.profile),
+        shows=f"Mean over draws of the lesion, with its 95 % interval over {over} as a band. Dotted: the "
+        "intact network. Dashed: chance. Steps are the study’s doses in its order; the doses themselves "
+        "stand below, in each kind's own unit. Images are unchanged.",
+        cannot="Equal steps are not equal damage, so lines may be compared in shape but not step by step. The band "
+        + (
+            "does not say what other networks would give."
+            if results.profile
+            else "says how much depends on which units or noise were drawn; it does not say what other images, people "
+            "or networks would give."
+        ),
+    )
+
+
+def kept(results: Results) -> Drawing | None:
+    """What is left of one task against what is left of another."""
+    figure = figures.kept_figure(results.table)
+    if figure is None:
+        return None
+    return Drawing(
+        "What is left of the tasks",
+        figure,
+        shows="Share of the performance above chance that is left: the task of which least is left against "
+        "each other. Faint points are single draws, lines run through the means from the intact network "
+        "(100, 100) to the last dose. On the dashed line both tasks lose alike.",
+        cannot="A line off the diagonal is no proof of separate machinery: tasks differ in difficulty and in "
+        "the number of answers, and a harder task falls first under any damage (Plaut 1995). No claim is made "
+        "of it.",
+    )
+
+
+def heat_maps(results: Results) -> list[Drawing]:
+    """Stimulus × lesion, a map for every task that was asked under two stimuli or more."""
+    table, found = results.table, list[Drawing]()
+    for task in summary.tasks_of(table):
+        if table.loc[table["task"] == task, "stimulus"].nunique() < 2:
+            continue
+        measure = summary.measure_of(table, task)
+        unit = "percentage points" if measure.share else "hundredths"
+        reference = summary.show(summary.intact_value(table, task, measure.name), measure)
+        found.append(
+            Drawing(
+                f"{task[:1].upper()}{task[1:]}: stimulus × lesion",
+                figures.heat_map_figure(table, task),
+                shows=f"Change in {unit} against the intact network on unchanged images ({reference}; {measure.words})"
+                "; mean over draws."
+                + (
+                    ""
+                    if found
+                    else " The first column is what the change of the image costs by itself; subtract it from another "
+                    "to get what the lesion adds."
+                ),
+                cannot=""
+                if found
+                else "Near chance nothing is left to lose, so rows that start low cannot fall far: an equal number "
+                "is not an equal effect. Intervals of these means follow from the draws in table.parquet.",
+                name=f"heat_map_{task}",
+            )
+        )
+    return found
+
+
+def confusions(results: Results) -> list[Drawing]:
+    """What was answered to what was shown."""
+    found = []
+    for task in dict.fromkeys(confusion.task for confusion in results.run.confusions):
+        group = [confusion for confusion in results.run.confusions if confusion.task == task]
+        found.append(
+            Drawing(
+                f"Confusions in {task}",
+                examples.confusion_figure(group),
+                shows=f"{_first(results)}Rows are what was shown, columns what was answered, in percent of what was "
+                "shown. The colour scale is stretched at its low end so that single errors can be seen.",
+                cannot="One lesion and one draw, on unchanged images: an example, not an average.",
+                name=f"confusion_{task}",
+            )
+        )
+    return found
+
+
+def stimuli(results: Results) -> Drawing | None:
+    """One face under every stimulus."""
+    if results.run.stimuli is None:
+        return None
+    return Drawing(
+        "What the network is shown",
+        examples.stimuli_figure(results.run.stimuli),
+        shows="One face under every stimulus of the study.",
+        cannot="Masks of different features cover different areas; without masks of equal area elsewhere on "
+        "the face, area and feature cannot be told apart.",
+        kind="png",
+        wide=False,
+    )
+
+
+def gradcam(results: Results) -> Drawing | None:
+    """Where the evidence comes from."""
+    maps = results.run.gradcam
+    if maps is None:
+        return None
+    return Drawing(
+        "Where the evidence comes from",
+        examples.gradcam_figure(maps),
+        shows=f"{_first(results)}Grad-CAM (Selvaraju et al. 2017) of {maps.score} for one face, from early to late "
+        "layers, intact and damaged. Bright: positions whose activation raises the score.",
+        cannot="Each map is scaled by its own largest value: it shows where, not how much. One face is one "
+        "example, and a map is not an explanation of an answer.",
+        kind="png",
+    )
+
+
+def training(results: Results) -> Drawing | None:
+    """How the network under study was trained."""
+    log = results.run.training
+    figure = None if log is None else examples.training_figure(log)
+    if figure is None:
+        return None
+    return Drawing(
+        "How the network was trained",
+        figure,
+        shows="Mean over each epoch, on training images and on images kept out.",
+        cannot="This was before any damage; it says nothing of the lesions.",
+    )
+
+
+def _first(results: Results) -> str:
+    """Whose examples these are, where there are several participants."""
+    names: Sequence[str] = list(results.tables)
+    return f"Of {names[0]}, the study’s first participant. " if len(names) > 1 else ""
+
+
+#: Drawn for every participant from its rows. One more is one function and one line.
+FIGURES: dict[str, Callable[[Results], Drawn]] = {
+    "dose_response": dose_response,
+    "kept": kept,
+    "heat_map": heat_maps,
+}
+#: Drawn once, from all participants: at the head of the results, ...
+STUDY_FIGURES: dict[str, Callable[[Results], Drawn]] = {
+    "side_by_side": side_by_side,
+    "against_controls": against_controls,
+}
+#: ... and among the examples.
+EXAMPLE_FIGURES: dict[str, Callable[[Results], Drawn]] = {
+    "confusion": confusions,
+    "stimuli": stimuli,
+    "gradcam": gradcam,
+    "training": training,
+}

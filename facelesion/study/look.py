@@ -1,0 +1,82 @@
+"""A study's network as it stands under one lesion and stimulus, for tasks that look into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from facelesion.analysis.gradcam import grad_cam
+from facelesion.analysis.mapped_sites import map_sites, stages_of
+from facelesion.faces.stimuli import Stimulus
+from facelesion.lesions import Calibration, Lesion, lesioned
+from facelesion.models import Subject
+from facelesion.models.frame import Frame, frame_of
+from facelesion.study.pool import Pool
+from facelesion.study.threads import threads
+from facelesion.tasks.task import Scores
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class StudyLook:
+    """What `tasks.Look` promises, of a participant of a study.
+
+    A picture meets the same noise here as in the sweep: it hangs on the picture's number, not on the pass.
+
+    Attributes:
+        subject: the network.
+        device: where it runs.
+        pool: the pictures.
+        stimulus: what is done to them.
+        lesion: None for the healthy network.
+        calibration: of the sites that the lesion is relative to.
+        threads: that the network runs on, however many its readouts do.
+    """
+
+    subject: Subject
+    device: torch.device
+    pool: Pool
+    stimulus: Stimulus
+    lesion: Lesion | None = None
+    calibration: Calibration | None = None
+    threads: int = field(default_factory=torch.get_num_threads)
+
+    def maps(self, scores: Scores, rows: torch.Tensor) -> torch.Tensor:
+        """As `tasks.Look.maps`."""
+        found = []
+        with threads(self.threads):
+            for chosen in torch.arange(len(rows)).split(_BATCH):
+                here, score = rows[chosen], scores(chosen)
+                images = self.subject.preprocess(self.pool.shown(self.stimulus, here, self.device))
+                heat = grad_cam(
+                    self.subject.module, images, [self.site],
+                    lambda answer, score=score: score(answer.float().cpu()),  # type: ignore[misc]
+                    damage=lambda here=here: lesioned(  # type: ignore[misc]
+                        self.subject.module, self.lesion, calibration=self.calibration, ids=self.pool.ids[here]
+                    ),
+                    normalise=False,
+                )  # fmt: skip
+                found.append(heat[self.site].cpu())
+        return torch.cat(found)
+
+    def landmarks(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `tasks.Look.landmarks`."""
+        size = self.pool.images.shape[-1]
+        return self.frame.moved(self.stimulus.moved(self.pool.landmarks[rows], size, size))
+
+    @cached_property
+    def site(self) -> str:
+        """The last of the late layers."""
+        size = self.pool.images.shape[-1]
+        blank = self.subject.preprocess(torch.zeros(1, 3, size, size, device=self.device))
+        *_, last = stages_of(map_sites(self.subject.module, blank)).values()
+        return last.name
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Where the pictures' points lie in the maps."""
+        size = self.pool.images.shape[-1]
+        return frame_of(lambda images: self.subject.preprocess(images.to(self.device)).cpu(), size, size)

@@ -1,0 +1,65 @@
+"""What a report says of chosen units beside their control sets."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+import pytest
+
+from facelesion.report.against import against_figure, beyond, lines_of, sentences
+
+
+@pytest.fixture
+def controls() -> pd.DataFrame:
+    """Two networks; `face units` take `who` beyond both kinds of control at the larger dose, in one of them."""
+    rows = []
+    for name, lesion, dose, task, control in itertools.product(
+        ["one", "two"], ["face units", "others"], [0.1, 0.2], ["who", "what"], ["random", "matched"]
+    ):
+        hit = (name, lesion, dose, task) == ("one", "face units", 0.2, "who")
+        half = (name, lesion, dose, task) == ("two", "face units", 0.2, "who") and control == "random"
+        rows.append(
+            dict(
+                participant=name, lesion=lesion, step=1 + (dose == 0.2), dose=dose, stimulus="intact", task=task,
+                metric="accuracy", control=control, intact=1.0, value=0.4 if hit else 0.8, mean=0.8, low=0.6, high=0.9,
+                p=0.005 if hit or half else 0.5, floor=0.005, adjusted=0.04 if hit or half else 0.9, sets=200,
+                distinct=200, mismatch=0.0,
+            )
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_loss_is_beyond_where_it_passes_every_kind_of_control(controls):
+    found = beyond(controls)
+    assert found[["participant", "lesion", "dose", "task"]].values.tolist() == [["one", "face units", 0.2, "who"]]
+
+
+def test_sentences_name_dose_networks_and_sets_and_tell_of_what_was_not_shown(controls):
+    first, second, third = sentences(controls)
+    assert first == (
+        "face units: who falls further than with as many other units (200 random and 200 matched sets), at 0.2, in 1 "
+        "of 2 networks (one)."
+    )
+    assert second == "face units: not shown for what."
+    assert third.startswith("others: no task falls further")
+
+
+def test_the_figure_fills_the_markers_that_are_beyond(controls):
+    figure = against_figure(controls, "face units")
+    filled = [
+        line.get_markerfacecolor() != "white"
+        for axes in figure.axes
+        for line in axes.lines
+        if line.get_marker() not in ("None", None, "")
+    ]
+    assert len(filled) == 2 * 2 * 2 and sum(filled) == 1
+
+
+def test_the_table_has_a_cell_for_every_network(controls):
+    lines = lines_of(controls)
+    assert len(lines) == 2 * 2 * 2
+    wanted = {"lesion": "face units", "dose": 0.2, "task": "who"}
+    cell = next(each for each in lines if each | wanted == each)
+    assert [each["beyond"] for each in cell["cells"]] == [True, False]
+    assert cell["cells"][0] | {"p": 0} == {"value": 0.4, "low": 0.6, "high": 0.9, "p": 0, "beyond": True}
