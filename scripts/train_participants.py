@@ -57,8 +57,8 @@ def claimed(folder: Path, seed: int) -> Iterator[bool]:
 
 def train(seed: int, config: Path, folder: Path, words: list[str]) -> int:
     """Train one seed, or go on with it; the exit status."""
-    command = [
-        sys.executable, "-m", "facelesion.train", "--config", str(config), "--seed", str(seed),
+    command = [  # -P: this project's code, whatever lies in the folder where this was called
+        sys.executable, "-P", "-m", "facelesion.train", "--config", str(config), "--seed", str(seed),
         "--run.folder", str(folder), *words,
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -31,7 +31,7 @@ class Contrast:
         temperature: cosines are divided by it.
     """
 
-    individuals: Annotated[int, Range(2, 4096)] = 8
+    individuals: Annotated[int, Range(2, 4096)] = 16
     pictures: Annotated[int, Range(2, 256)] = 4
     weight: Annotated[float, Range(0, 10_000)] = 0.3
     temperature: Annotated[float, Range(0.001, 100)] = 0.1

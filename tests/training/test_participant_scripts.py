@@ -71,8 +71,14 @@ def test_seeds_that_are_done_or_with_somebody_else_are_passed_over(
 
 
 @pytest.mark.slow
-def test_a_seed_is_trained_by_the_command_and_a_mistake_ends_the_loop(config: Path, tmp_path: Path) -> None:
+def test_a_seed_is_trained_by_the_command_and_a_mistake_ends_the_loop(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, folder = script("train_participants"), tmp_path / "runs"
+    (tmp_path / "facelesion").mkdir()  # where the command is called lies another one's code
+    (tmp_path / "facelesion" / "__init__.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    folder.mkdir()
     assert module.train_all([3], config, folder, TINY) == []
     assert get(str(folder / "seed3" / "weights.safetensors")).about["seed"] == 3
     with pytest.raises(SystemExit, match="see .*seed5.log"):
