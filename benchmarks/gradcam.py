@@ -102,7 +102,7 @@ def timed(way: Callable[[], None]) -> float:
 
 def whole(subject: object, faces: FaceSet) -> None:
     """What `facelesion gradcam` does with many faces, but for reading and writing."""
-    from facelesion.analysis.map_sites import map_sites
+    from facelesion.analysis.mapped_sites import map_sites
     from facelesion.models import Subject
 
     assert isinstance(subject, Subject)

@@ -33,6 +33,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion stimuli PHOTO ... [--out sheet.png]   what a network is shown: landmarks, regions, every stimulus
   facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
+  facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -384,6 +385,12 @@ def _gradcam(argv: list[str]) -> None:
     gradcam_command(argv)
 
 
+def _units(argv: list[str]) -> None:
+    from facelesion.looking.units import units_command
+
+    units_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -398,4 +405,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "faces": _faces,
     "weights": _weights,
     "sites": _sites,
+    "units": _units,
 }

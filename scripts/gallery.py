@@ -18,7 +18,7 @@ from PIL import Image
 
 from facelesion.analysis.attribution import guided_grad_cam
 from facelesion.analysis.gradcam import grad_cam, resized
-from facelesion.analysis.map_sites import map_sites, stages_of
+from facelesion.analysis.mapped_sites import map_sites, stages_of
 from facelesion.analysis.randomised import randomised_from_the_top, rank_likeness
 from facelesion.data.facespace import FaceSpace
 from facelesion.faces.stimuli import Stimulus

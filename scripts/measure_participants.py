@@ -26,8 +26,9 @@ from facelesion.data import builtin_exemplars
 from facelesion.data.facespace import FaceSpace
 from facelesion.errors import Error
 from facelesion.files import write_bytes
-from facelesion.models import Subject, get, store
+from facelesion.models import Subject, get
 from facelesion.training.reached import likeness_of, tasks_reached, things_reached
+from facelesion.weights import store
 from facelesion.weights.fetching import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]

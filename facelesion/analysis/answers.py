@@ -59,11 +59,17 @@ class Answers:
         """Whether the task can be put on the common scale."""
         return bool(self.yes) or self.beaten is not None or self.alternatives >= 2
 
+    @property
+    def paired(self) -> bool:
+        """Whether there are trials of two people."""
+        return any(len(pair) > 1 for pair in self.people)
+
     @functools.cached_property
     def separable(self) -> bool:
-        """Whether people can be told from trials: an area needs trials of both kinds without any one person."""
+        """Whether people can be told from trials: without any one person there must be trials left, of an area both
+        kinds."""
         if not self.yes:
-            return True
+            return not self.paired or bool((self._member().sum(0) < len(self.people)).all())
         member, positive = self._member().astype(bool), self.target == self.yes
         without = [(~member[kind]).sum(0) for kind in (positive, ~positive)]
         return bool((without[0] * without[1] > 0).all())
@@ -75,8 +81,8 @@ class Answers:
         choices between two, the same for all tasks: of yes/no tasks that is the area under the curve; of others how
         often the target beats another answer, if `beaten` was kept, else what an observer of the same sensitivity
         would reach between two (`choice_of_two`). The mean over people is the task's score. A person's score of an
-        area is a pseudo-value: it says how the area changes without this person, both in pairs of its own and in
-        pairs with others, and can lie outside 0 and 1.
+        area, or of pairs, is a pseudo-value: it says how the score changes without this person, both in pairs of its
+        own and in pairs with others, and can lie outside 0 and 1.
 
         Raises:
             Error: a scale that there is not, or a task that cannot be put on it.
@@ -100,9 +106,25 @@ class Answers:
         return found
 
     def _means(self, chosen: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Each person's mean (rows, people)."""
+        """Each person's mean (rows, people); of pairs, the pseudo-value of leaving the person out of all of them.
+
+        A person who is easy to know makes the mean of everybody they are paired with higher too. So the spread of
+        people's own means shows a fourth of the variance that other people would bring.
+        """
         member = self._member()
-        return chosen @ member / member.sum(0)
+        asked = member.sum(0)
+        if not self.paired:
+            return chosen @ member / asked
+        trials, people = len(self.people), len(self.names)
+        if (asked == trials).any():
+            raise Error(
+                f"{self.task}: {self.names[int((asked == trials).argmax())]!r} is in every pair, so that people cannot "
+                "be told from trials"
+            )
+        mean = chosen.mean(1, keepdims=True)
+        without = (chosen.sum(1, keepdims=True) - chosen @ member) / (trials - asked)
+        found = people * mean - (people - 1) * without
+        return found + mean - found.mean(1, keepdims=True)  # the task's score is the mean itself
 
     def _member(self) -> NDArray[np.float64]:
         place = {name: number for number, name in enumerate(self.names)}

@@ -17,7 +17,7 @@ import numpy as np
 
 from facelesion.analysis.answers import INTACT, Answers, Scale
 from facelesion.analysis.checks import check_level
-from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, holm
+from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, holm
 from facelesion.analysis.intervals import Interval
 from facelesion.errors import Error
 
@@ -91,7 +91,7 @@ class Loss:
 
     task: str
     damage: str
-    found: Contrast
+    found: Estimate
     p: float
     claimed: bool
 
@@ -129,8 +129,8 @@ class Dissociation:
     damages: tuple[str, str]
     tasks: tuple[str, str]
     doses: tuple[float, float]
-    first: Contrast
-    second: Contrast
+    first: Estimate
+    second: Estimate
     p: float
     claimed: bool
     crossings: int
@@ -150,7 +150,7 @@ def dissociations(networks: Profile | Sequence[Profile]) -> list[Dissociation]:
     steps = {
         name: sorted({dose for _, damage, dose in first.doses if damage == name}) for name in first.damages
     }
-    rows: list[tuple[tuple[str, str], tuple[str, str], tuple[float, float], Contrast, Contrast]] = []
+    rows: list[tuple[tuple[str, str], tuple[str, str], tuple[float, float], Estimate, Estimate]] = []
     p_of: list[float] = []
     for one, two in itertools.combinations(first.damages, 2):
         for doses in itertools.product(steps[one], steps[two]):
@@ -194,7 +194,7 @@ def _by_dose(one: Profile) -> dict[tuple[str, str], PersonScores]:
     return {(task, _dose_name(damage, dose)): scores for (task, damage, dose), scores in one.doses.items()}
 
 
-def _least(first: Contrast, second: Contrast) -> float:
+def _least(first: Estimate, second: Estimate) -> float:
     return min(first.estimate, second.estimate)
 
 
@@ -212,7 +212,7 @@ class Difference:
 
     tasks: tuple[str, str]
     damage: str
-    found: Contrast
+    found: Estimate
     matched: bool
     turns: bool
 
@@ -273,5 +273,5 @@ def _mean(networks: Sequence[Mapping[tuple[str, str], PersonScores]], task: str,
     return float(np.mean([network[task, damage].values.mean() for network in networks]))
 
 
-def _minus(one: Contrast) -> Contrast:
-    return Contrast(-one.estimate, one.error, one.freedom, one.parts)
+def _minus(one: Estimate) -> Estimate:
+    return Estimate(-one.estimate, one.error, one.freedom, one.parts)

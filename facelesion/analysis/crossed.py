@@ -57,7 +57,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Estimate:
     """A weighted sum of mean scores, with its error over people, draws and networks.
 
     Attributes:
@@ -95,9 +95,13 @@ class Contrast:
 
 
 Network = Mapping[tuple[str, str], PersonScores]  # scores by (task, lesion)
+Source = Literal["people", "draws", "networks"]
+SOURCES: tuple[Source, ...] = ("people", "draws", "networks")
 
 
-def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Contrast:
+def contrast(
+    networks: Network | Sequence[Network], terms: Sequence[Term], over: Sequence[Source] = SOURCES
+) -> Estimate:
     """A weighted sum of mean scores of tasks under lesions, with an error over all that varies crosswise.
 
     Every person adds the variance of its own contribution, whichever tasks it is in; every lesion that of its draws;
@@ -108,9 +112,11 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
     Args:
         networks: scores by (task, lesion), of one network or several.
         terms: what is added, with its weight.
+        over: what varies; the rest is taken as it is. With networks and draws both, the networks' variance, which has
+            their draws' in it, stands for both.
 
     Raises:
-        Error: a task and lesion without scores, or other people in another network.
+        Error: nothing that varies, a task and lesion without scores, or other people in another network.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -121,6 +127,41 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
         >>> round(found.estimate, 1), found.p < 0.001
         (0.3, True)
     """
+    several = checked_networks(networks, terms)
+    if not over:
+        raise Error(f"over must name what varies: {', '.join(SOURCES)}")
+    for source in over:
+        one_of("source of variance", source, SOURCES)
+    estimates = [
+        sum(term.weight * float(network[term.task, term.lesion].values.mean()) for term in terms)
+        for network in several
+    ]
+    sources: list[tuple[str, float, int]] = _of_people(several, terms) if "people" in over else []
+    if "networks" in over and (len(several) > 1 or "draws" not in over):
+        spread = float(np.var(estimates, ddof=1)) / len(several) if len(several) > 1 else math.nan
+        sources.append(("networks", spread, len(several) - 1))
+    elif "draws" in over:
+        for network in several:
+            sources += [
+                ("draws", variance / len(several) ** 2, free) for _, variance, free in _of_draws(network, terms)
+            ]
+    total = sum(variance for _, variance, _ in sources)
+    estimate = float(np.mean(estimates))
+    parts: dict[str, float] = {}
+    for name, variance, _ in sources:
+        parts[name] = parts.get(name, 0.0) + variance
+    if math.isnan(total) or total == 0:
+        return Estimate(estimate, total, math.nan if math.isnan(total) else math.inf, parts)
+    freedom = total**2 / sum(variance**2 / free for _, variance, free in sources if variance > 0)
+    return Estimate(estimate, math.sqrt(total), freedom, parts)
+
+
+def checked_networks(networks: Network | Sequence[Network], terms: Sequence[Term]) -> list[Network]:
+    """The networks as a list, after the check that each has what the terms name, of the same people.
+
+    Raises:
+        Error: no network or term, a task and lesion without scores, or other people in another network.
+    """
     several = [networks] if isinstance(networks, Mapping) else list(networks)
     if not several or not terms:
         raise Error("a contrast needs a network and a term, one of each at least")
@@ -129,29 +170,14 @@ def contrast(networks: Network | Sequence[Network], terms: Sequence[Term]) -> Co
             if (term.task, term.lesion) not in network:
                 raise Error(f"no scores of {term.task} under {term.lesion}")
             if network[term.task, term.lesion].people != several[0][term.task, term.lesion].people:
-                raise Error(f"{term.task}: every network must have been asked about the same people")
-    estimates = [
-        sum(term.weight * float(network[term.task, term.lesion].values.mean()) for term in terms)
-        for network in several
-    ]
-    sources: list[tuple[str, float, int]] = _of_people(several, terms)
-    if len(several) > 1:
-        sources.append(("networks", float(np.var(estimates, ddof=1)) / len(several), len(several) - 1))
-    else:
-        sources += _of_draws(several[0], terms)
-    total = sum(variance for _, variance, _ in sources)
-    estimate = float(np.mean(estimates))
-    parts: dict[str, float] = {}
-    for name, variance, _ in sources:
-        parts[name] = parts.get(name, 0.0) + variance
-    if math.isnan(total) or total == 0:
-        return Contrast(estimate, total, math.nan if math.isnan(total) else math.inf, parts)
-    freedom = total**2 / sum(variance**2 / free for _, variance, free in sources if variance > 0)
-    return Contrast(estimate, math.sqrt(total), freedom, parts)
+                raise Error(
+                    f"{term.task}: every network must have been asked about the same people"
+                )
+    return several
 
 
-def _of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[tuple[str, float, int]]:
-    """The variance that people add, for each group of people who are in the same tasks."""
+def shares_of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[dict[str, float]]:
+    """What each person adds to the estimate, for each group of people who are in the same tasks; it sums to it."""
     share: dict[str, float] = {}
     tasks: dict[str, set[str]] = {}
     for term in terms:
@@ -160,12 +186,18 @@ def _of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[tuple
         for person, value in zip(first.people, term.weight * mean / len(first.people), strict=True):
             share[person] = share.get(person, 0.0) + float(value)
             tasks.setdefault(person, set()).add(term.task)
-    groups: dict[frozenset[str], list[float]] = {}
+    groups: dict[frozenset[str], dict[str, float]] = {}
     for person, value in share.items():
-        groups.setdefault(frozenset(tasks[person]), []).append(value)
+        groups.setdefault(frozenset(tasks[person]), {})[person] = value
+    return list(groups.values())
+
+
+def _of_people(networks: Sequence[Network], terms: Sequence[Term]) -> list[tuple[str, float, int]]:
+    """The variance that people add, for each group of people who are in the same tasks."""
+    groups = [list(group.values()) for group in shares_of_people(networks, terms)]
     return [
         ("people", len(group) * float(np.var(group, ddof=1)) if len(group) > 1 else math.nan, len(group) - 1)
-        for group in groups.values()
+        for group in groups
     ]
 
 

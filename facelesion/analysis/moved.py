@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facelesion.analysis.crossed import Contrast, PersonScores, Term, contrast, holm
+from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, holm
 from facelesion.analysis.statistics import null_test
 from facelesion.errors import Error
 
@@ -39,7 +39,7 @@ class Moved:
     part: str
     lesion: str
     dose: float
-    found: Contrast
+    found: Estimate
     p: float
     control: str = ""
     null_low: float = math.nan

@@ -84,9 +84,9 @@ def crawford_howell_from_summary(
         raise Error("the controls do not differ from one another: no case can be judged by them")
     effect = (case - mean) / deviation
     statistic = effect / math.sqrt((n + 1) / n)
-    low, high = (_noncentrality(effect * math.sqrt(n), n - 1, tail) / math.sqrt(n) for tail in (0.975, 0.025))
+    low, high = (noncentrality(effect * math.sqrt(n), n - 1, tail) / math.sqrt(n) for tail in (0.975, 0.025))
     below = float(stats.t.cdf(statistic, n - 1))
-    return CaseTest(statistic, n - 1, _tail(statistic, n - 1, alternative), float(effect), low, high, below)
+    return CaseTest(statistic, n - 1, tail_probability(statistic, n - 1, alternative), float(effect), low, high, below)
 
 
 def revised_standardised_difference(case: tuple[float, float], controls: ArrayLike) -> CaseTest:
@@ -110,7 +110,7 @@ def revised_standardised_difference(case: tuple[float, float], controls: ArrayLi
         >>> revised_standardised_difference((70, 82), controls).p < 0.05
         True
     """
-    pairs = _pairs(controls)
+    pairs = pairs_of_scores(controls)
     _enough_controls(len(pairs))
     deviation = np.asarray(pairs.std(axis=0, ddof=1))
     if (deviation == 0).any():
@@ -145,7 +145,7 @@ def revised_standardised_difference_from_summary(
     constant = -2 * difference**2 * n * m**2 / (n + 1)
     # The positive root for t squared, in the form that does not cancel when `square` is small.
     t = math.sqrt(-2 * constant / (linear + math.sqrt(linear**2 - 4 * square * constant)))
-    return CaseTest(t, m, _tail(t, m, "two-sided"), float(difference / math.sqrt(2 - 2 * r)))
+    return CaseTest(t, m, tail_probability(t, m, "two-sided"), float(difference / math.sqrt(2 - 2 * r)))
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def dissociation(case: tuple[float, float], controls: ArrayLike, alpha: float = 
         >>> found.kind, found.impaired
         ('not testable', 'a')
     """
-    pairs = _pairs(controls)
+    pairs = pairs_of_scores(controls)
     difference = revised_standardised_difference(case, pairs) if len(pairs) >= LEAST_CONTROLS else None
     a, b = (crawford_howell(case[task], pairs[:, task]) for task in (0, 1))
     low_a, low_b = a.p < alpha, b.p < alpha
@@ -212,11 +212,16 @@ def dissociation(case: tuple[float, float], controls: ArrayLike, alpha: float = 
     return Dissociation(kind, impaired, worse, a, b, difference, extreme)
 
 
-def _pairs(controls: ArrayLike) -> NDArray[np.float64]:
+def pairs_of_scores(controls: ArrayLike, least: int = LEAST_CONTROLS) -> NDArray[np.float64]:
+    """Controls' scores (N, 2) as float64, after the check that they are that and finite.
+
+    Raises:
+        Error: another shape, or scores that are not finite.
+    """
     pairs = np.asarray(controls, dtype=float)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
         raise Error(
-            f"controls must be finite scores on two tasks (N, 2), N of {LEAST_CONTROLS} or more, not {pairs.shape}"
+            f"controls must be finite scores on two tasks (N, 2), N of {least} or more, not {pairs.shape}"
         )
     return pairs
 
@@ -229,7 +234,8 @@ def _enough_controls(n: int) -> None:
         )
 
 
-def _tail(t: float, freedom: int, alternative: Alternative) -> float:
+def tail_probability(t: float, freedom: int, alternative: Alternative) -> float:
+    """p of a value of Student's t for an alternative."""
     from scipy import stats
 
     if alternative == "less":
@@ -239,7 +245,7 @@ def _tail(t: float, freedom: int, alternative: Alternative) -> float:
     return float(2 * stats.t.sf(abs(t), freedom))
 
 
-def _noncentrality(t: float, freedom: int, tail: float) -> float:
+def noncentrality(t: float, freedom: int, tail: float) -> float:
     """The non-centrality at which `t` is the quantile `tail` of a non-central t distribution."""
     from scipy import optimize, stats
 

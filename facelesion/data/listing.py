@@ -106,8 +106,10 @@ def list_folder(root: str | Path) -> Listing:
         ...     (Path(folder) / "Ada" / "1.jpg").touch()
         ...     (Path(folder) / "Ada" / "2.heic").touch()
         ...     listing = list_folder(folder)
-        >>> listing.names, listing.left_out
-        (('Ada/1.jpg',), (('Ada/2.heic', 'a picture of a kind that is not read (.heic): save it as JPEG or PNG'),))
+        >>> listing.names, [left.name for left in listing.left_out]
+        (('Ada/1.jpg',), ['Ada/2.heic'])
+        >>> listing.left_out[0].reason
+        'a picture of a kind that is not read (.heic): save it as JPEG or PNG'
     """
     root = Path(root)
     if not os.path.isdir(root):

@@ -115,7 +115,7 @@ def gradcam(
         backend: what finds the landmarks.
         model: the backend's model file, such as face_landmarker.task.
     """
-    from facelesion.analysis.map_sites import map_sites, stages_of
+    from facelesion.analysis.mapped_sites import map_sites, stages_of
     from facelesion.faces.stimuli import Intact
     from facelesion.lesions import lesion_sites
     from facelesion.looking.maps import INPUT, evidence_rows, maps_of

@@ -15,7 +15,7 @@ from torch import nn
 from facelesion.analysis.attribution import guided_grad_cam, integrated_gradients, occlusion
 from facelesion.analysis.evidence import site_shares
 from facelesion.analysis.gradcam import grad_cam
-from facelesion.analysis.map_sites import MapSite
+from facelesion.analysis.mapped_sites import MapSite
 from facelesion.data.imagesets import FaceSet
 from facelesion.errors import Error
 from facelesion.faces.division import PARTS, divided

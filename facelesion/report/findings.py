@@ -21,7 +21,7 @@ from facelesion.analysis.claims import (
     losses,
     profile,
 )
-from facelesion.analysis.crossed import Contrast
+from facelesion.analysis.crossed import Estimate
 from facelesion.report.summary import (
     INTACT,
     PERCENT,
@@ -175,11 +175,11 @@ def percent(share: float) -> str:
     return f"{round(100 * share)}".replace("-", "−") + PERCENT
 
 
-def points(contrast: Contrast, sign: int = 1) -> str:
+def points(contrast: Estimate, sign: int = 1) -> str:
     """A difference in points of a hundred, with its 95 % interval.
 
     Example:
-        >>> points(Contrast(0.25, 0.05, 1e9))
+        >>> points(Estimate(0.25, 0.05, 1e9))
         '+25.0 [15.2, 34.8]'
     """
     interval = contrast.interval()

@@ -167,6 +167,18 @@ def _beside(networks: list[Network]) -> list[dict[str, Any]]:
     return found
 
 
+def _contrasts(run: Run) -> list[dict[str, Any]]:
+    """The study's contrasts, the primary one first, each with its row in every participant."""
+    if run.contrasts is None:
+        return []
+    rows = run.contrasts.fillna({"participant": ""})
+    found = []
+    for _, own in rows.groupby("contrast", sort=False):
+        together = own["participant"] == ""
+        found.append({"all": own[together].iloc[0].to_dict(), "each": own[~together].to_dict("records")})
+    return sorted(found, key=lambda one: not one["all"]["primary"])
+
+
 def _controls(run: Run) -> dict[str, Any] | None:
     """What chosen units did beside other units; None where no lesion takes units by a ranking."""
     if run.controls is None:
@@ -321,6 +333,7 @@ def _context(
         "lost": _lost(told) if len(told) > 1 else None,
         "together": together,
         "beside": _beside(networks) if len(networks) > 1 else [],
+        "contrasts": _contrasts(run),
         "controls": _controls(run),
         "extras": extras,
         "tasks": tasks,

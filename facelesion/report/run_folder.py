@@ -8,6 +8,7 @@
       manifest.json    versions, hashes, times, the command, the images left out
       rankings.parquet optional: how units were ranked, where lesions take them by a ranking
       controls.csv     optional: what chosen units did beside sets of other units
+      contrasts.csv    optional: what the study's contrasts came to
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
       gradcam.npz      optional: Grad-CAM of one face, intact and damaged
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
-RANKINGS, CONTROLS = "rankings.parquet", "controls.csv"
+RANKINGS, CONTROLS, CONTRASTS = "rankings.parquet", "controls.csv", "contrasts.csv"
 UNCHANGED = "intact"  # the stimulus that changes nothing
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
@@ -192,6 +193,7 @@ class Run:
     training: pd.DataFrame | None = None
     trials: pd.DataFrame | None = None
     controls: pd.DataFrame | None = None
+    contrasts: pd.DataFrame | None = None
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
@@ -315,6 +317,7 @@ def read_run(folder: str | Path) -> Run:
         optional(TRAINING, pd.read_csv),
         optional(TRIALS, lambda path: read_trials(path, UNCHANGED)),
         optional(CONTROLS, pd.read_csv),
+        optional(CONTRASTS, pd.read_csv),
     )
 
 

@@ -27,6 +27,7 @@ from facelesion.data.materials import Materials
 from facelesion.files import write_bytes
 from facelesion.models import Subject
 from facelesion.study.attention import write_attention
+from facelesion.study.contrasted import write_contrasts
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import (
@@ -107,6 +108,7 @@ def run_study(
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
         if (table["control"] != "").any():
             report.write_controls(folder, against_controls(table))
+    write_contrasts(folder, study)
     report.write_config(folder, asked.to_dict())
     if gathered.found is not None:
         write_found(folder, asked, gathered.found, reached(folder, asked))

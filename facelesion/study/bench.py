@@ -59,10 +59,12 @@ class Bench:
         pool: Pool,
         planned: Sequence[Planned],
         device: torch.device,
+        asked: bool = True,
     ) -> Bench:
-        """Calibrate a healthy network, and fit the readouts of all tasks on it."""
+        """Calibrate a healthy network, and fit the readouts of all tasks on it; of none where nothing is asked."""
         subject.module.to(device).eval()
-        tasks = fitted(study.tasks, subject, materials, pool, study.seed, Representations(subject, device))
+        names = study.tasks if asked else ()
+        tasks = fitted(names, subject, materials, pool, study.seed, Representations(subject, device))
         lesions = [p.lesion for p in planned if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (

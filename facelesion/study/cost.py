@@ -37,7 +37,7 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     """The cost of every participant: one piece of its first cell is run, and the rest in proportion."""
     costs = []
     for participant in gathered.study.people:
-        bench = gathered.bench(participant.name, device)
+        bench = gathered.bench(participant.name, device, asked=False)
         planned = bench.planned
         cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
         lesions = {str(number): each.lesion for number, each in enumerate(planned)}
@@ -54,17 +54,18 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
     """The design and its cost as a table to print."""
     study, pool = gathered.study, gathered.pool
     lines = [
-        f"study {study.name}: {len(study.people)} participants × {_lesions(gathered)} networks × "
+        f"study {study.name}: {len(study.people)} participants × {_lesions(gathered)} lesions × "
         f"{len(study.stimuli)} stimuli × {len(pool)} pictures × {len(study.tasks)} tasks",
+        "(the intact network is counted among the lesions)",
         "",
-        f"{'series':24}{'dose':46}{'doses':>8}{'draws':>7}",
+        f"{'series':24}{'doses':>6}{'draws':>7}  dose",
     ]
     first = study.people[0].name
     for name in study.lesions:
         series = study.series(name, first)
         doses = ", ".join(f"{dose:g}" for dose in series.doses)
-        lines.append(f"{name[:23]:24}{series.meaning[:45]:46}{len(series):>8}{study.draws if series.draws else 1:>7}")
-        lines.append(f"{'':24}{doses} at {', '.join(series.sites)}")
+        lines.append(f"{name[:23]:24}{len(series):>6}{study.draws if series.draws else 1:>7}  {series.meaning}")
+        lines.append(f"{'':39}{doses} at {', '.join(series.sites)}")
     lines += ["", f"stimuli: {', '.join(map(str, study.stimuli))}", f"tasks: {', '.join(study.tasks)}", ""]
     lines.append(f"{'participant':24}{'cells':>8}{'multiply-adds':>16}{'time expected':>16}")
     for cost in costs:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
+from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.source import Source
 from facelesion.data.sources import SOURCES
@@ -104,6 +105,8 @@ class Study:
         controls: beside every lesion of ranked units, sets of other units of the same sites: `{random: 200,
             matched: 200}`, unless it says otherwise.
         stimuli: `intact` first; then short names (`mask eyes`) or settings (`{kind: mask, region: eyes, fill: mean}`).
+        contrasts: what is compared with what, named before the run:
+            `{name: inversion effect, task: identification, of: intact, less: invert}`; one may be `primary: true`.
         tasks: what is asked.
         draws: how often each lesion is drawn anew (other units, other noise).
         seed: of pictures and lesions.
@@ -133,6 +136,7 @@ class Study:
     losses: Losses = field(default_factory=Losses)
     controls: Controls | None = None
     stimuli: Annotated[Sequence[Any], Size(1, 1000)] = (INTACT,)
+    contrasts: Annotated[Sequence[Contrast], Size(0, 100)] = ()
     tasks: Annotated[Sequence[str], Size(1, 100, twice=False)] = (
         "detection", "identification", "verification", "objects",
     )  # fmt: skip
@@ -172,6 +176,11 @@ class Study:
                 self.series(name, participant.name)
             for number, part in enumerate(self.lesions[name]):
                 _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
+        object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        check_contrasts(
+            self.contrasts, tasks=self.tasks, lesions=list(self.lesions), stimuli=names,
+            participants=[each.name for each in people],
+        )  # fmt: skip
         if self.controls is not None and not self.chooses:
             raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
         self._check_levels()
@@ -293,6 +302,7 @@ class Study:
             "pictures": {"source": self.pictures.name, **dataclasses.asdict(self.pictures)},
             "difficulty": None if self.difficulty is None else _plain_levels(self.difficulty),
             "lesions": {name: list(parts) for name, parts in self.lesions.items()},
+            "contrasts": [_short_contrast(each) for each in self.contrasts],
             "losses": _plain_levels(self.losses),
             "controls": None if self.controls is None else dataclasses.asdict(self.controls),
             "stimuli": [_short_stimulus(each) for each in self.stimuli],
@@ -423,6 +433,14 @@ def _short(participant: Participant | str) -> Any:
     if isinstance(participant, str) or participant == Participant(participant.network):
         return participant if isinstance(participant, str) else participant.network
     return dataclasses.asdict(participant)
+
+
+def _short_contrast(contrast: Contrast) -> dict[str, Any]:
+    """A contrast's settings, without those at their defaults."""
+    values = dataclasses.asdict(contrast)
+    defaults = {each.name: each.default for each in dataclasses.fields(contrast)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: value for name, value in plain.items() if values[name] != defaults[name]}
 
 
 def _plain_levels(config: Difficulty | Losses) -> dict[str, Any]:

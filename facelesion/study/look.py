@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from facelesion.analysis.gradcam import grad_cam
-from facelesion.analysis.map_sites import map_sites, stages_of
+from facelesion.analysis.mapped_sites import map_sites, stages_of
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, lesioned
 from facelesion.lesions.locate import find

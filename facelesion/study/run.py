@@ -122,8 +122,8 @@ class Gathered:
                     found.append(Cell(participant.name, number, start, start + len(shard), key))
         return found
 
-    def bench(self, participant: str, device: torch.device) -> Bench:
-        """One participant, ready."""
+    def bench(self, participant: str, device: torch.device, asked: bool = True) -> Bench:
+        """One participant, ready to be damaged and, where it is `asked`, with the tasks' readouts."""
         return Bench.build(
             participant,
             self.subjects[participant],
@@ -132,6 +132,7 @@ class Gathered:
             self.pool,
             self.planned(participant),
             device,
+            asked,
         )
 
 

@@ -55,6 +55,12 @@ def _recovery() -> Parts:
     return RecoveryConfig, recovery
 
 
+def _manipulation() -> Parts:
+    from facelesion.training.manipulation import ManipulationConfig, manipulate
+
+    return ManipulationConfig, manipulate
+
+
 def _notebook() -> Parts:
     from facelesion.training.notebook import NotebookConfig, notebook
 
@@ -73,6 +79,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "recovery": Recipe(
         "injuries one after the other, with retraining after each (configs/train/recovery.yaml)", _recovery
+    ),
+    "manipulation": Recipe(
+        "units of each feature excited, inhibited and held, with controls (configs/notebook/manipulation.yaml)",
+        _manipulation,
     ),
     "notebook": Recipe(
         "the whole Keras notebook, as it was or as it should have been (configs/notebook/as_it_was.yaml, right.yaml)",

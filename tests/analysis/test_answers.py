@@ -209,3 +209,48 @@ class TestCrossed:
         assert holm([]).tolist() == []
         with pytest.raises(Error):
             holm([1.5])
+
+
+def _liked(seed: int, people: int = 14) -> pd.DataFrame:
+    """Pairs in a task with sections: each person makes all pairs with them easier or harder; the mean is 0.3."""
+    random = np.random.default_rng(seed)
+    ease = random.normal(0, 0.8, people)
+    rows = []
+    for one in range(people):
+        for two in range(one + 1, people):
+            value = 0.3 + ease[one] + ease[two] + random.normal()
+            rows.append((len(rows), f"p{one}", f"p{two}", value))
+    trials = pd.DataFrame(rows, columns=["trial", "person", "other", "value"])
+    return trials.assign(
+        lesion="none", dose=0.0, draw=0, task="composite", section="aligned", target="same", answer="",
+        right=trials["value"] > 0, forced_choice=trials["value"],
+    )  # fmt: skip
+
+
+class TestPairsOfATaskWithSections:
+    def test_both_people_of_a_pair_are_what_varies(self):
+        hits = []
+        for seed in range(150):
+            scores = answers_of(_liked(seed))["composite"].scores("choice")[INTACT]
+            found = contrast({("c", "none"): scores}, [Term(1, "c", "none", fixed=True)])
+            hits.append(0.3 in found.interval())
+        assert np.mean(hits) >= 0.9  # with the spread of people's own means it was 0.69
+
+    def test_a_person_s_score_is_the_pseudo_value_of_leaving_them_out(self):
+        trials = _liked(0)
+        scores = answers_of(trials)["composite"].scores("choice")[INTACT]
+        assert scores.values.mean() == pytest.approx(trials["value"].mean())
+        without = [
+            trials[(trials["person"] != name) & (trials["other"] != name)]["value"].mean()
+            for name in scores.people
+        ]
+        pseudo = 14 * trials["value"].mean() - 13 * np.array(without)
+        assert scores.values[0] == pytest.approx(pseudo - pseudo.mean() + trials["value"].mean())
+
+    def test_somebody_in_every_pair_cannot_be_told_from_the_trials(self):
+        trials = _liked(0)
+        star = trials[trials["person"] == "p0"].assign(trial=range(13))
+        found = answers_of(star)["composite"]
+        assert not found.separable
+        with pytest.raises(Error, match="'p0' is in every pair"):
+            found.scores("choice")

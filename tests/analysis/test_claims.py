@@ -140,10 +140,10 @@ def table_of(trials: pd.DataFrame) -> pd.DataFrame:
         .mean()
         .reset_index(name="value")
     )
-    rows = rows.rename(columns={"lesion": "approach"})
     return rows.assign(
-        model="net", weights="w", lesion=rows["approach"], lesion_hash=rows["approach"], sites="s", seed=0,
-        stimulus="intact", metric="accuracy", n=90, data="d", study="s", chance=0.125,
+        participant="net", weights="w", damage=rows["lesion"], damage_hash=rows["lesion"], sites="s", seed=0,
+        step=rows["dose"].rank(method="dense").astype(int) - 1, stimulus="intact", metric="accuracy", main=True,
+        words="right", share=True, better="higher", ceiling=1.0, n=90, data="d", study="s", chance=0.125,
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_what_is_claimed_for_one_network_is_said_not_to_be_shown_in_another():
     true, none = (made_up(0, loss, people=30, draws=12) for loss in (CROSSED, {}))
     found = {name: evidence(table_of(trials), trials) for name, trials in (("one", true), ("two", none))}
     (said,) = across(found)
-    assert "in 1 of 2 networks: one; not shown in two" in said.text
+    assert "in 1 of 2 (one)" in said.text
     (said,) = across({"two": found["two"], "three": found["two"]})
     assert "In none of the 2 networks" in said.text and not said.claim
     assert across({"one": found["one"]}) == []

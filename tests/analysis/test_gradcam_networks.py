@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis import class_score, grad_cam, likeness_score
-from facelesion.analysis.map_sites import MapSite, map_sites, stages_of
+from facelesion.analysis.mapped_sites import MapSite, map_sites, stages_of
 from facelesion.errors import Error
 from facelesion.lesions import Ablate, lesioned
 from facelesion.lesions.locate import find

@@ -375,12 +375,12 @@ def test_answers_of_two_networks_of_one_name_are_not_mixed(small):
 
 
 def test_a_difference_of_shares_stays_within_a_hundred_points():
-    from facelesion.analysis import Contrast
+    from facelesion.analysis import Estimate
     from facelesion.report.findings import points
 
-    assert points(Contrast(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
-    assert points(Contrast(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
-    assert points(Contrast(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
+    assert points(Estimate(0.9, 0.2, 5)) == "+90.0 [38.6, 100.0]"
+    assert points(Estimate(-0.00001, 0.00001, 50)) == "0.0 [0.0, 0.0]"
+    assert points(Estimate(0.2, float("nan"), float("nan"))) == "+20.0 (one draw)"
 
 
 def test_settings_written_by_the_library_are_read_back(small):

@@ -187,7 +187,7 @@ class TestRun:
         assert (Path(again.output) / study.name / "trials.parquet").read_bytes() == whole
 
     def test_the_cost_counts_controls(self, study, pictures):
-        assert "1 participants × 25 networks" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
+        assert "1 participants × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
 
 
 class TestAgainst:

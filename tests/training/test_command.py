@@ -11,8 +11,8 @@ from facelesion.models import get
 from facelesion.train import main
 
 ROOT = Path(__file__).resolve().parents[2]
-WHOLE = ("as_it_was", "right")  # the whole notebook: tests/training/test_notebook.py
-CONFIGS = sorted(path for path in (ROOT / "configs" / "notebook").glob("*.yaml") if path.stem not in WHOLE)
+OTHERS = ("as_it_was", "right", "manipulation")  # of other recipes: test_notebook.py, test_manipulation.py
+CONFIGS = sorted(path for path in (ROOT / "configs" / "notebook").glob("*.yaml") if path.stem not in OTHERS)
 SMALL = [
     "--data.people", "8", "--data.pictures", "4", "--data.stimuli", "[intact]", "--data.tests", "[intact]",
     "--epochs", "2", "--run.progress", "false", "--run.accelerator", "cpu",

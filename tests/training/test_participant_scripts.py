@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from facelesion.models import get, store
+from facelesion.models import get
 from facelesion.training.reached import likeness_of
+from facelesion.weights import store
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [

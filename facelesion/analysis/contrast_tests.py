@@ -1,0 +1,424 @@
+"""What a contrast comes to on trials: its size, with an interval over all that varies and over each alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facelesion.analysis.answers import Answers, answers_of
+from facelesion.analysis.checks import check_level, one_of
+from facelesion.analysis.contrasts import NO_LESION, Cell, Contrast
+from facelesion.analysis.crossed import (
+    Estimate,
+    Network,
+    PersonScores,
+    Source,
+    Term,
+    contrast,
+    shares_of_people,
+)
+from facelesion.analysis.intervals import Interval
+from facelesion.analysis.resampling import Link, in_words, resampled_interval
+from facelesion.analysis.single_cases import LEAST_CONTROLS, Alternative, CaseTest, crawford_howell
+from facelesion.analysis.statistics import NullTest, null_test
+from facelesion.errors import Error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ContrastResult:
+    """What a contrast came to.
+
+    Attributes:
+        contrast: as it was named.
+        participants: in which it was measured; of one against the others, that one first.
+        estimate: its size on the contrast's scale.
+        p: two-sided, over all that varies; not a number where that was seen only once.
+        over: what varies together, such as 'people × draws'.
+        interval: over all that varies.
+        alone: the interval over each alone, by name.
+        effect: in standard deviations between people (Cohen's d within people, with Hedges' correction); not a number
+            where people do not differ.
+        cells: the mean of each cell on the common scale, as a share of right choices between two.
+        by_participant: the contrast in each participant alone, over people and draws.
+        simple: of two lesions and two tasks: how much more the first lesion takes of the first task than the second
+            lesion does, and how much more the second takes of the second. None for other contrasts.
+        crossover: p that both are above 0 (intersection–union test, Berger 1982): no difference of strength,
+            difficulty or scale brings that about. Not a number for other contrasts.
+        case: one participant against ten others or more (Crawford & Howell), two-sided; None otherwise.
+    """
+
+    contrast: Contrast
+    participants: tuple[str, ...]
+    estimate: float
+    p: float
+    over: str
+    interval: Interval
+    alone: Mapping[str, Interval]
+    effect: float
+    cells: Mapping[str, float]
+    by_participant: Mapping[str, Estimate]
+    simple: tuple[Estimate, Estimate] | None
+    crossover: float
+    case: CaseTest | None
+
+
+def measure_contrast(
+    which: Contrast,
+    trials: pd.DataFrame,
+    *,
+    chance: Mapping[str, float] | None = None,
+    undrawn: Collection[str] = (),
+    method: Literal["t", "bootstrap"] = "t",
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> ContrastResult:
+    """A contrast on a study's trials.
+
+    All scores are shares of right choices between two (`Answers.scores`), so tasks of any number of alternatives can
+    be subtracted from one another; as a sensitivity they are √2 z of it, with half a trial added to either side
+    (Hautus 1995, *Behav Res Methods* 27:46–51), for a score of 100 % has none.
+
+    Args:
+        which: what is compared.
+        trials: the study's trials; those of control lesions are left out.
+        chance: what a guesser scores in each task, where trials do not say `forced_choice`.
+        undrawn: series of damage that have no draws that could have come out otherwise.
+        method: of the intervals: 't' covers with three of what varies; 'bootstrap' (resampled percentiles, widened for
+            few) needs five. p is of the t test.
+        level: of the intervals.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        Error: trials without what the contrast names, or participants that were asked about other people.
+
+    Example:
+        >>> import pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> rows = [("net", "none", 0.0, 0, stimulus, "who", trial, f"p{trial // 4}", rng.normal(level) > 0)
+        ...         for stimulus, level in (("intact", 1.5), ("invert", 0.3)) for trial in range(80)]
+        >>> columns = ["participant", "lesion", "dose", "draw", "stimulus", "task", "trial", "person", "right"]
+        >>> trials = pd.DataFrame(rows, columns=columns).assign(other="", target="", answer="", value=0.0)
+        >>> trials = trials.assign(forced_choice=trials.right.astype(float))
+        >>> found = measure_contrast(Contrast("inversion", task="who", of="intact", less="invert"), trials)
+        >>> round(found.estimate, 2), found.p < 0.05, found.over
+        (0.36, True, 'people')
+    """
+    check_level(level)
+    one_of("method of an interval", method, ("t", "bootstrap"))
+    trials = _chosen(trials)
+    everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
+    names = _participants(which, everybody)
+    weights = which.weights()
+    scores = {name: _scores(which, weights, trials, name, chance) for name in names}
+    terms = _terms(weights, undrawn)
+    links: dict[str, Link] | None = None
+    networks: dict[str, Network] = {name: each.by_cell for name, each in scores.items()}
+    linear: dict[str, Network] = dict(networks)
+    if which.scale == "sensitivity":
+        trials_of = next(iter(scores.values())).trials_of
+        links = {_task(cell): _sensitivity(trials_of[cell.task]) for cell in weights}
+        linear = {name: _linear(each, links) for name, each in networks.items()}
+
+    by_participant = {
+        name: contrast(linear[name], terms, ("people", "draws")) for name in names
+    }
+    together: list[Network] = list(networks.values())
+    together_linear: list[Network] = list(linear.values())
+    together_terms = terms
+    if which.participant is not None:
+        together, together_terms = _against(networks, terms)
+        together_linear, _ = _against(linear, terms)
+    present: list[Source] = ["people"]
+    if any(not term.fixed for term in together_terms):
+        present.append("draws")
+    if len(together) > 1:
+        present.append("networks")
+
+    def interval(over: Sequence[Source]) -> Interval:
+        if method == "t":
+            return contrast(together_linear, together_terms, over).interval(level)
+        return resampled_interval(
+            together, together_terms, over, links=links, level=level, resamples=resamples, seed=seed
+        )
+
+    found = contrast(together_linear, together_terms, present)
+    simple = _simple(which, linear, undrawn) if len(which.tasks) == len(which.lesions) == 2 else None
+    return ContrastResult(
+        which,
+        names,
+        found.estimate,
+        found.p,
+        in_words(present),
+        interval(present),
+        {source: interval([source]) for source in present},
+        _effect(together_linear, together_terms, found.estimate),
+        _cells(weights, networks),
+        by_participant,
+        simple,
+        _crossover(simple),
+        _case(which, names, by_participant),
+    )
+
+
+def contrast_against_controls(
+    which: Contrast,
+    trials: pd.DataFrame,
+    control: Literal["matched", "random"] = "matched",
+    *,
+    chance: Mapping[str, float] | None = None,
+    alternative: Alternative = "two-sided",
+) -> dict[str, NullTest]:
+    """Is the contrast more than sets of other units would give in place of the chosen ones, in each participant?
+
+    The n-th control set of each lesion takes the place of its units, so there are as many null values as sets.
+
+    Args:
+        which: what is compared; its lesions' units were chosen.
+        trials: the study's trials, with a column `control` that is empty for the chosen units.
+        control: sets matched in activation too, or in number alone.
+        chance: as in `measure_contrast`.
+        alternative: 'greater' asks whether the contrast is larger than among the controls.
+
+    Returns:
+        By participant. p counts the lesion itself as one of the sets, so that it is never below 1 / (sets + 1).
+
+    Raises:
+        Error: a contrast without a lesion, lesions without controls or with different numbers of them, or one
+            participant against the others, who have no controls together.
+
+    Example:
+        `contrast_against_controls(primary, trials)["builtin"].p`
+    """
+    one_of("kind of control", control, ("matched", "random"))
+    if not which.damage or which.participant is not None:
+        what = "one participant against others" if which.damage else "a contrast without a lesion"
+        raise Error(f"{which.name}: {what} has no control lesions")
+    if "control" not in trials or not (trials["control"] == control).any():
+        raise Error(f"{which.name}: there are no trials of {control} control lesions")
+    others = trials[(trials["control"] == control) | (trials["lesion"] == NO_LESION)]
+    everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
+    weights = which.weights()
+    return {
+        name: null_test(
+            float(np.mean(_by_draw(which, _scores(which, weights, _chosen(trials), name, chance), whole=True))),
+            _by_draw(which, _scores(which, weights, others, name, chance), whole=False),
+            alternative,
+        )
+        for name in _participants(which, everybody)
+    }
+
+
+def _chosen(trials: pd.DataFrame) -> pd.DataFrame:
+    """The lesions themselves, without sets of other units in their place."""
+    return trials[trials["control"] == ""] if "control" in trials else trials
+
+
+def _by_draw(which: Contrast, scores: _Scores, whole: bool) -> NDArray[np.float64]:
+    """The contrast of every draw of its lesions; or, on the whole, of their mean."""
+    total: NDArray[np.float64] = np.zeros(1)
+    for cell, weight in which.weights().items():
+        value = scores.by_cell[_task(cell), cell.lesion].values.mean(1)
+        value = value.mean(keepdims=True) if whole else value
+        if which.scale == "sensitivity":
+            value = _sensitivity(scores.trials_of[cell.task])(value)
+        if len(total) > 1 and len(value) not in (1, len(total)):
+            raise Error(f"{which.name}: its lesions have {len(total)} and {len(value)} control sets")
+        total = total + weight * value
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """One participant's scores by (task | stimulus, lesion), on the choice scale, and how many trials a task has."""
+
+    by_cell: dict[tuple[str, str], PersonScores]
+    trials_of: dict[str, int]
+
+
+def _participants(which: Contrast, everybody: tuple[str, ...]) -> tuple[str, ...]:
+    names = which.participants or everybody
+    if which.participant is not None:
+        names = (which.participant, *(name for name in names if name != which.participant))
+    for name in names:
+        if name not in everybody:
+            raise Error(f"{which.name}: there are no trials of participant {name!r}")
+    if which.participant is not None and len(names) < 2:
+        raise Error(f"{which.name}: there is nobody to compare {which.participant!r} with")
+    return tuple(names)
+
+
+def _scores(
+    which: Contrast,
+    weights: Iterable[Cell],
+    trials: pd.DataFrame,
+    participant: str,
+    chance: Mapping[str, float] | None,
+) -> _Scores:
+    """The scores of a participant that a contrast needs, averaged over doses or at its step."""
+    mine = trials[trials["participant"] == participant]
+    found: dict[tuple[str, str], PersonScores] = {}
+    trials_of: dict[str, int] = {}
+    for cell in weights:
+        task, _, section = cell.task.partition("/")
+        part = mine[
+            (mine["task"] == task) & (mine["lesion"] == cell.lesion) & (mine["stimulus"] == cell.stimulus)
+        ]
+        if section and "section" in part:
+            part = part[part["section"] == section]
+        if not len(part):
+            raise Error(
+                f"{which.name}: {participant} has no trials of {cell.task} under {cell.lesion} with {cell.stimulus} "
+                "pictures"
+            )
+        answers = answers_of(_plain(part), chance)[task]
+        if not answers.comparable:
+            raise Error(
+                f"{which.name}: {cell.task} has no known number of answers, so it has no place on a common scale"
+            )
+        found[_task(cell), cell.lesion] = _of_doses(which, cell, answers)
+        trials_of[cell.task] = len(answers.people)
+    return _Scores(found, trials_of)
+
+
+def _plain(part: pd.DataFrame) -> pd.DataFrame:
+    """Names as words, since categories would be grouped where there are none of them; and no mark of controls."""
+    part = part.drop(columns="control", errors="ignore")
+    return part.astype({name: object for name in part.columns if str(part[name].dtype) == "category"})
+
+
+def _of_doses(which: Contrast, cell: Cell, answers: Answers) -> PersonScores:
+    scores = answers.scores("choice")
+    steps = sorted(scores)
+    if cell.lesion != NO_LESION and which.step is not None:
+        if which.step > len(steps):
+            raise Error(f"{which.name}: {cell.lesion} has {len(steps)} doses, and no step {which.step}")
+        steps = [steps[which.step - 1]]
+    draws = [{draw for series, dose, draw in answers.cells if (series, dose) == step} for step in steps]
+    shared = sorted(set.intersection(*draws))
+    if not shared:
+        raise Error(f"{which.name}: no draw of {cell.lesion} has all of its doses")
+    parts = []
+    for step, own in zip(steps, draws, strict=True):
+        order = sorted(own)
+        parts.append(scores[step].values[[order.index(draw) for draw in shared]])
+    return PersonScores(answers.names, np.mean(parts, axis=0))
+
+
+def _task(cell: Cell) -> str:
+    return f"{cell.task} | {cell.stimulus}"
+
+
+def _terms(weights: Mapping[Cell, float], undrawn: Collection[str]) -> list[Term]:
+    return [
+        Term(weight, _task(cell), cell.lesion, fixed=cell.lesion == NO_LESION or cell.lesion in undrawn)
+        for cell, weight in weights.items()
+    ]
+
+
+def _against(
+    networks: Mapping[str, Network], terms: Sequence[Term]
+) -> tuple[list[Network], list[Term]]:
+    """The first participant less the mean of the others: all meet the same people, each has draws of its own."""
+    found: dict[tuple[str, str], PersonScores] = {}
+    added = []
+    for place, (name, scores) in enumerate(networks.items()):
+        share = 1.0 if place == 0 else -1.0 / (len(networks) - 1)
+        for term in terms:
+            lesion = f"{name}: {term.lesion}"
+            found[term.task, lesion] = scores[term.task, term.lesion]
+            added.append(Term(share * term.weight, term.task, lesion, term.fixed))
+    return [found], added
+
+
+def _sensitivity(trials: int) -> Link:
+    def link(share: NDArray[np.float64]) -> NDArray[np.float64]:
+        from scipy import stats
+
+        within = (np.clip(share, 0.0, 1.0) * trials + 0.5) / (trials + 1)
+        return np.asarray(math.sqrt(2) * stats.norm.ppf(within))
+
+    return link
+
+
+def _linear(
+    network: Network, links: Mapping[str, Link]
+) -> dict[tuple[str, str], PersonScores]:
+    """Scores behind their link: the mean is carried over, and differences of people and draws by its slope there."""
+    found = {}
+    for (task, lesion), scores in network.items():
+        mean = float(scores.values.mean())
+        low, high = max(mean - 1e-5, 0.0), min(mean + 1e-5, 1.0)
+        at, below, above = (float(links[task](np.array([value]))[0]) for value in (mean, low, high))
+        slope = (above - below) / (high - low)
+        found[task, lesion] = PersonScores(scores.people, at + slope * (scores.values - mean))
+    return found
+
+
+def _simple(
+    which: Contrast, networks: Mapping[str, Network], undrawn: Collection[str]
+) -> tuple[Estimate, Estimate]:
+    """Within each task: what its lesion takes more of it than the other lesion does."""
+    found = []
+    together = list(networks.values())
+    for sign, place in ((1, 0), (-1, 1)):
+        task = which.tasks[place]
+        part = {cell: sign * abs(weight) * (1 if cell.lesion == which.lesions[1] else -1)
+                for cell, weight in which.weights().items() if cell.task == task}  # fmt: skip
+        terms = _terms(part, undrawn)
+        if which.participant is not None:
+            found.append(contrast(*_against(networks, terms)))
+        else:
+            found.append(contrast(together, terms))
+    return found[0], found[1]
+
+
+def _crossover(simple: tuple[Estimate, Estimate] | None) -> float:
+    if simple is None or any(math.isnan(one.p) for one in simple):
+        return math.nan
+    return max(one.p for one in simple) if all(one.estimate > 0 for one in simple) else 1.0
+
+
+def _effect(
+    networks: Sequence[Network], terms: Sequence[Term], estimate: float
+) -> float:
+    """The estimate in standard deviations between people: of the mean variance over groups who are in other tasks."""
+    groups = [np.array(list(group.values())) * len(group) for group in shares_of_people(networks, terms)]
+    freedom = sum(len(group) - 1 for group in groups)
+    if any(len(group) < 2 for group in groups) or freedom < 2:
+        return math.nan
+    spread = math.sqrt(float(np.mean([group.var(ddof=1) for group in groups])))
+    if spread <= 1e-12:
+        return math.nan
+    correction = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2) - math.log(freedom / 2) / 2)
+    return estimate / spread * correction
+
+
+def _cells(
+    weights: Iterable[Cell], networks: Mapping[str, Network]
+) -> dict[str, float]:
+    return {
+        f"{cell.task}, {'healthy' if cell.lesion == NO_LESION else cell.lesion}, {cell.stimulus}": float(
+            np.mean([network[_task(cell), cell.lesion].values.mean() for network in networks.values()])
+        )
+        for cell in weights
+    }
+
+
+def _case(
+    which: Contrast, names: Sequence[str], by_participant: Mapping[str, Estimate]
+) -> CaseTest | None:
+    if which.participant is None or len(names) - 1 < LEAST_CONTROLS:
+        return None
+    others = [by_participant[name].estimate for name in names[1:]]
+    if np.ptp(others) == 0:
+        return None
+    return crawford_howell(by_participant[names[0]].estimate, others, "two-sided")
