@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from facelesion.analysis.gradcam import grad_cam
 from facelesion.analysis.mapped_sites import map_sites, stages_of
 from facelesion.faces.stimuli import Stimulus
 from facelesion.lesions import Calibration, Lesion, lesioned
+from facelesion.lesions.locate import find
 from facelesion.models import Subject
 from facelesion.models.frame import Frame, frame_of
 from facelesion.study.pool import Pool
@@ -66,6 +68,46 @@ class StudyLook:
         """As `tasks.Look.landmarks`."""
         size = self.pool.images.shape[-1]
         return self.frame.moved(self.stimulus.moved(self.pool.landmarks[rows], size, size))
+
+    def activations(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As `tasks.Look.activations`."""
+        found = []
+        for here in rows.split(_BATCH):
+            images = self.subject.preprocess(self.pool.shown(self.stimulus, here, self.device))
+            damage = lesioned(self.subject.module, self.lesion, calibration=self.calibration, ids=self.pool.ids[here])
+            found.append(self._means(images, damage))
+        return {name: torch.cat([each[name] for each in found]) for name in self.stages}
+
+    def activations_of(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As `tasks.Look.activations_of`."""
+        parts = (self.subject.preprocess(some.to(self.device)) for some in images.split(_BATCH))
+        found = [self._means(part, contextlib.nullcontext()) for part in parts]
+        return {name: torch.cat([each[name] for each in found]) for name in self.stages}
+
+    def _means(
+        self, images: torch.Tensor, damage: contextlib.AbstractContextManager[object]
+    ) -> dict[str, torch.Tensor]:
+        """Every unit's mean over places, at every stage, while the network is damaged."""
+        module, seen, stages = self.subject.module, {}, self.stages  # found before there is any damage
+        with threads(self.threads), torch.no_grad(), damage, contextlib.ExitStack() as hooks:
+            # Hooked once the damage is there, so that what is seen is what the next layer gets.
+            for name in stages:
+                (site,) = find(module, name)
+
+                def keep(_module: object, _given: object, output: torch.Tensor, name: str = name) -> None:
+                    seen[name] = output.float().mean((2, 3)).cpu()
+
+                hooks.callback(module.get_submodule(site.path).register_forward_hook(keep).remove)
+            module(images)
+        return seen
+
+    @cached_property
+    def stages(self) -> tuple[str, ...]:
+        """The last place of every resolution of the network's maps."""
+        size = self.pool.images.shape[-1]
+        blank = self.subject.preprocess(torch.zeros(1, 3, size, size, device=self.device))
+        last = {(each.height, each.width): each.name for each in map_sites(self.subject.module, blank)}
+        return tuple(last.values())
 
     @cached_property
     def site(self) -> str:

@@ -9,17 +9,21 @@ from facelesion.tasks.memory import Memory
 from facelesion.tasks.objects import Objects
 from facelesion.tasks.parts import Parts
 from facelesion.tasks.readouts import fit_linear_readout
+from facelesion.tasks.representation import Representation
 from facelesion.tasks.task import Answers, Healthy, Look, Measure, Task, Trials, forced_choice, margin
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
 
 #: Every task by its name. One more is one line.
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (Detection, Identification, Verification, Objects, Exemplars, Memory, Parts, Composite, Attention)
+    for task in (
+        Detection, Identification, Verification, Objects, Exemplars, Memory, Parts, Composite, Attention,
+        Representation,
+    )  # fmt: skip
 }
 
 __all__ = [
     "TASKS", "Answers", "Attention", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Look",
-    "Measure", "Memory", "Objects", "Parts", "Task", "Trials", "Verification", "fit_linear_readout", "forced_choice",
-    "margin", "ten_fold_accuracy",
+    "Measure", "Memory", "Objects", "Parts", "Representation", "Task", "Trials", "Verification",
+    "fit_linear_readout", "forced_choice", "margin", "ten_fold_accuracy",
 ]  # fmt: skip

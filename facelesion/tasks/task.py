@@ -121,6 +121,14 @@ class Look(Protocol):
         """Where these pictures' features lie: (M, points, 2), in pixels of the maps."""
         ...
 
+    def activations(self, rows: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Every unit's mean over the picture (M, units) at the last place of every resolution, from early to late."""
+        ...
+
+    def activations_of(self, images: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """The same of other pictures, uint8 (M, 3, H, W), without a stimulus, from the healthy network."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Healthy:
