@@ -56,8 +56,8 @@ class Representation(Task):
     Stages are the last places of every resolution, each unit averaged over the picture, and the representation. At
     each, identity is read by a linear discriminant that is fixed in health (within-class covariance normalisation,
     Hatch, Kajarekar & Stolcke 2006). Likeness to the healthy network, on the same pictures as they are: the rank
-    correlation of the distances between pictures (representational similarity, Kriegeskorte, Mur & Bandettini 2008), and
-    linear centred kernel alignment (Kornblith, Norouzi, Lee & Hinton 2019).
+    correlation of the distances between pictures (representational similarity: Kriegeskorte, Mur & Bandettini 2008),
+    and linear centred kernel alignment (Kornblith, Norouzi, Lee & Hinton 2019).
 
     Attributes:
         stages: by name, from early to late; `representation` is the last.
