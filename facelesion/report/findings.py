@@ -6,6 +6,7 @@ It claims little, and what it claims holds for this network: a loss, and a cross
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -132,16 +133,18 @@ def across(networks: Mapping[str, Evidence]) -> list[Finding]:
         text = f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in "
         sentences.append(Finding(f"{text}{counted(names, networks)}.", "each network's own", True))
     if not claimed:
-        text = f"In none of the {len(networks)} networks do two kinds of damage take different tasks."
+        text = f"In none of the {len(networks)} networks is it shown that two kinds of damage take different tasks."
         sentences.append(Finding(text))
     return sentences
 
 
 def lost_in(networks: Mapping[str, Evidence]) -> dict[str, dict[str, list[str]]]:
-    """By kind of damage and task: the networks of which a loss is claimed, by their own tests."""
+    """By kind of damage and task: the networks of which a loss is claimed, by their own tests, where there are such."""
     lost: dict[str, dict[str, list[str]]] = {}
     for name, found in networks.items():
         for row in found.losses:
+            if math.isnan(row.p):  # a lesion that was drawn once
+                continue
             claimed = lost.setdefault(row.damage, {}).setdefault(row.task, [])
             if row.claimed:
                 claimed.append(name)

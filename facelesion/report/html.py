@@ -195,6 +195,8 @@ def _controls(run: Run) -> dict[str, Any] | None:
 def _lost(told: Mapping[str, Evidence]) -> dict[str, Any]:
     """In how many networks every kind of damage lowers every task."""
     lost = lost_in(told)
+    if not lost:
+        return {}
     tasks = list(dict.fromkeys(task for by_task in lost.values() for task in by_task))
     return {
         "tasks": tasks,

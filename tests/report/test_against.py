@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pandas as pd
 import pytest
 
+from facelesion.analysis.claims import Loss
+from facelesion.analysis.crossed import Estimate
 from facelesion.report.against import against_figure, beyond, lines_of, sentences
+from facelesion.report.findings import Evidence, lost_in
 
 
 @pytest.fixture
@@ -63,3 +67,18 @@ def test_the_table_has_a_cell_for_every_network(controls):
     cell = next(each for each in lines if each | wanted == each)
     assert [each["beyond"] for each in cell["cells"]] == [True, False]
     assert cell["cells"][0] | {"p": 0} == {"value": 0.4, "low": 0.6, "high": 0.9, "p": 0, "beyond": True}
+
+
+@pytest.fixture
+def small_evidence() -> Evidence:
+    found = Estimate(0.3, 0.1, 10.0)
+    losses = [
+        Loss("who", "drawn often", found, 0.01, True),
+        Loss("who", "drawn once", Estimate(0.3, math.nan, math.nan), math.nan, False),
+    ]
+    return Evidence(None, None, losses, [], [])  # type: ignore[arg-type]  # only losses are looked at
+
+
+def test_damage_that_was_drawn_once_counts_as_not_tested_and_not_as_spared(small_evidence):
+    lost = lost_in({"one": small_evidence, "two": small_evidence})
+    assert "drawn once" not in lost and set(lost) == {"drawn often"}
