@@ -78,14 +78,13 @@ def against_figure(controls: pd.DataFrame, lesion: str, stimulus: str = INTACT) 
                     continue
                 kinds = {kind: rows for kind, rows in cell.groupby("control", sort=False)}
                 band = kinds.get("matched", next(iter(kinds.values())))
-                axes.fill_between(band["step"], band["low"], band["high"], color=QUIET, alpha=0.22, linewidth=0)
-                axes.plot(band["step"], band["mean"], color=QUIET, linewidth=1)
+                axes.fill_between(*_wide(band, "low", "high"), color=QUIET, alpha=0.22, linewidth=0)
+                axes.plot(*_wide(band, "mean"), color=QUIET, linewidth=1)
                 if "random" in kinds and "matched" in kinds:
                     for edge in ("low", "high"):
                         axes.plot(
-                            kinds["random"]["step"], kinds["random"][edge], color=QUIET, linewidth=0.8,
-                            linestyle=(0, (4, 3)),
-                        )  # fmt: skip
+                            *_wide(kinds["random"], edge), color=QUIET, linewidth=0.8, linestyle=(0, (4, 3))
+                        )
                 axes.axhline(cell["intact"].iloc[0], color=INK, linewidth=1, linestyle=(0, (1, 2)))
                 one = cell.drop_duplicates("step")
                 axes.plot(one["step"], one["value"], color=colour)
@@ -105,6 +104,15 @@ def against_figure(controls: pd.DataFrame, lesion: str, stimulus: str = INTACT) 
         )
         figure.text(0.56, 0.12 / height, "dose", ha="center", fontsize=9, color=QUIET)
     return figure
+
+
+def _wide(rows: pd.DataFrame, *columns: str) -> list[list[float]]:
+    """Steps and columns over them, as lines; a single dose has some width, or its band would not be seen."""
+    steps = [float(step) for step in rows["step"]]
+    values = [[float(value) for value in rows[column]] for column in columns]
+    if len(steps) == 1:
+        return [[steps[0] - 0.2, steps[0] + 0.2], *([each[0]] * 2 for each in values)]
+    return [steps, *values]
 
 
 def lines_of(controls: pd.DataFrame, stimulus: str = INTACT) -> list[dict[str, Any]]:

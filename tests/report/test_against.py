@@ -60,6 +60,15 @@ def test_the_figure_fills_the_markers_that_are_beyond(controls):
     assert len(filled) == 2 * 2 * 2 and sum(filled) == 1
 
 
+@pytest.mark.parametrize("doses", [[0.2], [0.1, 0.2]])
+def test_the_band_of_the_control_sets_is_seen_for_one_dose_as_for_several(controls, doses):
+    figure = against_figure(controls[controls["dose"].isin(doses)], "face units")
+    for axes in figure.axes:
+        (band,) = axes.collections
+        extent = band.get_paths()[0].get_extents()
+        assert extent.width > 0.3 and extent.height == pytest.approx(0.3)
+
+
 def test_the_table_has_a_cell_for_every_network(controls):
     lines = lines_of(controls)
     assert len(lines) == 2 * 2 * 2
