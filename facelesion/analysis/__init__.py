@@ -19,6 +19,7 @@ from facelesion.analysis.controls import MatchedUnits, matched_units, random_uni
 from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
 from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
+from facelesion.analysis.likeness import likeness_to_health
 from facelesion.analysis.mapped_sites import map_sites
 from facelesion.analysis.necessity import necessity_and_sufficiency
 from facelesion.analysis.psychometric import Curve, CurveComparison, compare_curves, fit_curve, scores_by_dose
@@ -109,6 +110,7 @@ __all__ = [
     "hedges_g",
     "holm",
     "likeness_score",
+    "likeness_to_health",
     "losses",
     "map_sites",
     "matched_units",

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from facelesion.tasks.representation import _drawn, _told, distance_likeness, kernel_alignment
+from facelesion.analysis import likeness_to_health
+from facelesion.analysis.likeness import _drawn, _told, distance_likeness, kernel_alignment
+from facelesion.errors import Error
 
 
 def units(seed: int, pictures: int = 12, count: int = 7) -> torch.Tensor:
@@ -54,3 +56,13 @@ def test_an_interval_draws_whole_people():
     told = _told("x", above, torch.ones_like(above), draws)
     assert told["x"] == pytest.approx(2.6 / 6)
     assert (told["x_low"], told["x_high"]) == pytest.approx((0.1, 0.9))
+
+
+def test_both_are_told_with_their_intervals_and_other_numbers_of_pictures_are_refused():
+    x, people = units(5), [f"p{row // 3}" for row in range(12)]
+    found = likeness_to_health(x, x + units(6), people)
+    assert list(found) == ["rdm", "rdm_low", "rdm_high", "cka", "cka_low", "cka_high"]
+    for name in ("rdm", "cka"):
+        assert 0 < found[f"{name}_low"] < found[name] < found[f"{name}_high"] < 1
+    with pytest.raises(Error, match="12 and 11 pictures"):
+        likeness_to_health(x, x[1:], people)
