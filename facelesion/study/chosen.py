@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from facelesion.analysis.activations import picture_activations, sites_called
+from facelesion.analysis.activations import picture_activations
 from facelesion.analysis.controls import matched_units, random_units
 from facelesion.analysis.ranked import Loss, rank
 from facelesion.analysis.ways import LOSSES
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate
-from facelesion.files import digest_of, write_bytes
+from facelesion.files import digest_of, write_whole
 from facelesion.lesions import Lesion
 from facelesion.lesions.functional import how_many
 from facelesion.models import Subject
@@ -145,20 +144,37 @@ def choose(
     import pandas
 
     tables = []
+    level: dict[str, torch.Tensor] = {}
     for series in study.lesions:
         sites = study.series(series, name).steps[0].parts
         for number, choice in study.choices(series).items():
             kept = parts / f"{digest_of([key, name, series, str(number)], 24)}.ranking"
             if not kept.is_file():
                 table = _ranked(subject, sites[number].site, choice, pictures, study.seed, device)
+                # Series are for the same sites as often as not: what a site does in health is measured once.
+                level |= _levels(subject, sorted(set(table["site"]) - set(level)), pictures, device)
+                units = zip(table["site"], table["unit"], strict=True)
+                table["activation"] = [float(level[site][unit]) for site, unit in units]
                 table.insert(0, "participant", name)
                 table.insert(1, "series", series)
                 table.insert(2, "part", number)
-                buffer = io.BytesIO()
-                table.to_parquet(buffer, index=False)
-                write_bytes(kept, buffer.getvalue())
+                write_whole(kept, functools.partial(table.to_parquet, index=False))
             tables.append(pandas.read_parquet(kept))
     return Chosen(pandas.concat(tables, ignore_index=True))
+
+
+def _levels(
+    subject: Subject, sites: Sequence[str], pictures: Mapping[str, ImageSet], device: torch.device
+) -> dict[str, torch.Tensor]:
+    """By site the mean activation (C,) of its units, faces and objects counting alike."""
+    if not sites:
+        return {}
+    module = subject.module.to(device).eval()
+    means = [
+        picture_activations(module, sites, subject.preprocess(pictures[name].images.to(device)), batch_size=_BATCH)
+        for name in DOMAINS
+    ]
+    return {site: torch.stack([found[site].mean.mean(0) for found in means]).mean(0) for site in sites}
 
 
 def _ranked(
@@ -167,7 +183,7 @@ def _ranked(
     module = subject.module.to(device).eval()
     groups = {name: subject.preprocess(_shown(pictures, name).to(device)) for name in choice.groups}
     who = {name: _of(pictures, name).labels for name in choice.groups}
-    table = rank(
+    return rank(
         module,
         site,
         groups,
@@ -179,12 +195,6 @@ def _ranked(
         seed=seed,
         batch_size=_BATCH,
     )
-    everything = {name: subject.preprocess(pictures[name].images.to(device)) for name in DOMAINS}
-    places = sites_called(module, site)
-    means = [picture_activations(module, places, images, batch_size=_BATCH) for images in everything.values()]
-    level = {place: torch.stack([found[place].mean.mean(0) for found in means]).mean(0) for place in means[0]}
-    table["activation"] = [float(level[place][unit]) for place, unit in zip(table["site"], table["unit"], strict=True)]
-    return table
 
 
 def _of(pictures: Mapping[str, ImageSet], group: str) -> ImageSet:

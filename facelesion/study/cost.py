@@ -35,11 +35,11 @@ class Cost:
 
 def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     """The cost of every participant: one piece of its first cell is run, and the rest in proportion."""
-    costs = []
+    costs, every_cell = [], gathered.cells()
     for participant in gathered.study.people:
         bench = gathered.bench(participant.name, device, asked=False)
         planned = bench.planned
-        cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
+        cells = [cell for cell in every_cell if cell.participant == participant.name]
         lesions = {str(number): each.lesion for number, each in enumerate(planned)}
         images = next(iter(bench.pool.under(gathered.study.stimuli[0], 1, device)))
         plan = make_plan(bench.subject.module, lesions, bench.subject.preprocess(images))

@@ -8,6 +8,7 @@ killed study goes on with the cells that are missing, and running one twice is h
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 import sys
@@ -93,9 +94,15 @@ class Gathered:
     source: Source
     found: Found | None = None
 
+    @functools.cached_property
+    def _plans(self) -> dict[str, list[Planned]]:
+        # Once: control sets are searched for, and cells and benches ask again and again.
+        names = [each.name for each in self.study.people]
+        return {name: self.study.planned(name, self.chosen.get(name)) for name in names}
+
     def planned(self, participant: str) -> list[Planned]:
         """All lesions of a participant, the intact network first."""
-        return self.study.planned(participant, self.chosen.get(participant))
+        return self._plans[participant]
 
     def with_rankings(self, parts: Path, device: torch.device) -> Gathered:
         """The same with every participant's units ranked, if the study asks for that."""
@@ -233,10 +240,9 @@ def _device_of(module: torch.nn.Module) -> torch.device:
 def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
     """Do all cells that are not done yet, one participant after the other; the first one's bench if it was needed."""
     first: Bench | None = None
-    study = gathered.study
+    study, cells = gathered.study, gathered.cells()
     for participant in study.people:
-        cells = [cell for cell in gathered.cells() if cell.participant == participant.name]
-        missing = [cell for cell in cells if not is_done(cell.path(parts))]
+        missing = [cell for cell in cells if cell.participant == participant.name and not is_done(cell.path(parts))]
         if not missing:
             say(f"{participant.name}: already there")
             continue

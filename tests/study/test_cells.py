@@ -27,6 +27,7 @@ from facelesion.study import Study, run, run_study
 from facelesion.study.pool import Pool
 from facelesion.tasks import TASKS, Answers
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 KEYS = ["participant", "lesion", "dose", "draw", "stimulus", "task"]
 SMALL = FaceSpacePictures(
     training_people=6, training_pictures=2, enrolled_people=5, enrolment_pictures=1, probe_pictures=2, new_people=3,
@@ -91,17 +92,6 @@ def study(tmp_path: Path) -> Study:
         output=str(tmp_path / "runs"),
         device="cpu",
     )
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch) -> None:
-    """A report takes ten times as long as these studies, and is read by other tests."""
-
-    def write_report(folder: Path) -> Path:
-        (folder / "report.html").write_text("not drawn here")
-        return folder / "report.html"
-
-    monkeypatch.setattr("facelesion.report.write_report", write_report)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from facelesion.analysis import matched_units
 from facelesion.analysis.against import AGAINST, against_controls
 from facelesion.analysis.ranked import rank, top_units
 from facelesion.data.from_facespace import FaceSpacePictures
@@ -23,6 +24,7 @@ from facelesion.study import Study, dry_run, run, run_study
 from facelesion.study.choice import Choice, Controls
 from facelesion.study.chosen import Chosen, loss_of
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 SMALL = FaceSpacePictures(
     training_people=6, training_pictures=2, enrolled_people=5, enrolment_pictures=1, probe_pictures=2, new_people=3,
     new_pictures=2, object_pictures=1, object_training_pictures=2, other_pictures=4,
@@ -61,15 +63,6 @@ def study(tmp_path: Path) -> Study:
         output=str(tmp_path / "runs"),
         device="cpu",
     )
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch) -> None:
-    def write_report(folder: Path) -> Path:
-        (folder / "report.html").write_text("not drawn here")
-        return folder / "report.html"
-
-    monkeypatch.setattr("facelesion.report.write_report", write_report)
 
 
 def ranking(units: int = 20, seed: int = 0) -> Chosen:
@@ -185,6 +178,17 @@ class TestRun:
         monkeypatch.setattr("facelesion.study.chosen.rank", killed)  # they need not be made again
         run_study(again, participants=subject, pictures=pictures)
         assert (Path(again.output) / study.name / "trials.parquet").read_bytes() == whole
+
+    def test_control_sets_are_searched_for_once_for_each_site_and_dose(self, study, pictures, monkeypatch):
+        searched = []
+
+        def counted(activation, units, *rest, **settings):
+            searched.append(tuple(units))
+            return matched_units(activation, units, *rest, **settings)
+
+        monkeypatch.setattr("facelesion.study.chosen.matched_units", counted)
+        run_study(study, participants={"mine": tiny()}, pictures=pictures)
+        assert len(searched) == 2 * 2
 
     def test_the_cost_counts_controls(self, study, pictures):
         assert "1 participants × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
