@@ -61,7 +61,7 @@ class ContrastResult:
     p: float
     over: str
     interval: Interval
-    alone: Mapping[str, Interval]
+    alone: Mapping[Source, Interval]
     effect: float
     cells: Mapping[str, float]
     by_participant: Mapping[str, Estimate]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from facelesion.analysis.contrast_tests import ContrastResult, contrast_against_controls, measure_contrast
 from facelesion.analysis.contrasts import Contrast
 from facelesion.analysis.families import adjust
+from facelesion.analysis.resampling import in_words
 from facelesion.files import write_bytes
 from facelesion.report.run_folder import CONTRASTS
 from facelesion.study.design import Study
@@ -85,6 +86,7 @@ def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_participant(result: ContrastResult, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    over = in_words([source for source in result.alone if source != "networks"])
     against = {kind: _against(result.contrast, trials, kind) for kind in ("random", "matched")}
     rows = []
     for name, one in result.by_participant.items():
@@ -93,7 +95,7 @@ def _by_participant(result: ContrastResult, trials: pd.DataFrame) -> list[dict[s
         rows.append(
             {
                 "participant": name, "estimate": one.estimate, "low": interval.low, "high": interval.high,
-                "over": "people × draws", "p": one.p,
+                "over": over, "p": one.p,
                 **{f"p_{kind}": test.p for kind, test in tests.items()},
                 "sets": max((test.n for test in tests.values()), default=math.nan),
             }

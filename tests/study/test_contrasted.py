@@ -76,6 +76,10 @@ def test_the_table_holds_what_each_contrast_comes_to_and_the_report_says_the_pri
     oracle = contrast_against_controls(CROSSED, trials, "random")
     assert each.loc[("crossed", "one")].p_random == pytest.approx(oracle["one"].p, rel=1e-4)
     assert each.loc[("crossed", "two")].sets == 4
+    # What is drawn once varies over people alone.
+    assert [each.loc[(name, "one")].over for name in ("crossed", "loss", "inversion")] == [
+        "people", "people × draws", "people",
+    ]  # fmt: skip
     assert math.isnan(each.loc[("loss", "one")].p_random) and math.isnan(each.loc[("inversion", "one")].p_matched)
     text = page.read_text(encoding="utf-8")
     assert text.index("Primary: crossed") < text.index("<b>loss</b>") < text.index("<b>inversion</b>")
