@@ -250,14 +250,7 @@ class Distillation(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
-        done = self.trainer.global_step
-        decay = min(self.schedule.averaging, (1 + done) / (10 + done))
-        with torch.no_grad():
-            for mean, now in zip(
-                self.average.state_dict().values(), self.student.state_dict().values(), strict=True
-            ):
-                if mean.is_floating_point():
-                    mean.lerp_(now, 1 - decay)
+        follow(self.average, self.student, self.schedule, self.trainer.global_step)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], step: int) -> None:
         images, targets = batch
@@ -276,20 +269,31 @@ class Distillation(lightning.LightningModule):
             self.log("val_auc", area_under_curve(cosines.cpu(), same), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        decayed = [value for value in self.student.parameters() if value.ndim > 1]
-        free = [value for value in self.student.parameters() if value.ndim <= 1]
-        groups = [
-            {"params": [*decayed, self.objects.weight], "weight_decay": self.schedule.weight_decay},
-            {"params": [*free, self.objects.bias], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate)
-        steps = self.schedule.epochs * self.schedule.steps_per_epoch
-        rate = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            self.schedule.learning_rate,
-            steps,
-            pct_start=0.1,
-            cycle_momentum=False,
-            final_div_factor=1e3,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+        return optimised([*self.student.parameters(), *self.objects.parameters()], self.schedule)
+
+
+def follow(average: nn.Module, learner: nn.Module, schedule: Schedule, done: int) -> None:
+    """Move a running average of a learner's weights on by one step, faster while few are `done`."""
+    decay = min(schedule.averaging, (1 + done) / (10 + done))
+    with torch.no_grad():
+        for mean, now in zip(average.state_dict().values(), learner.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+
+
+def optimised(parameters: Sequence[nn.Parameter], schedule: Schedule) -> dict[str, Any]:
+    """AdamW over the whole of a schedule, for Lightning; vectors (biases, gains) do not decay."""
+    groups = [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        schedule.learning_rate,
+        schedule.epochs * schedule.steps_per_epoch,
+        pct_start=0.1,
+        cycle_momentum=False,
+        final_div_factor=1e3,
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}

@@ -13,7 +13,7 @@ from torch import nn
 from facelesion.models.normalised import NormalisedVGG, folded_readout, normalised_readout
 from facelesion.models.vgg import channels
 from facelesion.tasks.scores import area_under_curve
-from facelesion.training.distillation import Schedule, prepared
+from facelesion.training.distillation import Schedule, follow, optimised, prepared
 from facelesion.training.individuals import contrast
 from facelesion.training.participant_lessons import Contrast, Lesson, Watched
 from facelesion.training.reached import named_by_likeness
@@ -103,14 +103,7 @@ class ParticipantLearning(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
-        done = self.trainer.global_step
-        decay = min(self.schedule.averaging, (1 + done) / (10 + done))
-        with torch.no_grad():
-            for mean, now in zip(
-                self.average.state_dict().values(), self.learner.state_dict().values(), strict=True
-            ):
-                if mean.is_floating_point():
-                    mean.lerp_(now, 1 - decay)
+        follow(self.average, self.learner, self.schedule, self.trainer.global_step)
 
     def validation_step(self, batch: tuple[bool, torch.Tensor], step: int) -> None:
         faces, images = batch
@@ -142,23 +135,7 @@ class ParticipantLearning(lightning.LightningModule):
         return values | {"val_loss": short}
 
     def configure_optimizers(self) -> Any:
-        decayed = [value for value in self.learner.parameters() if value.ndim > 1]
-        free = [value for value in self.learner.parameters() if value.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": self.schedule.weight_decay},
-            {"params": free, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate)
-        steps = self.schedule.epochs * self.schedule.steps_per_epoch
-        rate = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            self.schedule.learning_rate,
-            steps,
-            pct_start=0.1,
-            cycle_momentum=False,
-            final_div_factor=1e3,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+        return optimised(list(self.learner.parameters()), self.schedule)
 
 
 def told_apart(embeddings: torch.Tensor, names: Sequence[str], kinds: Sequence[str], enrolled: int) -> float:
