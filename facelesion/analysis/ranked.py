@@ -22,6 +22,7 @@ from facelesion.analysis.statistics import spearman_brown
 from facelesion.analysis.ways import ACTIVATIONS, LOSSES, WAYS, Causal, FromFile, Greedy, Moments, Way
 from facelesion.errors import Error
 from facelesion.files import digest_of, nearest
+from facelesion.lesions.functional import how_many
 from facelesion.sweep.rankings import Loss, greedy_ranking
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def top_units(
         assert fraction is not None
         if not 0 < fraction <= 1:
             raise Error(f"fraction lies above 0 and up to 1, not at {fraction}")
-        count = max(1, int(fraction * len(table) + 0.5))
+        count = max(1, how_many(fraction, len(table)))
     ranked = table[table["rank"].notna()].sort_values("rank")
     if not 1 <= count <= len(ranked):
         raise Error(f"{count} units of {site} are asked for, and {len(ranked)} are ranked")

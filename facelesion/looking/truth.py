@@ -21,6 +21,7 @@ from facelesion.analysis.ways import LOSSES, WAYS, Greedy, Responsible, Way
 from facelesion.data.imagesets import FaceSet
 from facelesion.faces.stimuli import Isolate
 from facelesion.lesions import Ablate, Lesion
+from facelesion.lesions.functional import how_many
 from facelesion.looking.questions import FEATURES, Question
 from facelesion.models import Subject
 from facelesion.sweep import sweep
@@ -120,7 +121,7 @@ def hold_to_the_truth(
     rows: list[dict[str, Any]] = []
     for site, part in rankings.groupby("site", sort=False):
         activation = found[site].mean.mean(0)
-        count = max(1, int(fraction * len(activation) + 0.5))
+        count = max(1, how_many(fraction, len(activation)))
         chance = random_units(len(activation), count, draws, seed=seed).tolist()
         chosen = {
             (str(way), str(feature)): top_units(table, str(site), count)
