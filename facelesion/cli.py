@@ -229,14 +229,14 @@ def _write_picture(path: Path, pixels: npt.NDArray[np.uint8], kind: str) -> None
     """Write pixels (H, W, 3), RGB, whole or not at all."""
     from PIL import Image
 
-    from facelesion.report.run_folder import replace_file
+    from facelesion.files import write_bytes
 
     encoded = io.BytesIO()
     try:
         Image.fromarray(pixels).save(encoded, kind)
     except (OSError, ValueError) as error:  # formats that are read only, or take no colours
         raise Error(f"{path}: not written ({error}): end it in .png") from None
-    replace_file(path, encoded.getvalue())
+    write_bytes(path, encoded.getvalue())
 
 
 def _weights(argv: list[str]) -> None:

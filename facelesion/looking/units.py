@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 
@@ -18,7 +17,7 @@ from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.receptive import WHOLE, ReceptiveField, receptive_fields
 from facelesion.analysis.ways import LOSSES, WAYS, FromFile, Responsible, Way
 from facelesion.errors import Error
-from facelesion.files import write_bytes
+from facelesion.files import write_bytes, write_whole
 from facelesion.looking.questions import Question
 from facelesion.looking.unit_pictures import FACESPACE, Asked, UnitPictures
 from facelesion.models import Subject, get
@@ -325,20 +324,14 @@ def _necessity(
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     write_bytes(path.with_suffix(".csv"), table.to_csv(index=False).encode())
-    content = io.BytesIO()
-    table.to_parquet(content, index=False)
-    write_bytes(path.with_suffix(".parquet"), content.getvalue())
+    write_whole(path.with_suffix(".parquet"), lambda file: table.to_parquet(file, index=False))
 
 
 def _write_figure(path: Path, figure: Figure, formats: Sequence[str] = ("png", "svg")) -> None:
-    from facelesion.report.style import DOTS, figure_style
+    from facelesion.looking.sheets import encoded
 
     for kind in formats:
-        content = io.BytesIO()
-        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
-        with figure_style():
-            figure.savefig(content, format=kind, dpi=DOTS, metadata=metadata)
-        write_bytes(path.parent / f"{path.name}.{kind}", content.getvalue())
+        write_bytes(path.parent / f"{path.name}.{kind}", encoded(figure, kind))
 
 
 def _plain(name: str) -> str:

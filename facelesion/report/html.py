@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
 from facelesion.errors import Error
+from facelesion.files import write_bytes
 from facelesion.report import against, summary
 from facelesion.report.drawings import EXAMPLE_FIGURES, FIGURES, STUDY_FIGURES, Drawing, Results, drawn
 from facelesion.report.findings import (
@@ -25,7 +26,7 @@ from facelesion.report.findings import (
     percent,
     points,
 )
-from facelesion.report.run_folder import TRIALS, Run, read_run, replace_file
+from facelesion.report.run_folder import TRIALS, Run, read_run
 from facelesion.report.style import embed, file_name, look
 from facelesion.report.tables import CONDITION
 
@@ -115,7 +116,7 @@ def write_report(run_folder: str | Path) -> Path:
     page = _template().render(**_context(run, networks, together, extras))
     shown = together + [picture for network in networks for picture in network.pictures] + extras
     _write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
-    return replace_file(run.folder / REPORT, page.encode())
+    return write_bytes(run.folder / REPORT, page.encode())
 
 
 def _evidence(table: pd.DataFrame, run: Run) -> Evidence | None:
@@ -383,7 +384,7 @@ def _write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> Non
         head, data = picture.source.split(",", 1)
         ending = "svg" if "svg" in head else "png"
         path = folder / (f"{number:02d}_{picture.name}.{ending}" if many else f"{picture.name}.{ending}")
-        replace_file(path, base64.b64decode(data))
+        write_bytes(path, base64.b64decode(data))
         wanted.add(path)
     if folder.is_dir():
         for path in folder.iterdir():

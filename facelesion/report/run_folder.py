@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from facelesion.errors import Error
-from facelesion.files import LeftOut, write_whole
+from facelesion.files import LeftOut, write_bytes, write_whole
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
 from facelesion.report.tables import check_table as check_table
 from facelesion.report.tables import check_trials, read_trials
@@ -201,7 +201,7 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
     import yaml
 
     text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=100)
-    return replace_file(Path(folder) / CONFIG, text.encode())
+    return write_bytes(Path(folder) / CONFIG, text.encode())
 
 
 def write_table(folder: str | Path, table: pd.DataFrame) -> Path:
@@ -234,14 +234,14 @@ def write_rankings(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
 
 def write_controls(folder: str | Path, table: pd.DataFrame) -> Path:
     """Write what chosen units did beside their control sets (`facelesion.analysis.against_controls`), as CSV."""
-    return replace_file(Path(folder) / CONTROLS, table.to_csv(index=False, lineterminator="\n").encode())
+    return write_bytes(Path(folder) / CONTROLS, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
     """Write the manifest as JSON."""
     stored = asdict(manifest) | {"left_out": [left._asdict() for left in manifest.left_out]}
     text = json.dumps(_plain(stored), indent=2, ensure_ascii=False) + "\n"
-    return replace_file(Path(folder) / MANIFEST, text.encode())
+    return write_bytes(Path(folder) / MANIFEST, text.encode())
 
 
 def write_stimuli(folder: str | Path, names: Sequence[str], images: np.ndarray) -> Path:
@@ -281,7 +281,7 @@ def write_gradcam(folder: str | Path, maps: GradCamMaps) -> Path:
 def write_training_log(folder: str | Path, csv: str | Path) -> Path:
     """Copy the CSV log of the training of the network under study into the run folder."""
     data = Path(csv).read_bytes()
-    return replace_file(Path(folder) / TRAINING, data)
+    return write_bytes(Path(folder) / TRAINING, data)
 
 
 def read_run(folder: str | Path) -> Run:
@@ -324,11 +324,6 @@ def read_run(folder: str | Path) -> Run:
 def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
     """The lesions themselves; what other units in their place did is summed up in `controls.csv`."""
     return table[table["control"] == ""].reset_index(drop=True)
-
-
-def replace_file(path: str | Path, data: bytes) -> Path:
-    """Put a file in its place whole: a reader sees the old one or the new one, never a part."""
-    return write_whole(path, lambda file: file.write(data))
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:

@@ -26,12 +26,12 @@ from facelesion.data import (
 )
 from facelesion.data.seen import TEACHING_SEEDS
 from facelesion.errors import Error
+from facelesion.files import write_bytes
 from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
 from facelesion.settings import check
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
-from facelesion.training.files import write_whole
 from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
 from facelesion.training.reached import objects_reached, pairs_reached
 from facelesion.training.run import RunConfig, check_folder, fit, one_device
@@ -164,7 +164,7 @@ def distil(config: DistilConfig) -> Path:
         if config.data.objects:
             reached |= objects_reached(subject, config.data.objects, config.data.object_photographs)
         about |= {"reached": reached}
-        write_whole(folder / "reached.json", json.dumps(reached, indent=2) + "\n")
+        write_bytes(folder / "reached.json", f"{json.dumps(reached, indent=2)}\n".encode())
     store.save_weights(target, tensors, about)
     return target
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from facelesion.files import write_bytes, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-def write_whole(path: str | Path, content: bytes | str) -> Path:
-    """Put a file in its place whole, or leave what was there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(unfinished, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(unfinished, path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     """Write a table as CSV, whole."""
-    return write_whole(path, table.to_csv(index=False))
+    return write_bytes(path, table.to_csv(index=False).encode())
 
 
 # Columns that are text whatever they look like: a hash of digits alone is no number, and "12e345678901" is none either.
@@ -47,13 +30,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> Path:
     """Write a table as parquet, whole."""
-    content = io.BytesIO()
-    table.to_parquet(content, index=False)
-    return write_whole(path, content.getvalue())
+    return write_whole(path, lambda file: table.to_parquet(file, index=False))
 
 
 def write_figure(path: str | Path, figure: Figure, dpi: int) -> Path:
     """Write a figure as PNG, whole."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=dpi)
-    return write_whole(path, picture.getvalue())
+    return write_whole(path, lambda file: figure.savefig(file, format="png", dpi=dpi))

@@ -27,7 +27,7 @@ from facelesion.data import (
 from facelesion.data.objects import CATEGORIES as KINDS
 from facelesion.data.seen import NAMED_TRAINING, TEACHING_SEEDS
 from facelesion.errors import Error
-from facelesion.files import cache_folder
+from facelesion.files import cache_folder, write_bytes
 from facelesion.models.mobilefacenet import MobileFaceNet, for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject, ready
 from facelesion.models.vgg import VGGFace
@@ -36,7 +36,6 @@ from facelesion.settings import SettingError, check
 from facelesion.tasks.exemplars import CATEGORIES
 from facelesion.training.distil import EMBEDDING, SIZE, taught_once, training_faces
 from facelesion.training.distillation import Schedule
-from facelesion.training.files import write_whole
 from facelesion.training.individuals import Individuals, Pictures, photograph_views
 from facelesion.training.participant_learner import ENROLLED, Learner, ParticipantLearning
 from facelesion.training.participant_lessons import Contrast, Material, ParticipantData, Taught, Watched
@@ -189,7 +188,7 @@ def participant(config: ParticipantConfig) -> Path:
     if config.measure:
         reached = _reached(tensors, about, config)
         about |= {"reached": reached}
-        write_whole(folder / "reached.json", json.dumps(reached, indent=2) + "\n")
+        write_bytes(folder / "reached.json", f"{json.dumps(reached, indent=2)}\n".encode())
     store.save_weights(target, tensors, about)
     return target
 

@@ -23,9 +23,8 @@ from tqdm import tqdm
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.errors import Error
-from facelesion.files import digest_of
+from facelesion.files import digest_of, write_bytes
 from facelesion.models.subject import Preprocessing
-from facelesion.training.files import write_whole
 from facelesion.training.views import Shares, count_views, draw_views, teach
 from facelesion.weights import store
 
@@ -110,7 +109,7 @@ def open_pool(faces: ImageSet, shares: Shares, seed: int, folder: str | Path, pr
     with _alone(own):
         if not (own / _NOTE).is_file():
             _make(own, faces, shares, seed, progress)
-            write_whole(own / _NOTE, json.dumps(about, indent=1) + "\n")
+            write_bytes(own / _NOTE, f"{json.dumps(about, indent=1)}\n".encode())
     shown = np.load(own / "shown.npy", allow_pickle=False)
     people = tuple(sorted(set(faces.labels)))
     return Pool(

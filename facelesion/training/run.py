@@ -19,11 +19,12 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facelesion.errors import Error
+from facelesion.files import write_bytes
 from facelesion.outputs import writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range
 from facelesion.settings import check
 from facelesion.training.curves import draw_curves
-from facelesion.training.files import write_table, write_whole
+from facelesion.training.files import write_table
 from facelesion.training.machine import keep_freed_memory
 
 Epochs = Annotated[int, Range(1, 100_000)]
@@ -123,7 +124,7 @@ def _noted(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_settings(note: Path, settings: dict[str, Any]) -> None:
-    write_whole(note, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    write_bytes(note, f"{json.dumps(settings, indent=1, sort_keys=True)}\n".encode())
 
 
 def _same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import os
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from facelesion.errors import Error
-from facelesion.files import file_hash
+from facelesion.files import file_hash, write_bytes
 from facelesion.weights import fetching, places
 
 State = Literal["here", "can be fetched", "needs conversion", "missing"]
@@ -189,10 +188,7 @@ def fetch(name: str, to: str | Path | None = None) -> Path:
         advice=f"get {' or '.join(one.addresses)} and put it at {target}",
     )
     if one.checksum is None and recorded(target) is None:
-        note = _note(target)
-        unfinished = note.with_name(f".{note.name}.{os.getpid()}.part")
-        unfinished.write_text(f"{file_hash(target)}  {target.name}\n", encoding="utf-8")
-        os.replace(unfinished, note)
+        write_bytes(_note(target), f"{file_hash(target)}  {target.name}\n".encode())
     return target
 
 

@@ -14,12 +14,13 @@ ROOM = Path(files.__file__).parent
 
 
 def test_a_file_whose_writing_fails_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = files.write_whole(tmp_path / "table.csv", "old")
+    target = tmp_path / "table.csv"
+    target.write_text("old")
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facelesion.training.files.os.replace", stopped)
+    monkeypatch.setattr("os.replace", stopped)
     with pytest.raises(KeyboardInterrupt):
         files.write_table(target, pandas.DataFrame({"a": [1]}))
     assert target.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["table.csv"]
