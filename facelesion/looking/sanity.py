@@ -99,7 +99,9 @@ def _layers(subject: Subject) -> dict[str, str]:
     names = {path: alias for alias, path in aliases(subject.module).items()}
     order = [path for path, _ in subject.module.named_modules()]
     return {
-        path: names[after] for path, after in zip(order, order[1:], strict=False) if after in names and path not in names
+        path: names[after]
+        for path, after in zip(order, order[1:], strict=False)
+        if after in names and path not in names
     }
 
 

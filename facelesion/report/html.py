@@ -115,7 +115,7 @@ def write_report(run_folder: str | Path) -> Path:
     extras = [Picture.of(*each) for each in drawn(EXAMPLE_FIGURES, everything)]
     page = template().render(**_context(run, networks, together, extras))
     shown = together + [picture for network in networks for picture in network.pictures] + extras
-    _write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
+    write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
     return write_bytes(run.folder / REPORT, page.encode())
 
 
@@ -378,7 +378,7 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88)).strip()
 
 
-def _write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> None:
+def write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> None:
     """The figures as single files, for slides and papers; those of an earlier report go."""
     wanted = set()
     for number, picture in enumerate(pictures, start=1):
