@@ -103,11 +103,12 @@ def sections(
     )], remarks=_of_identification(results))  # fmt: skip
     layers = found["layers"]
     add(9, these=[tables.plain(
-        "09_layers", "Layers", "Every layer in the order in which it runs, after its activation where it has one.",
+        "09_layers", "Layers", "In the order in which they run; conv1_1 to conv5_3 are the outputs after the "
+        "activation.",
         layers, {"layer": "layer", "kind": "kind", "output": "output", "parameters": "parameters"},
     )], remarks=[f"{int(layers['parameters'].sum()):,} parameters without a readout; the notebook’s network has "
                  f"{PARAMETERS:,}, 513 of them its sigmoid unit."])  # fmt: skip
-    add(10, _curves(folders))
+    add(10, _curves(folders), [_training_table(settings)])
     add(11, _matrices(results, matrices), [tables.metrics(results, matrices)])
     add(12, _maps(place, note), [_evidence(found["evidence"])])
     add(13, _dots(results), [tables.accuracies(
@@ -116,9 +117,9 @@ def sections(
     for number, words in ((15, "ablation"), (16, "noise"), (17, "dropout"), (18, "")):
         names = [name for name in results.approaches() if _part_of(name) == number]
         title = ", ".join(names) or words
-        these = [tables.accuracies(
-            results, names, f"{number}_{file_name(title.replace(' ', '_'))}", title.capitalize(), _ACCURACY
-        )] if names else []  # fmt: skip
+        name = f"{number}_{file_name((title if len(names) == 1 else words or 'others').replace(' ', '_'))}"
+        caption = "In per cent right; rows as in part 13."
+        these = [tables.accuracies(results, names, name, title.capitalize(), caption)] if names else []
         add(number, these=these, remarks=() if names else ("This run has no such damage.",))
     add(19, [_sheet(
         place / "shared.png", "Units shared between features",
@@ -175,6 +176,28 @@ def _pictures_table(results: Results, settings: Mapping[str, Any]) -> Table:
 
     frame = pandas.DataFrame({"what": list(lines), "value": list(lines.values())})
     return tables.plain("01_pictures", "These pictures", "", frame, {"what": "", "value": "here"})
+
+
+def _training_table(settings: Mapping[str, Any]) -> Table:
+    """How networks are trained: the notebook's settings beside the run's."""
+    import pandas
+
+    mistakes, masked = bool(settings["mistakes"]), settings["data"]["keep"] or "all"
+    lines = [
+        ("undamaged: what learns", "everything", "everything" if mistakes else "the readout, on healthy features"),
+        ("undamaged: epochs, batch, rate", "10, 20, 0.001",
+         f"{settings['epochs']}, 20, {settings['learning_rate'] if mistakes else 0.01:g}"),
+        ("damaged: epochs, batch, rate", "5, 32, 0.001",
+         f"{settings['damaged_epochs']}, 32, {settings['learning_rate']:g}"),
+        ("damaged: pictures at the most", "9,527 of masked eyes",
+         f"{masked} of {'masked eyes' if mistakes else 'all masks'}"),
+        ("kept", "lowest validation loss", "lowest validation loss"),
+        ("labelled “face”", "99.3 %", "99.3 %" if mistakes else "half (detection)"),
+    ]  # fmt: skip
+    frame = pandas.DataFrame(lines, columns=["what", "notebook", "here"])
+    return tables.plain(
+        "10_training", "Settings", "Adam in both.", frame, {"what": "", "notebook": "the notebook", "here": "here"}
+    )
 
 
 def _of_identification(results: Results) -> tuple[str, ...]:

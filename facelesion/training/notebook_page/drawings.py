@@ -43,6 +43,7 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], printed: bool) -> Figure:
         printed: what the notebook printed stands beside it.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     order = {name: place for place, name in enumerate((HEALTHY, "ablation 1", "ablation 2", "noise", "dropout"))}
     names = sorted(logs, key=lambda name: (order.get(name, len(order)), name))
@@ -68,10 +69,18 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], printed: bool) -> Figure:
                         )  # fmt: skip
                 axis.grid(axis="y", color=FAINT)
                 axis.xaxis.get_major_locator().set_params(integer=True)
+            if max(map(len, (log, CURVES.get(name, ()) if printed else ()))) == 1:
+                axes[0][column].set_xlim(0.5, 1.5)
+                axes[1][column].set_xlim(0.5, 1.5)
             axes[0][column].set_title(legible(name, 18))
             axes[0][column].set_ylim(-0.04, 1.06)
             axes[1][column].set_yscale("log")
             axes[1][column].set_xlabel("epoch")
+        low, high = axes[1][0].get_ylim()
+        if high < 100 * low:
+            axes[1][0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1][0].yaxis.set_major_formatter(lambda value, _place: f"{value:g}")
+        axes[1][0].yaxis.set_minor_formatter(lambda _value, _place: "")
         axes[0][0].set_ylabel("accuracy")
         axes[1][0].set_ylabel("loss")
         figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8.5)
@@ -91,11 +100,12 @@ def matrices_figure(
     from matplotlib.figure import Figure
 
     with figure_style():
-        figure = Figure(figsize=(1.34 * len(columns) + 1.5, 1.18 * len(rows) + 0.55))
+        width, height = 1.34 * len(columns) + 1.5, 1.18 * len(rows) + 0.85
+        figure = Figure(figsize=(width, height))
+        edges = {"left": 1.4 / width, "right": 0.99, "top": 1 - 0.35 / height, "bottom": 0.5 / height}
         axes = figure.subplots(
-            len(rows), len(columns), squeeze=False,
-            gridspec_kw={"wspace": 0.16, "hspace": 0.16, "left": 0.18, "right": 0.99, "top": 0.93, "bottom": 0.09},
-        )  # fmt: skip
+            len(rows), len(columns), squeeze=False, gridspec_kw={"wspace": 0.16, "hspace": 0.16, **edges}
+        )
         for line, row in zip(axes, rows, strict=True):
             for axis, column, head in zip(line, columns, heads or columns, strict=True):
                 counts = matrices.get((row, column))
@@ -110,10 +120,11 @@ def matrices_figure(
                     axis.tick_params(length=0)
                     axis.set_ylabel(
                         legible(row, 24).replace(": ", ":\n"), rotation=0, ha="right", va="center", fontsize=9,
-                        labelpad=24 - 18,
+                        labelpad=6,
                     )  # fmt: skip
-        figure.text(0.585, 0.005, "called", ha="center", fontsize=8.5, color=QUIET)
-        figure.text(0.005, 0.965, "shown", fontsize=8.5, color=QUIET)
+        middle = (edges["left"] + edges["right"]) / 2
+        figure.text(middle, 0.08 / height, "called", ha="center", fontsize=8.5, color=QUIET)
+        figure.text(edges["left"] - 0.42 / width, 1 - 0.24 / height, "shown", ha="center", fontsize=8.5, color=QUIET)
     return figure
 
 
@@ -157,7 +168,7 @@ def who_for_whom_figure(answers: pd.DataFrame, approaches: Sequence[str]) -> Fig
             len(rows), len(STIMULI), squeeze=False,
             gridspec_kw={"wspace": 0.1, "hspace": 0.2, "left": 0.22, "right": 0.99, "top": 0.96, "bottom": 0.04},
         )  # fmt: skip
-        for line, (approach, how) in zip(axes, rows, strict=True):
+        for number, (line, (approach, how)) in enumerate(zip(axes, rows, strict=True)):
             for axis, stimulus in zip(line, STIMULI, strict=True):
                 part = answers[
                     (answers["approach"] == approach) & (answers["how"] == how) & (answers["stimulus"] == stimulus)
@@ -165,7 +176,7 @@ def who_for_whom_figure(answers: pd.DataFrame, approaches: Sequence[str]) -> Fig
                 cells = np.zeros((count, count))
                 np.add.at(cells, (part["target"].to_numpy(int), part["answer"].to_numpy(int)), 1)
                 cells /= np.maximum(1, cells.sum(1, keepdims=True))
-                axis.imshow(cells, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
+                axis.imshow(cells, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
                 axis.set_xticks([])
                 axis.set_yticks([])
                 axis.spines[:].set_color(FAINT)
@@ -174,7 +185,7 @@ def who_for_whom_figure(answers: pd.DataFrame, approaches: Sequence[str]) -> Fig
                 right = float((part["target"] == part["answer"]).mean())
                 named = part["answer"].nunique()
                 axis.set_xlabel(f"{percent(right)} % right, {named} names", fontsize=7, color=QUIET, labelpad=2)
-                if line is axes[0]:
+                if not number:
                     title = "normal" if stimulus == STIMULI[0] else stimulus.removeprefix("mask ")
                     axis.set_title(title, loc="center", fontsize=9)
                 if axis is line[0]:

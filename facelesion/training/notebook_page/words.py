@@ -98,8 +98,9 @@ PARTS = (
         "Precision, recall, F1 and a 2 × 2 matrix, of the last of five runs alone. Its matrices were pictures; here "
         "they "
         "follow from the numbers printed beside them. Some belong to another run than the accuracy above them.",
-        "The same, of all draws together, with 95 % intervals over people; for identification the matrix of who was "
-        "taken for whom.",
+        "The same, of all draws together; for identification the matrix of who was taken for whom. Intervals stand "
+        "with "
+        "the accuracies (parts 13 to 18).",
     ),
     Part(
         12, "Grad-CAM",
