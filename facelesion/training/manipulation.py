@@ -144,7 +144,7 @@ def manipulate(config: ManipulationConfig) -> Path:
                     write_parquet(part, made.assign(task=task, stimulus=stimulus, site=site))
                 parts.append(pandas.read_parquet(part))
     whole = pandas.concat(parts, ignore_index=True)
-    kept = {
+    kept: dict[tuple[str, ...], torch.Tensor] = {
         (row.task, row.stimulus, row.site, row.name): torch.from_numpy(np.array(row.by_person))
         for row in whole[whole["set"].isin([HEALTHY, FOUND])].itertuples(index=False, name="Row")
     }

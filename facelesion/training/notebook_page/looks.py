@@ -90,10 +90,10 @@ def _with_mistakes(config: NotebookConfig) -> NotebookConfig:
     """The same pictures as the notebook would have asked about them."""
     from facelesion.training.notebook import NotebookConfig
 
-    usual = {each.name: each.default for each in dataclasses.fields(NotebookConfig)}
+    usual = NotebookConfig(approaches=config.approaches, data=config.data)
     return dataclasses.replace(
-        config, mistakes=True, by=0.0 if config.manipulated else usual["by"], practice_people=None,
-        tasks=usual["tasks"], approaches={name: config.approaches[name] for name in _in_order(config)},
+        config, mistakes=True, by=0.0 if config.manipulated else usual.by, practice_people=None, tasks=usual.tasks,
+        approaches={name: config.approaches[name] for name in _in_order(config)},
     )  # fmt: skip
 
 

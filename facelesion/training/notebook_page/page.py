@@ -20,6 +20,7 @@ from facelesion.training.notebook_page import looks
 from facelesion.training.notebook_page.contents import Section, in_short, sections
 from facelesion.training.notebook_page.tables import Results
 from facelesion.training.notebook_page.words import FAULTS
+from facelesion.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +55,7 @@ class NotebookRun:
         from facelesion.training.notebook import NotebookConfig
 
         known = {key: value for key, value in self.settings.items() if key != "started_from"}
-        made = build(NotebookConfig, known)
-        assert isinstance(made, NotebookConfig)
-        return made
+        return build(NotebookConfig, parse_yaml(json.dumps(known), str(self.folder / "settings.json")))
 
 
 def notebook_command(argv: Sequence[str]) -> None:

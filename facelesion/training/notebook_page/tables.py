@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -334,26 +334,19 @@ def manipulated(results: Results) -> Table | None:
     lines: list[Line] = []
     data: list[dict[str, Any]] = []
 
-    def row(name: str, cell: Callable[[str], tuple[Cell, list[dict[str, Any]]]], first: bool = False) -> None:
-        made = [cell(feature) for feature in FEATURES]
+    def row(name: str, made: Sequence[tuple[Cell, list[dict[str, Any]]]], first: bool = False) -> None:
         lines.append(Line(name, tuple(each for each, _ in made), first))
         data.extend(one for _, rows in made for one in rows)
 
     for site in sites:
-        names = {feature: units_name(site, feature) for feature in FEATURES}
-        if any((name, INTACT) in TESTS for name in names.values()):
-            row(f"{site}: printed", lambda feature, names=names: _first(*_printed(names[feature])), True)
-        row(
-            f"{site}: its procedure again",
-            lambda feature, names=names: _first(*_repeated(results.repeated, names[feature])),
-        )
+        names = [units_name(site, feature) for feature in FEATURES]
+        if any((name, INTACT) in TESTS for name in names):
+            row(f"{site}: printed", [_first(*_printed(name)) for name in names], True)
+        row(f"{site}: its procedure again", [_first(*_repeated(results.repeated, name)) for name in names])
         for task in results.tasks():
             for word in ("excited", "inhibited"):
-                named = {feature: f"{name} {word}" for feature, name in names.items()}
-                row(
-                    f"{site}: {line_name(task, word)}",
-                    lambda feature, task=task, named=named: _beside_controls(results, task, named[feature]),
-                )
+                cells = [_beside_controls(results, task, f"{name} {word}") for name in names]
+                row(f"{site}: {line_name(task, word)}", cells)
     return Table(
         "20_layers_by_feature", "Layer × feature, normal faces",
         "In per cent right. Below the measured numbers: the mean of as many other units moved alike (lowest to "
