@@ -179,7 +179,7 @@ class Fault:
 
 
 FAULTS = (
-    Fault("No lesion ever acted.", 15, "A lesion that changes nothing is an error; lesions act in tests."),
+    Fault("No lesion ever acted.", 15, "A lesion whose place never runs is an error; lesions act in tests."),
     Fault(
         "Every test used an untrained readout.", 13,
         "Readouts are learned on the healthy network and frozen before any damage.",
