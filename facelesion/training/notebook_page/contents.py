@@ -294,7 +294,8 @@ def _maps(place: Path, note: Mapping[str, Any]) -> list[Picture]:
         _sheet(place / "sanity.png", "The check that maps must pass",
                f"Weights are drawn anew from the top down (Adebayo et al. 2018); {note['checked']} faces. A map that "
                "shows "
-               "what a network learned must change. Guided Grad-CAM often hardly does: it is here to be compared with."),
+               "what a network learned must change. Guided Grad-CAM often hardly does: it is here to be compared "
+               "with."),
     ]  # fmt: skip
 
 
