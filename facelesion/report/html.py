@@ -113,9 +113,9 @@ def write_report(run_folder: str | Path) -> Path:
     together = [Picture.of(*each) for each in drawn(STUDY_FIGURES, everything)]
     networks = [_network(label, found[label], everything) for label in tables]
     extras = [Picture.of(*each) for each in drawn(EXAMPLE_FIGURES, everything)]
-    page = _template().render(**_context(run, networks, together, extras))
+    page = template().render(**_context(run, networks, together, extras))
     shown = together + [picture for network in networks for picture in network.pictures] + extras
-    _write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
+    write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
     return write_bytes(run.folder / REPORT, page.encode())
 
 
@@ -358,17 +358,18 @@ def _context(
     }  # fmt: skip
 
 
-def _template() -> Any:
+def template(name: str = "report.html.j2", *folders: Path) -> Any:
+    """A page's template, with the report's style, figures and ways; looked for in `folders` too."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader([Path(__file__).parent / "templates", *folders]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _yaml(config: Mapping[str, Any]) -> str:
@@ -377,7 +378,7 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88)).strip()
 
 
-def _write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> None:
+def write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> None:
     """The figures as single files, for slides and papers; those of an earlier report go."""
     wanted = set()
     for number, picture in enumerate(pictures, start=1):
