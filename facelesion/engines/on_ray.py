@@ -1,8 +1,8 @@
 """Ray: workstations, a cloud, Kubernetes. One actor per GPU, or per few cores; Ray finds them room and restarts them.
 
 What Ray does: places actors by their resources, restarts those that die, on nodes that join too, carries the inputs
-from node to node once, says which answer is there (`ray.wait`). What is done here: an actor that is free is given the next
-cell, and the cell of one that died is given to another.
+from node to node once, says which answer is there (`ray.wait`). What is done here: an actor that is free is given the
+next cell, and the cell of one that died is given to another.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ class Ray:
         check(self)
 
     def look(self) -> None:
-        """Tell before any work what could not be done.
+        """Tell before any work what could not be done; where a cluster is named, this process belongs to it then.
 
         Raises:
             Error: Ray is not installed, or there is no cluster at the address.
         """
-        with self._connected(library()):
-            pass
+        ray = library()
+        if self.address and not ray.is_initialized():
+            self._connect(ray)
 
     def run(self, job: Job) -> None:
         """As `Engine.run`.
@@ -96,6 +97,13 @@ class Ray:
         if ray.is_initialized():  # by whoever called us, and theirs to end
             yield
             return
+        self._connect(ray)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    def _connect(self, ray: Any) -> None:
         settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if self.address:
             settings["address"] = self.address
@@ -108,10 +116,6 @@ class Ray:
         except (ConnectionError, RuntimeError, ValueError) as problem:
             said = " ".join(str(problem).split())[:200]
             raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said})") from None
-        try:
-            yield
-        finally:
-            ray.shutdown()
 
 
 def library() -> Any:

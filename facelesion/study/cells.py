@@ -171,8 +171,8 @@ class StudyWorker:
         self.work, self.desk = work, desk
         self.first: Bench | None = None
         self._bench: Bench | None = None
-        shown = desk.fetch(SHOWN)
-        for name, task in shown.tasks.items():
+        self._shown: Shown = desk.fetch(SHOWN)
+        for name, task in self._shown.tasks.items():
             TASKS.setdefault(name, task)
 
     def do(self, cell: Cell | Fit) -> None:
@@ -189,7 +189,7 @@ class StudyWorker:
                 self._bench = self._benched(cell.participant)
             if self.desk.alone:
                 self.first = self.first or self._bench
-            study: Study = self.desk.fetch(SHOWN).study
+            study = self._shown.study
             started = time.monotonic()
             content = answered(study, self._bench, cell, self.desk.progress)
             self.desk.parts.keep(cell.part, content)
@@ -200,7 +200,7 @@ class StudyWorker:
 
     def _benched(self, participant: str) -> Bench:
         """A participant on the bench, with readouts that somebody has fitted already, or with fresh ones."""
-        shown: Shown = self.desk.fetch(SHOWN)
+        shown = self._shown
         who: Person = self.desk.fetch(person(participant))
         fit, device = self.work.fits[participant], device_of_worker(self.work.device, self.desk.number)
         if not self.desk.parts.has(fit.part):

@@ -23,6 +23,7 @@ from facelesion.data.materials import Materials, ranking_pictures
 from facelesion.data.source import GivenPictures, Source
 from facelesion.engines.contract import Engine, Job
 from facelesion.engines.parts import Parts
+from facelesion.engines.runs import write_plan
 from facelesion.errors import Error
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, calibrate, lesion_sites
@@ -237,6 +238,7 @@ def run_cells(gathered: Gathered, parts: Path, engine: Engine) -> Bench | None:
     """
     job = job_of(gathered, parts)
     missing, _ = job.missing()
+    write_plan(parts, {cell.part: job.work.told(cell) for cell in job.cells})
     for participant in gathered.study.people:
         if all(cell.participant != participant.name for cell in missing):
             say(f"{participant.name}: already there")
