@@ -27,7 +27,7 @@ from facelesion.errors import Error
 from facelesion.ranges import Label, Range
 from facelesion.settings import check
 
-INSTALL = "engine ray needs Ray: pip install 'facelesion[ray]'"
+INSTALL = "engine ray needs Ray: pip install 'facelesion[ray]', or 'ray>=2.40' alone"
 LOSSES = 10  # workers that one cell may lose before it is thought to kill them: machines die by themselves
 TRIES = 3  # of a cell that fails by no mistake of the user's, such as a disk that cannot be written
 _ROUNDS = 5  # looks for parts that a worker has written and that are not seen yet
@@ -195,7 +195,6 @@ class _Crew:
         self.kind = ray.remote(Station).options(
             num_cpus=engine.cpus_per_worker, num_gpus=self.gpus, max_restarts=-1, max_task_retries=0
         )
-        self.work = ray.put(job.work)
         self.inputs = {name: ray.put(value) for name, value in job.inputs.items()}
         self.known: dict[str, Any] = {}
         self.actors: list[Any] = []
@@ -242,7 +241,7 @@ class _Crew:
             room = min(room, int(there.get("GPU", 0) // self.gpus))
         wanted = min(max(room, 1), self.engine.workers or room or 1, left)
         for _ in range(wanted - len(self.actors)):
-            actor = self.kind.remote(self.work, self.inputs, str(self.job.folder.resolve()), self.mark)
+            actor = self.kind.remote(self.job.work, self.inputs, str(self.job.folder.resolve()), self.mark)
             self.actors.append(actor)
             self._begin(actor)
 

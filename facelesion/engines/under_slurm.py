@@ -40,7 +40,7 @@ from facelesion.files import digest_of
 from facelesion.ranges import Label, Range, Size
 from facelesion.settings import check
 
-INSTALL = "engine slurm needs submitit: pip install 'facelesion[slurm]'"
+INSTALL = "engine slurm needs submitit: pip install 'facelesion[slurm]', or 'submitit>=1.5' alone"
 TRIES = 3  # times that a cell is handed in: its task may have been cancelled, or its node have died
 _LATE = 2  # looks in a row at which a cell is in nobody's hands before it is handed in again
 

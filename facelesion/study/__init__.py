@@ -29,6 +29,7 @@ from facelesion.engines.here import Here
 from facelesion.engines.processes import Processes
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
 from facelesion.study.cells import device_called, say
 from facelesion.study.contrasted import write_contrasts
@@ -83,6 +84,8 @@ def run_study(
     from facelesion import report
 
     clock = _Clock()
+    if study.processes != 1 and engine is not None and not isinstance(engine, Processes):
+        raise SettingError("processes", "does nothing beside another engine: leave one of them out")
     device = device_called(study.device)
     folder = Path(study.output) / study.name
     check_ours(folder)

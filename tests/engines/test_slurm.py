@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -125,21 +124,22 @@ def test_a_study_whose_tasks_are_cancelled_requeued_and_drained_is_the_same(clus
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(study, tmp_path, pictures, engine, shard=1)
-        alive = lambda: not done.done()  # noqa: E731
-        wait_for(lambda: not alive() or (running() and cells() > 1))
-        cancelled = running()[0]
-        slurm.told("scancel", cancelled)
-        wait_for(lambda: not alive() or [task for task in running() if task != cancelled])
-        requeued = next(task for task in running() if task != cancelled)
-        slurm.told("scontrol", "requeue", requeued)
-        slurm.told("scontrol", "update", f"nodename={host}", "state=drain", "reason=test")
-        said = status(tmp_path / "tiny")
-        assert "cells done" in said and "waiting" in said
-        wait_for(lambda: not alive() or not running())
-        held = cells()
-        time.sleep(3)
-        assert cells() == held  # drained: nothing is begun
-        slurm.told("scontrol", "update", f"nodename={host}", "state=resume")
+        try:
+            wait_for(lambda: done.done() or (running() and cells() > 1))
+            cancelled = running()[0]
+            slurm.told("scancel", cancelled)
+            wait_for(lambda: done.done() or set(running()) - {cancelled})
+            requeued = next(task for task in running() if task != cancelled)
+            slurm.told("scontrol", "requeue", requeued)
+            slurm.told("scontrol", "update", f"nodename={host}", "state=drain", "reason=test")
+            wait_for(lambda: done.done() or not running())
+            said, held = status(tmp_path / "tiny"), cells()
+            assert f"{held} of 52 cells done" in said and "running 0, waiting" in said and "pending" in said
+            time.sleep(3)
+            assert cells() == held  # drained: nothing is begun
+        finally:  # or it would wait for ever
+            slurm.told("scontrol", "update", f"nodename={host}", "state=resume")
+        slurm.told("scontrol", "update", f"jobid={requeued}", "starttime=now")  # SLURM would let it wait two minutes
         run = done.result(timeout=500)
     counts = begun(log)
     assert len(counts) == 2 + 2 * 2 * 13 and max(counts.values()) <= 1 + 2
