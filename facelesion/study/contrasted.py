@@ -33,8 +33,8 @@ CONTRAST_COLUMNS: Mapping[str, str] = {
     "low": "lower end of its 95 % interval",
     "high": "upper end",
     "over": "what the interval is over",
-    "p": "of no difference: crossed t test; of one participant against the others: Crawford & Howell's, empty with fewer "
-    "than ten others; two-sided",
+    "p": "of no difference: crossed t test; of one participant against the others: Crawford & Howell's, empty with "
+    "fewer than ten others; two-sided",
     "adjusted": "p within the family of contrasts, the primary one first, the others by Holm; empty for one network",
     "adjusted_controls": "the largest p against control sets in any network, within the family of contrasts that have "
     "such, corrected alike; empty without controls and for one network",
@@ -73,7 +73,7 @@ def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
 
     undrawn = _undrawn(study, trials)
     found = {each.name: measure_contrast(each, trials, undrawn=undrawn) for each in study.contrasts}
-    against = {
+    against: dict[str, dict[str, Mapping[str, NullTest]]] = {
         each.name: {kind: _against(each, trials, kind) for kind in _KINDS} for each in study.contrasts
     }
     primary = next((each.name for each in study.contrasts if each.primary), None)

@@ -281,7 +281,8 @@ class Study:
         Args:
             chosen: gives the units that rankings chose, and their controls; as many at random when left out.
         """
-        found, others = [Planned(NONE, 0, 0.0, 0, None)], []
+        found = [Planned(NONE, 0, 0.0, 0, None)]
+        others: list[Planned] = []
         for name in self.lesions:
             series, ranked = self.series(name, participant), bool(self.choices(name))
             for step, dose in enumerate(series.doses):
