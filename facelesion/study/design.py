@@ -183,6 +183,10 @@ class Study:
         )  # fmt: skip
         if self.controls is not None and not self.chooses:
             raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
+        for number, name in enumerate(self.controls.stimuli if self.controls else ()):
+            if name not in names:
+                hint = nearest(name, names)
+                raise SettingError(f"controls.stimuli.{number}", f"is {name!r}, no stimulus of this study: {hint}")
         self._check_levels()
 
     def _check_levels(self) -> None:
@@ -272,12 +276,13 @@ class Study:
         return _series(parts, f"lesions.{name}")
 
     def planned(self, participant: str, chosen: Chooses | None = None) -> list[Planned]:
-        """All lesions of one participant, the intact network first.
+        """All lesions of one participant: the intact network first, control sets last.
 
         Args:
             chosen: gives the units that rankings chose, and their controls; as many at random when left out.
         """
         found = [Planned(NONE, 0, 0.0, 0, None)]
+        others: list[Planned] = []
         for name in self.lesions:
             series, ranked = self.series(name, participant), bool(self.choices(name))
             for step, dose in enumerate(series.doses):
@@ -291,8 +296,16 @@ class Study:
                         draw = drawn[control]
                         drawn[control] += 1
                         seeded = lesion.with_seed(self.seed * 10_000 + draw)
-                        found.append(Planned(name, step + 1, dose, draw, seeded, control, mismatch))
-        return found
+                        planned = Planned(name, step + 1, dose, draw, seeded, control, mismatch)
+                        (others if control else found).append(planned)
+        return found + others
+
+    def shown(self, planned: Sequence[Planned], stimulus: str) -> Sequence[Planned]:
+        """Those of a participant's planned lesions that meet a stimulus: all, or all but the control sets, which are
+        the last."""
+        if (self.controls or Controls()).under(stimulus):
+            return planned
+        return [each for each in planned if not each.control]
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain values, as a YAML file has them."""
@@ -304,7 +317,7 @@ class Study:
             "lesions": {name: list(parts) for name, parts in self.lesions.items()},
             "contrasts": [_short_contrast(each) for each in self.contrasts],
             "losses": _plain_levels(self.losses),
-            "controls": None if self.controls is None else dataclasses.asdict(self.controls),
+            "controls": None if self.controls is None else _plain_levels(self.controls),
             "stimuli": [_short_stimulus(each) for each in self.stimuli],
             "tasks": list(self.tasks),
         }
@@ -443,7 +456,7 @@ def _short_contrast(contrast: Contrast) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if values[name] != defaults[name]}
 
 
-def _plain_levels(config: Difficulty | Losses) -> dict[str, Any]:
+def _plain_levels(config: Difficulty | Losses | Controls) -> dict[str, Any]:
     plain = dataclasses.asdict(config)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
