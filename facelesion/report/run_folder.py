@@ -62,6 +62,7 @@ class Manifest:
         question: what the study asks, in plain sentences; may be empty.
         tasks: what each task asks, in a sentence, by name; may be empty.
         remarks: what a reader of the results has to know of the pictures, in sentences.
+        groups: participants that were trained alike, by the name of their group.
 
     Raises:
         Error: a value of another kind; the key is named.
@@ -79,6 +80,7 @@ class Manifest:
     question: str = ""
     tasks: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         text(self.study, "study", empty=False)
@@ -92,6 +94,9 @@ class Manifest:
                 text(value, f"{key}.{name}")
         for place, remark in enumerate(sequence(self.remarks, "remarks")):
             text(remark, f"remarks[{place}]")
+        for name, members in mapping(self.groups, "groups").items():
+            for place, member in enumerate(sequence(members, f"groups.{name}")):
+                text(member, f"groups.{name}[{place}]", empty=False)
         for place, item in enumerate(sequence(self.left_out, "left_out")):
             if not isinstance(item, LeftOut):
                 raise Error(f"left_out[{place}] must be a LeftOut, not {kind_of(item)}")
