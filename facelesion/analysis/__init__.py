@@ -18,6 +18,7 @@ from facelesion.analysis.contrast_tests import ContrastResult, contrast_against_
 from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
+from facelesion.analysis.curve_tables import Fits, fit_curves
 from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
 from facelesion.analysis.likeness import likeness_to_health
@@ -70,6 +71,7 @@ __all__ = [
     "Difference",
     "Dissociation",
     "Estimate",
+    "Fits",
     "FromFile",
     "Greedy",
     "Interval",
@@ -107,6 +109,7 @@ __all__ = [
     "dissociations",
     "false_discovery_rate",
     "fit_curve",
+    "fit_curves",
     "grad_cam",
     "hedges_g",
     "holm",

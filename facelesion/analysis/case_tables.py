@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from facelesion.analysis.bayesian_cases import bayesian_difference
 from facelesion.analysis.cases_in_words import OTHERS, coming_apart, standing
 from facelesion.analysis.crossed import holm
+from facelesion.analysis.intervals import Interval
 from facelesion.analysis.single_cases import (
     LEAST_CONTROLS,
     crawford_howell_from_summary,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ALIKE = "trained alike"
 INTACT, SAME = "intact", "the same damage"
 ALPHA = 0.05
+_NONE = 1e-12  # a deviation below this is rounding
 
 #: Columns of a table of single cases, in order, and what they mean.
 CASES: Mapping[str, str] = {
@@ -63,16 +65,18 @@ CASES: Mapping[str, str] = {
 }
 
 
-def judge_cases(table: pd.DataFrame, groups: Mapping[str, Sequence[str]], draws: int = 10_000) -> pd.DataFrame:
+def judge_cases(
+    table: pd.DataFrame, groups: Mapping[str, Sequence[str]], draws: int = 10_000
+) -> pd.DataFrame:
     """Test every participant, and the first of every group under all its damage, against networks of the group.
 
     Every participant that is intact is compared with the others that are, also one of no group (an untrained network
     beside trained ones, which is never a control). The first participant of a group is the study's subject: each of
     its damaged conditions is compared with the intact controls, and with the controls under the same damage. Deficits
     by Crawford & Howell 1998, which without covariates is the Bayesian test (Crawford & Garthwaite 2007); two tasks by
-    the revised standardised difference (2005) and the Bayesian test. A control sample that differs less than chance
-    between answers would make it is given that deviation, and its differences between tasks are not tested. With
-    fewer than ten controls nothing is tested, and `words` says how many it takes.
+    the revised standardised difference (2005) and the Bayesian test. Controls that differ less than their numbers of
+    answers would make them by chance are given that deviation. With fewer than ten controls nothing is tested, and
+    `words` says how many it takes.
 
     Args:
         table: a study's `table.parquet`; rows of control sets are left out.
@@ -102,10 +106,23 @@ def judge_cases(table: pd.DataFrame, groups: Mapping[str, Sequence[str]], draws:
     for family in (healthy, ~healthy):  # is anybody out of line to begin with, and what did damage do
         made = family & found["p"].notna()
         if made.any():
-            found.loc[made, "adjusted"] = [min(1.0, 2 * float(p)) for p in holm(found.loc[made, "p"].tolist())]
+            found.loc[made, "adjusted"] = [
+                min(1.0, 2 * float(p)) for p in holm(found.loc[made, "p"].tolist())
+            ]
     found["called"] = found["adjusted"] < ALPHA
     found["kind"] = _kinds(found)
     return found
+
+
+def others_called(group: str) -> str:
+    """What the networks of a group are called in a sentence.
+
+    Example:
+        >>> others_called("trained alike"), others_called("objects only"), others_called("")
+        ('networks trained alike', 'networks of the group objects only', 'other networks of this study')
+    """
+    named = {ALIKE: OTHERS, "": "other networks of this study"}
+    return named.get(group, f"networks of the group {group}")
 
 
 @dataclass(frozen=True)
@@ -122,6 +139,45 @@ class _Score:
 _Key = tuple[str, str, float, str]  # participant, lesion, dose, task
 
 
+def one_more(values: Sequence[float], trials: int | None = None, level: float = 0.95) -> Interval:
+    """Where one more network like these would lie: what a single case is judged by (Crawford & Howell 1998), two-sided.
+
+    Args:
+        values: measures of two networks or more.
+        trials: of a measure from 0 to 1: then log odds are taken, with no less deviation than chance brings.
+        level: share of further networks.
+
+    Returns:
+        The mean of the values with the interval; without bounds where the values do not differ.
+
+    Example:
+        >>> one_more([0.9, 0.8, 0.85, 0.95, 0.9, 0.85, 0.9, 0.8, 0.95, 0.9], 80).low < 0.8
+        True
+    """
+    from scipy import stats
+
+    scores = [
+        _Score(value, _log_odds(value, trials) if trials else value, "", trials or 0, bool(trials))
+        for value in values
+    ]
+    tested, n = _tested_values(scores), len(scores)
+    deviation = max(float(tested.std(ddof=1)), _by_chance(scores))
+    mean = float(np.mean(values))
+    if deviation < _NONE:
+        return Interval(mean, math.nan, math.nan, level)
+    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation * math.sqrt(1 + 1 / n)
+    low, high = (float(tested.mean()) + sign * reach for sign in (-1, 1))
+    if trials:
+        low, high = (
+            min(max(((trials + 1) / (1 + math.exp(-odds)) - 0.5) / trials, 0.0), 1.0) for odds in (low, high)
+        )
+    return Interval(mean, low, high, level)
+
+
+def _log_odds(value: float, trials: int) -> float:
+    return math.log((value * trials + 0.5) / ((1 - value) * trials + 0.5))
+
+
 @dataclass(frozen=True)
 class _Case:
     """A case in a condition and the controls it is compared with."""
@@ -136,8 +192,7 @@ class _Case:
 
     @property
     def others(self) -> str:
-        named = {ALIKE: OTHERS, "": "the other networks of this study"}
-        told = named.get(self.group, f"networks of the group {self.group}")
+        told = others_called(self.group)
         return told if self.against == INTACT else f"{told} with {SAME}"
 
 
@@ -150,7 +205,7 @@ def _scores(table: pd.DataFrame) -> dict[_Key, _Score]:
         first = part.iloc[0]
         value, trials = float(part["value"].mean()), int(first["n"])
         bounded = bool(first["share"]) or float(first["ceiling"]) == 1.0
-        tested = math.log((value * trials + 0.5) / ((1 - value) * trials + 0.5)) if bounded else value
+        tested = _log_odds(value, trials) if bounded else value
         turned = -tested if first["better"] == "lower" else tested
         score = _Score(value, turned, str(first["metric"]), trials, bounded)
         found[str(name), str(lesion), float(dose), str(task)] = score
@@ -168,7 +223,9 @@ def _cases(
     if len(names) < 2:
         return
     subject, *others = names
-    damage = dict.fromkeys((lesion, dose) for name, lesion, dose, _ in scores if name == subject and lesion != "none")
+    damage = dict.fromkeys(
+        (lesion, dose) for name, lesion, dose, _ in scores if name == subject and lesion != "none"
+    )
     steps: dict[str, int] = {}
     for lesion, dose in damage:
         steps[lesion] = steps.get(lesion, 0) + 1
@@ -212,7 +269,7 @@ def _of_one(case: _Case, task: str, score: _Score, controls: Sequence[_Score]) -
         return told
     tested = _tested_values(controls)
     deviation = max(float(tested.std(ddof=1)), _by_chance(controls))
-    if deviation == 0:
+    if deviation < _NONE:
         return told | {"words": f"not testable: {case.others} do not differ"}
     test = crawford_howell_from_summary(score.tested, float(tested.mean()), deviation, n)
     return told | {
@@ -232,10 +289,14 @@ def _of_two(
     told = _row(case, tasks[0], mine[0], n, coming_apart(None, tasks, n, case.others)) | {"minus": tasks[1]}
     if n < LEAST_CONTROLS or len(theirs[0]) != len(theirs[1]):
         return told
-    values = np.stack([_tested_values(each) for each in theirs], axis=1)
-    for task, each, column in zip(tasks, theirs, values.T, strict=True):
-        if column.std(ddof=1) <= _by_chance(each):
-            return told | {"words": f"not testable: in {task} {case.others} differ no more than answers do by chance"}
+    columns = []
+    for task, each in zip(tasks, theirs, strict=True):
+        column = _tested_values(each)
+        spread = float(column.std(ddof=1))
+        if spread < _NONE:
+            return told | {"words": f"not testable: {case.others} do not differ in {task}"}
+        columns.append(column.mean() + (column - column.mean()) * max(1.0, _by_chance(each) / spread))
+    values = np.stack(columns, axis=1)
     if abs(float(np.corrcoef(values.T)[0, 1])) > 1 - 1e-9:
         return told | {"words": f"not testable: {tasks[0]} and {tasks[1]} say the same of {case.others}"}
     pair = (mine[0].tested, mine[1].tested)
@@ -265,7 +326,9 @@ def _kinds(found: pd.DataFrame) -> list[str]:
     where = ["participant", "group", "lesion", "dose", "against"]
     impaired = {
         tuple(row[:5]) + (row[5],)
-        for row in found.loc[found["called"] & (found["minus"] == ""), [*where, "task"]].itertuples(index=False)
+        for row in found.loc[found["called"] & (found["minus"] == ""), [*where, "task"]].itertuples(
+            index=False
+        )
     }
     kinds = []
     for row in found.itertuples():
