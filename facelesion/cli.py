@@ -27,6 +27,8 @@ USAGE = """\
 facelesion: damage a face network on purpose, and measure what it can no longer do.
 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
+  facelesion study CONFIG --engine ray|slurm ...   the same on many machines (docs/clusters.md)
+  facelesion status | cancel RUN_FOLDER            how far a run is, and why; end its tasks
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
@@ -90,18 +92,33 @@ def guarded(work: Callable[[], Any]) -> int:
 
 
 def _study(argv: list[str]) -> None:
+    from facelesion.engines.words import engine_words
     from facelesion.study import Study, dry_run, run_study
     from facelesion.study.design import placed, study_of
 
-    words = [word for word in argv if word != "--dry-run"]
-    tree = read_words(Study, words, "facelesion study [--dry-run]", config=True)
+    engine, rest = engine_words(argv)
+    words = [word for word in rest if word != "--dry-run"]
+    tree = read_words(Study, words, "facelesion study [--dry-run] [--engine NAME]", config=True)
     study = study_of(tree)
     with placed(tree):
-        if len(words) < len(argv):
+        if len(words) < len(rest):
             print(dry_run(study))
             return
         writable_folder(Path(study.output) / study.name, "output")
-        print(run_study(study, command=" ".join(["facelesion study", *argv])))
+        chosen = engine(study.processes)
+        print(run_study(study, command=" ".join(["facelesion study", *argv]), engine=chosen))
+
+
+def _status(argv: list[str]) -> None:
+    from facelesion.engines.runs import status_command
+
+    status_command(argv)
+
+
+def _cancel(argv: list[str]) -> None:
+    from facelesion.engines.runs import cancel_command
+
+    cancel_command(argv)
 
 
 def _report(argv: list[str]) -> None:
@@ -404,6 +421,8 @@ def _unknown(name: str) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "study": _study,
+    "status": _status,
+    "cancel": _cancel,
     "report": _report,
     "export": _export,
     "prepare": _prepare,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,15 +46,21 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
         bench = gathered.bench(participant.name, device, asked=False)
         planned = bench.planned
         cells = [cell for cell in every_cell if cell.participant == participant.name]
-        lesions = {str(number): each.lesion for number, each in enumerate(planned)}
         images = next(iter(bench.pool.under(gathered.study.stimuli[0], 1, device)))
-        plan = make_plan(bench.subject.module, lesions, bench.subject.preprocess(images))
-        pictures = len(bench.pool) * len(gathered.study.stimuli)
-        work, seconds = float(plan.multiply_adds) * pictures, _timed(bench, planned) * pictures
+        multiply_adds = seconds = 0.0
+        # Control sets are shown under some of the stimuli alone.
+        for count, stimuli in Counter(
+            len(gathered.study.shown(planned, str(each))) for each in gathered.study.stimuli
+        ).items():
+            lesions = {str(number): each.lesion for number, each in enumerate(planned[:count])}
+            plan = make_plan(bench.subject.module, lesions, bench.subject.preprocess(images))
+            pictures = len(bench.pool) * stimuli
+            multiply_adds += float(plan.multiply_adds) * pictures
+            seconds += _timed(bench, planned[:count]) * pictures
         for name in gathered.study.tasks:
             more = _looked(gathered, bench, name)
-            work, seconds = work + more.multiply_adds, seconds + more.seconds
-        costs.append(Cost(participant.name, len(cells), work, seconds))
+            multiply_adds, seconds = multiply_adds + more.multiply_adds, seconds + more.seconds
+        costs.append(Cost(participant.name, len(cells), multiply_adds, seconds))
     return costs
 
 
@@ -74,6 +81,8 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
         lines.append(f"{name[:23]:24}{len(series):>6}{study.draws if series.draws else 1:>7}  {series.meaning}")
         lines.append(f"{'':39}{doses} at {', '.join(series.sites)}")
     lines += ["", f"stimuli: {', '.join(map(str, study.stimuli))}", f"tasks: {', '.join(study.tasks)}", ""]
+    if study.chooses and study.controls is not None and study.controls.stimuli:
+        lines[-1:] = [f"control sets under: {', '.join(study.controls.stimuli)}", ""]
     lines.append(f"{'participant':24}{'cells':>8}{'multiply-adds':>16}{'time expected':>16}")
     for cost in costs:
         lines.append(

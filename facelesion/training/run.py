@@ -44,6 +44,7 @@ class RunConfig:
         patience: stop after so many epochs in a row without a lower validation loss; 0 never stops early.
         accelerator: `cpu`, `gpu`, or `auto`.
         devices: how many, or `auto` for all there are; recipes of several stages, and distillation, take one.
+        num_nodes: machines that train together, each with as many devices; a SLURM job starts one process a device.
         strategy: Lightning's name for how several devices share the work.
         precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
         progress: show a progress bar.
@@ -55,6 +56,7 @@ class RunConfig:
     patience: Annotated[int, Range(0, 100_000)] = 0
     accelerator: Label = "auto"
     devices: Annotated[int, Range(1, 1024)] | Literal["auto"] = 1
+    num_nodes: Annotated[int, Range(1, 4096)] = 1
     strategy: Label = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     progress: bool = True
@@ -74,7 +76,7 @@ def at_least_one(name: str, value: int) -> None:
 
 
 _SETTINGS = "settings.json"
-_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "strategy")  # change no result
+_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "strategy")  # change no result
 
 
 def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> Path:
@@ -199,6 +201,8 @@ def one_device(config: RunConfig) -> None:
     """
     if config.devices != 1:
         raise Error(f"run.devices is {config.devices}: this recipe runs on one device")
+    if config.num_nodes != 1:
+        raise Error(f"run.num_nodes is {config.num_nodes}: this recipe runs on one device of one machine")
 
 
 def stage_of(config: RunConfig, folder: Path) -> RunConfig:
@@ -246,13 +250,14 @@ def fit(
     try:
         trainer = lightning.Trainer(
             max_epochs=epochs, callbacks=own, logger=_tensorboard(folder), accelerator=config.accelerator,
-            devices=config.devices, strategy=config.strategy, precision=config.precision,
+            devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy, precision=config.precision,
             enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0,
             deterministic=True,
         )  # fmt: skip
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise Error(
-            f"run.accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: "
+            f"run.accelerator {config.accelerator}, devices {config.devices}, num_nodes {config.num_nodes}, "
+            f"strategy {config.strategy}: "
             f"{' '.join(str(error).split())}"
         ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from facelesion.data.from_facespace import FaceSpacePictures
+from facelesion.engines import Parts
 from facelesion.errors import Error
 from facelesion.models import get
-from facelesion.study import Study, dry_run, run, run_study
+from facelesion.study import Study, dry_run, run_study
 
 SMALL = FaceSpacePictures(
     training_people=6, training_pictures=2, enrolled_people=5, enrolment_pictures=1, probe_pictures=1, new_people=3,
@@ -81,7 +82,7 @@ def test_neither_batches_nor_processes_nor_threads_change_a_trial(study, tmp_pat
 def test_a_killed_study_goes_on_where_it_was_and_ends_with_the_same_tables(study, tmp_path, monkeypatch):
     whole = dataclasses.replace(study, output=str(tmp_path / "whole"))
     run_study(whole)
-    original, calls = run.write_part, []
+    original, calls = Parts.keep, []
 
     def dies_at_the_second(*args):
         calls.append(1)
@@ -89,14 +90,14 @@ def test_a_killed_study_goes_on_where_it_was_and_ends_with_the_same_tables(study
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(run, "write_part", dies_at_the_second)
+    monkeypatch.setattr(Parts, "keep", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run_study(study)
-    monkeypatch.setattr(run, "write_part", original)
+    monkeypatch.setattr(Parts, "keep", original)
     run_study(study)
     for name in ("table", "trials"):
         pd.testing.assert_frame_equal(read(study, name), read(whole, name))
-    monkeypatch.setattr(run, "write_part", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(Parts, "keep", lambda *_: pytest.fail("computed again"))
     run_study(study)
     with pytest.raises(Error, match="holds another study.*--overwrite true"):
         run_study(dataclasses.replace(study, seed=1))

@@ -13,7 +13,7 @@ from facelesion.errors import Error
 from facelesion.files import write_bytes
 from facelesion.outputs import writable_folder
 from facelesion.ranges import PathText, Size
-from facelesion.report.html import template, write_figures
+from facelesion.report.html import numbered, template, write_figures
 from facelesion.settings import build
 from facelesion.training.files import read_table, write_table
 from facelesion.training.notebook_page import looks
@@ -179,12 +179,12 @@ def _write(
         **({} if manipulation is None else {"manipulation": manipulation}),
     }  # fmt: skip
     parts = sections(results, main.settings, note, place, folders)
-    shown = [picture for part in parts for picture in part.pictures]
+    (shown,) = numbered([[picture for part in parts for picture in part.pictures]], many=True)
     made = [table for part in parts for table in part.tables]
     page = template("notebook.html.j2", Path(__file__).parent).render(**_context(main, results, note, parts))
     for table in made:
         write_table(target / FOLDER / f"{table.name}.csv", table.data)
-    write_figures(target / FOLDER / "figures", shown, many=True)
+    write_figures(target / FOLDER / "figures", shown)
     return write_bytes(target / PAGE, page.encode())
 
 
