@@ -148,8 +148,16 @@ def study_run(tmp_path_factory, study_tables):
     folder = tmp_path_factory.mktemp("study") / "small"
     crossed = Contrast("who against what", tasks=("who", "what"), lesions=("face units", "noise"),
                        participants=("one", "two"), primary=True)  # fmt: skip
-    fake = Study.__new__(Study)
-    object.__setattr__(fake, "contrasts", (crossed,))
+    design = Study(
+        name="small",
+        participants=["builtin", "untrained"],
+        lesions={
+            "face units": {"kind": "Ablate", "site": "conv5_1", "units": {"by": "selectivity", "of": "faces"},
+                           "fraction": [0.2]},
+            "noise": {"kind": "Noise", "site": "conv5_1", "std": [0.5, 1.0]},
+        },
+    )  # fmt: skip
+    object.__setattr__(design, "contrasts", (crossed,))  # its tasks are none of the package's
     run_folder.write_config(
         folder,
         {"name": "small", "seed": 7, "participants": list(NETWORKS), "pictures": {"source": "facespace",
@@ -159,7 +167,7 @@ def study_run(tmp_path_factory, study_tables):
     run_folder.write_table(folder, table)
     run_folder.write_trials(folder, trials)
     run_folder.write_controls(folder, against_controls(table))
-    contrasts_of(fake, trials).to_csv(folder / run_folder.CONTRASTS, index=False)
+    contrasts_of(design, trials).to_csv(folder / run_folder.CONTRASTS, index=False)
     ranked = [
         pd.DataFrame(
             dict(participant=name, series="face units", site="conv5_1", unit=range(20), rank=range(1, 21), by=by,
