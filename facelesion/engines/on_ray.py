@@ -104,10 +104,10 @@ class Ray:
             ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
-        settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if self.address:
-            settings["address"] = self.address
-        else:
+        # `local` starts one of its own, even where another is running on this machine.
+        settings: dict[str, Any] = {"address": self.address or "local", "log_to_driver": False}
+        settings["logging_level"] = logging.ERROR
+        if not self.address:
             settings["include_dashboard"] = False
             if self.object_store_gb:
                 settings["object_store_memory"] = int(self.object_store_gb * 1e9)
