@@ -37,6 +37,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
+  facelesion notebook RUN_FOLDER                   the Keras notebook part by part, beside what it printed
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -409,6 +410,12 @@ def _units(argv: list[str]) -> None:
     units_command(argv)
 
 
+def _notebook(argv: list[str]) -> None:
+    from facelesion.training.notebook_page import notebook_command
+
+    notebook_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -426,4 +433,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "units": _units,
     "status": _status,
     "cancel": _cancel,
+    "notebook": _notebook,
 }

@@ -86,6 +86,29 @@ def kernel_alignment(healthy: torch.Tensor, seen: torch.Tensor) -> tuple[torch.T
     return above, below * (whole / below.sum()) if below.sum() > 0 else below
 
 
+def order_kept(healthy: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Of every picture, in how many pairs of others the one that was nearer in health is nearer now (M,).
+
+    Distances are those of `distance_likeness`; what is equally near now counts half, and pairs that were equally near
+    in health do not count. 0.5 is chance, and what a network gives that makes no difference between pictures.
+
+    Args:
+        healthy, seen: (M, units) of the same pictures, three or more; the numbers of units may differ.
+
+    Example:
+        >>> x = torch.tensor([[0.0, 1, 3], [1, 0, 5], [4, 2, 1], [0, 7, 2]], dtype=torch.float64)
+        >>> order_kept(x, 2 * x + 1).tolist(), order_kept(x, torch.zeros(4, 3, dtype=torch.float64)).tolist()
+        ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
+    """
+    then, now = (_others_of(_distances(each)) for each in (healthy, seen))
+    found = []
+    for one, two in zip(then, now, strict=True):  # picture by picture, for memory
+        order, kept = (torch.sign(row[:, None] - row) for row in (one, two))
+        counted = order != 0
+        found.append(((order * kept)[counted].mean() + 1) / 2 if counted.any() else torch.tensor(0.5))
+    return torch.stack(found).to(torch.float64)
+
+
 def _told(name: str, above: torch.Tensor, below: torch.Tensor, draws: torch.Tensor) -> dict[str, float]:
     """A ratio of sums, and the interval of it when people are drawn anew."""
     value = _ratio(above.sum(), below.sum())

@@ -150,6 +150,7 @@ def run_study(
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},
+            groups=study.groups,
             remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
         ),
     )

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from facelesion.analysis.ways import LOSSES, WAYS, Way
 from facelesion.errors import Error
 from facelesion.files import nearest
-from facelesion.ranges import Range
+from facelesion.ranges import Label, Range, Size
 from facelesion.settings import SettingError, check
 
 DOMAINS = ("faces", "objects")
@@ -30,13 +30,20 @@ class Controls:
     Attributes:
         random: sets of as many units, at random.
         matched: sets of as many units that were as active in health.
+        stimuli: under which they are shown, by name; all of the study's when left out.
     """
 
     random: Annotated[int, Range(0, 10_000)] = 200
     matched: Annotated[int, Range(0, 10_000)] = 200
+    stimuli: Annotated[Sequence[Label], Size(0, 1000, twice=False)] = ()
 
     def __post_init__(self) -> None:
         check(self)
+        object.__setattr__(self, "stimuli", tuple(self.stimuli))
+
+    def under(self, stimulus: str) -> bool:
+        """Whether control sets are shown under a stimulus."""
+        return not self.stimuli or stimulus in self.stimuli
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from facelesion.analysis.contrast_tests import ContrastResult, contrast_against_controls, measure_contrast
-from facelesion.analysis.contrasts import Contrast
+from facelesion.analysis.contrasts import NO_LESION, Contrast
 from facelesion.analysis.families import adjust
 from facelesion.analysis.resampling import in_words
+from facelesion.analysis.statistics import NullTest
 from facelesion.files import write_bytes
 from facelesion.report.run_folder import CONTRASTS
 from facelesion.study.design import Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_ALPHA = 0.05
+_KINDS: tuple[Literal["random", "matched"], ...] = ("random", "matched")
 
 #: Columns of `contrasts.csv`, in order, and what they mean.
 CONTRAST_COLUMNS: Mapping[str, str] = {
@@ -29,9 +33,12 @@ CONTRAST_COLUMNS: Mapping[str, str] = {
     "low": "lower end of its 95 % interval",
     "high": "upper end",
     "over": "what the interval is over",
-    "p": "of no difference: crossed t test, two-sided",
+    "p": "of no difference: crossed t test; of one participant against the others: Crawford & Howell's, empty with "
+    "fewer than ten others; two-sided",
     "adjusted": "p within the family of contrasts, the primary one first, the others by Holm; empty for one network",
-    "called": "whether adjusted p is below 0.05; empty for one network",
+    "adjusted_controls": "the largest p against control sets in any network, within the family of contrasts that have "
+    "such, corrected alike; empty without controls and for one network",
+    "called": "whether adjusted p is below 0.05, and adjusted_controls where there is one; empty for one network",
     "effect": "in standard deviations between people; empty for one network",
     "crossover": "of two tasks and two lesions: p that each lesion takes more of its own task; empty for others",
     "p_random": "share of random control sets with a contrast as far out, two-sided; empty without controls",
@@ -64,30 +71,77 @@ def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    drawn = trials[trials["control"] == ""].groupby("lesion", observed=True)["draw"].nunique()
-    undrawn = [str(name) for name, draws in drawn.items() if draws < 2]
+    undrawn = _undrawn(study, trials)
     found = {each.name: measure_contrast(each, trials, undrawn=undrawn) for each in study.contrasts}
+    against: dict[str, dict[str, Mapping[str, NullTest]]] = {
+        each.name: {kind: _against(each, trials, kind) for kind in _KINDS} for each in study.contrasts
+    }
     primary = next((each.name for each in study.contrasts if each.primary), None)
-    family = {one.name: one for one in adjust({name: each.p for name, each in found.items()}, primary)}
+    tests = {name: _p(each) for name, each in found.items()}
+    family = {one.name: one for one in adjust(tests, primary)}
+    beyond = _beyond(against, primary)
     rows = []
     for name, result in found.items():
         which = result.contrast
+        called = family[name].called and (beyond[name] < _ALPHA if name in beyond else not _hangs_on(study, result))
         told = {"contrast": name, "words": str(which), "primary": which.primary, "scale": which.scale}
         rows.append(
             told
             | {
                 "participant": "", "estimate": result.estimate, "low": result.interval.low,
-                "high": result.interval.high, "over": result.over, "p": result.p, "adjusted": family[name].adjusted,
-                "called": family[name].called, "effect": result.effect, "crossover": result.crossover,
+                "high": result.interval.high, "over": result.over, "p": tests[name], "adjusted": family[name].adjusted,
+                "adjusted_controls": beyond.get(name, math.nan), "called": called, "effect": result.effect,
+                "crossover": result.crossover,
             }
         )  # fmt: skip
-        rows += [told | row for row in _by_participant(result, trials)]
+        rows += [told | row for row in _by_participant(result, against[name])]
     return pd.DataFrame(rows, columns=list(CONTRAST_COLUMNS))
 
 
-def _by_participant(result: ContrastResult, trials: pd.DataFrame) -> list[dict[str, Any]]:
+def _undrawn(study: Study, trials: pd.DataFrame) -> list[str]:
+    """Series whose lesions could not have come out otherwise: a gain, units that were chosen. One that was drawn once
+    is not among them, for nobody knows what another draw would have done."""
+    drawn = trials[trials["control"] == ""].groupby("lesion", observed=True)["draw"].nunique()
+    once = [name for name in study.lesions if drawn.get(name, 0) < 2]
+    first = study.people[0].name
+    return [name for name in once if study.choices(name) or not study.series(name, first).draws]
+
+
+def _p(result: ContrastResult) -> float:
+    """Of a participant against the others: where it stands among them, for which it takes ten others. That it differs
+    from these others in particular is no finding, for any network does."""
+    if result.contrast.participant is None:
+        return result.p
+    return math.nan if result.case is None else result.case.p
+
+
+def _hangs_on(study: Study, result: ContrastResult) -> bool:
+    """Whether nothing says what other units would have done: units were chosen in one network, without controls."""
+    if result.contrast.participant is not None or "networks" in result.alone:
+        return False
+    return any(study.choices(name) for name in result.contrast.damage)
+
+
+def _beyond(against: Mapping[str, Mapping[str, Mapping[str, NullTest]]], primary: str | None) -> dict[str, float]:
+    """By contrast, where it has controls: the largest p in any network against either kind, within the family.
+
+    A contrast is beyond other units only if it is so in every network against both kinds, so that the largest p is that
+    of an intersection–union test.
+    """
+    worst = {
+        name: max(test.p for tests in kinds.values() for test in tests.values())
+        for name, kinds in against.items()
+        if any(kinds.values())
+    }
+    if not worst:
+        return {}
+    return {one.name: one.adjusted for one in adjust(worst, primary if primary in worst else None)}
+
+
+def _by_participant(
+    result: ContrastResult, against: Mapping[str, Mapping[str, NullTest]]
+) -> list[dict[str, Any]]:
     over = in_words([source for source in result.alone if source != "networks"])
-    against = {kind: _against(result.contrast, trials, kind) for kind in ("random", "matched")}
     rows = []
     for name, one in result.by_participant.items():
         interval = one.interval()
@@ -103,11 +157,13 @@ def _by_participant(result: ContrastResult, trials: pd.DataFrame) -> list[dict[s
     return rows
 
 
-def _against(which: Contrast, trials: pd.DataFrame, kind: Any) -> Mapping[str, Any]:
+def _against(which: Contrast, trials: pd.DataFrame, kind: Literal["matched", "random"]) -> Mapping[str, NullTest]:
     """The contrast among control sets, where every lesion in it has such."""
     if not which.damage or which.participant is not None:
         return {}
     of = trials[trials["control"] == kind]
-    if set(which.damage) - set(of["lesion"].astype(str)):
+    there = set(zip(of["lesion"].astype(str), of["stimulus"].astype(str), strict=True))
+    asked = {(cell.lesion, cell.stimulus) for cell in which.weights() if cell.lesion != NO_LESION}
+    if asked - there:
         return {}
     return contrast_against_controls(which, trials, kind)

@@ -24,6 +24,7 @@ from facelesion.settings import SettingError, build, check, overlaid, refuse_idl
 from facelesion.study.choice import Choice, Controls, choices, without_choice
 from facelesion.study.levels import Difficulty, Losses, stand_in, together
 from facelesion.tasks import TASKS
+from facelesion.weights import registry
 from facelesion.yaml_files import Node, read_yaml
 
 INTACT, NONE = "intact", "none"
@@ -37,11 +38,13 @@ class Participant:
         network: a name from `facelesion.models`, or a file of weights.
         name: in the tables; the network's own name when left out.
         seed: of an untrained network's weights.
+        group: networks trained alike, among which it is judged as a single case; the registry's when left out.
     """
 
     network: PathText
     name: Annotated[str, Text(lines=True)] = ""
     seed: Seed = 0
+    group: Annotated[str, Text(lines=True)] = ""
 
     def __post_init__(self) -> None:
         check(self)
@@ -93,8 +96,9 @@ class Study:
     Attributes:
         name: of the run's folder.
         question: what the study asks, in plain sentences; printed at the head of the report.
-        participants: the networks that are damaged: names from `facelesion.models`, files of weights, or settings
-            `{network: untrained, seed: 3, name: newborn}`.
+        participants: the networks that are damaged: names from `facelesion.models`, files of weights, settings
+            `{network: untrained, seed: 3, name: newborn}`, or the name of a group, such as `trained alike`, for all
+            networks of it that are not named before. The first of a group is the study's subject.
         pictures: which pictures are shown, by the `source` they come from and its settings.
         difficulty: how hard the tasks are made, undamaged; as hard as the pictures are when left out.
         lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is, or
@@ -176,13 +180,17 @@ class Study:
                 self.series(name, participant.name)
             for number, part in enumerate(self.lesions[name]):
                 _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
-        object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        object.__setattr__(self, "contrasts", tuple(self._of_group(each) for each in self.contrasts))
         check_contrasts(
             self.contrasts, tasks=self.tasks, lesions=list(self.lesions), stimuli=names,
             participants=[each.name for each in people],
         )  # fmt: skip
         if self.controls is not None and not self.chooses:
             raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
+        for number, name in enumerate(self.controls.stimuli if self.controls else ()):
+            if name not in names:
+                hint = nearest(name, names)
+                raise SettingError(f"controls.stimuli.{number}", f"is {name!r}, no stimulus of this study: {hint}")
         self._check_levels()
 
     def _check_levels(self) -> None:
@@ -226,8 +234,33 @@ class Study:
 
     @property
     def people(self) -> tuple[Participant, ...]:
-        """The participants as values, however they were given."""
-        return tuple(each if isinstance(each, Participant) else Participant(each) for each in self.participants)
+        """The participants as values, however they were given; a group stands for all of its networks."""
+        named = [each for each in self.participants if not isinstance(each, str) or each not in registry.groups()]
+        there = {each if isinstance(each, str) else each.network for each in named}
+        found: list[Participant] = []
+        for each in self.participants:
+            if isinstance(each, Participant):
+                found.append(each)
+            elif each in (groups := registry.groups()):
+                found += [Participant(network) for network in groups[each] if network not in there]
+            else:
+                found.append(Participant(each))
+        return tuple(found)
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Participants that were trained alike, by the name of their group: the setting's, or the registry's."""
+        known = {network: group for group, networks in registry.groups().items() for network in networks}
+        found: dict[str, list[str]] = {}
+        for each in self.people:
+            if group := each.group or known.get(each.network, ""):
+                found.setdefault(group, []).append(each.name)
+        return {name: tuple(members) for name, members in found.items()}
+
+    def _of_group(self, contrast: Contrast) -> Contrast:
+        """A contrast whose participants were given as a group, with their names."""
+        names = [name for each in contrast.participants for name in self.groups.get(each, (each,))]
+        return dataclasses.replace(contrast, participants=tuple(dict.fromkeys(names)))
 
     def _stimuli(self) -> list[Stimulus]:
         found = []
@@ -272,12 +305,13 @@ class Study:
         return _series(parts, f"lesions.{name}")
 
     def planned(self, participant: str, chosen: Chooses | None = None) -> list[Planned]:
-        """All lesions of one participant, the intact network first.
+        """All lesions of one participant: the intact network first, control sets last.
 
         Args:
             chosen: gives the units that rankings chose, and their controls; as many at random when left out.
         """
         found = [Planned(NONE, 0, 0.0, 0, None)]
+        others: list[Planned] = []
         for name in self.lesions:
             series, ranked = self.series(name, participant), bool(self.choices(name))
             for step, dose in enumerate(series.doses):
@@ -291,8 +325,16 @@ class Study:
                         draw = drawn[control]
                         drawn[control] += 1
                         seeded = lesion.with_seed(self.seed * 10_000 + draw)
-                        found.append(Planned(name, step + 1, dose, draw, seeded, control, mismatch))
-        return found
+                        planned = Planned(name, step + 1, dose, draw, seeded, control, mismatch)
+                        (others if control else found).append(planned)
+        return found + others
+
+    def shown(self, planned: Sequence[Planned], stimulus: str) -> Sequence[Planned]:
+        """Those of a participant's planned lesions that meet a stimulus: all, or all but the control sets, which are
+        the last."""
+        if (self.controls or Controls()).under(stimulus):
+            return planned
+        return [each for each in planned if not each.control]
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain values, as a YAML file has them."""
@@ -304,7 +346,7 @@ class Study:
             "lesions": {name: list(parts) for name, parts in self.lesions.items()},
             "contrasts": [_short_contrast(each) for each in self.contrasts],
             "losses": _plain_levels(self.losses),
-            "controls": None if self.controls is None else dataclasses.asdict(self.controls),
+            "controls": None if self.controls is None else _plain_levels(self.controls),
             "stimuli": [_short_stimulus(each) for each in self.stimuli],
             "tasks": list(self.tasks),
         }
@@ -443,7 +485,7 @@ def _short_contrast(contrast: Contrast) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if values[name] != defaults[name]}
 
 
-def _plain_levels(config: Difficulty | Losses) -> dict[str, Any]:
+def _plain_levels(config: Difficulty | Losses | Controls) -> dict[str, Any]:
     plain = dataclasses.asdict(config)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 

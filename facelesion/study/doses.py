@@ -73,7 +73,7 @@ def find_doses(
     asked = study.losses
     seed = study.seed + PRACTICE  # other draws of lesions, too, than those of the study
     small = dataclasses.replace(
-        study, tasks=(asked.task,), seed=seed, difficulty=None, draws=asked.draws,
+        study, tasks=(asked.task,), seed=seed, difficulty=None, draws=asked.draws, contrasts=(),
         controls=Controls(random=0, matched=0) if study.chooses else None,
     )  # fmt: skip
 

@@ -45,6 +45,7 @@ class StudyLook:
     lesion: Lesion | None = None
     calibration: Calibration | None = None
     threads: int = field(default_factory=torch.get_num_threads)
+    _seen: dict[tuple[int, ...], dict[str, torch.Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def maps(self, scores: Scores, rows: torch.Tensor) -> torch.Tensor:
         """As `tasks.Look.maps`."""
@@ -70,7 +71,13 @@ class StudyLook:
         return self.frame.moved(self.stimulus.moved(self.pool.landmarks[rows], size, size))
 
     def activations(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """As `tasks.Look.activations`."""
+        """As `tasks.Look.activations`. Pictures that several tasks look at are shown once."""
+        asked = tuple(rows.tolist())
+        if asked not in self._seen:
+            self._seen[asked] = self._activations(rows)
+        return self._seen[asked]
+
+    def _activations(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         found = []
         for here in rows.split(_BATCH):
             images = self.subject.preprocess(self.pool.shown(self.stimulus, here, self.device))

@@ -94,8 +94,9 @@ class Gathered:
         """All cells, in the order in which they are done."""
         found = []
         for participant in self.study.people:
-            lesions = self.planned(participant.name)
+            planned = self.planned(participant.name)
             for number, stimulus in enumerate(self.study.stimuli):
+                lesions = self.study.shown(planned, str(stimulus))
                 for start in range(0, len(lesions), SHARD):
                     shard = lesions[start : start + SHARD]
                     hashes = [each.lesion.hash if each.lesion else "none" for each in shard]

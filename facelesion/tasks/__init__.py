@@ -5,6 +5,7 @@ from facelesion.tasks.composite import Composite
 from facelesion.tasks.detection import Detection
 from facelesion.tasks.exemplars import Exemplars
 from facelesion.tasks.identification import Identification
+from facelesion.tasks.likeness import Likeness
 from facelesion.tasks.memory import Memory
 from facelesion.tasks.objects import Objects
 from facelesion.tasks.parts import Parts
@@ -18,12 +19,12 @@ TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
         Detection, Identification, Verification, Objects, Exemplars, Memory, Parts, Composite, Attention,
-        Representation,
+        Representation, Likeness,
     )  # fmt: skip
 }
 
 __all__ = [
-    "TASKS", "Answers", "Attention", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Look",
-    "Measure", "Memory", "Objects", "Parts", "Representation", "Task", "Trials", "Verification",
+    "TASKS", "Answers", "Attention", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Likeness",
+    "Look", "Measure", "Memory", "Objects", "Parts", "Representation", "Task", "Trials", "Verification",
     "fit_linear_readout", "forced_choice", "margin", "ten_fold_accuracy",
 ]  # fmt: skip

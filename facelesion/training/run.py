@@ -174,6 +174,25 @@ def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
     return folder
 
 
+def claim_for_parts(place: str, settings: dict[str, Any]) -> Path:
+    """The folder of a run that is kept part by part, new, or with the parts of an earlier start of the same run.
+
+    Args:
+        place: where.
+        settings: everything that decides what comes out.
+
+    Raises:
+        Error: it holds a run with other settings.
+    """
+    folder = writable_folder(place, "run.folder")
+    note, now = folder / _SETTINGS, _noted(settings)
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != now:
+        raise Error(f"{folder}: holds a run with other settings: choose another run.folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_settings(note, now)
+    return folder
+
+
 def one_device(config: RunConfig) -> None:
     """Raise unless the run is on one device.
 

@@ -190,6 +190,30 @@ class TestRun:
         run_study(study, participants={"mine": tiny()}, pictures=pictures)
         assert len(searched) == 2 * 2
 
+    def test_control_sets_are_shown_under_the_stimuli_that_are_named_and_everything_else_under_all(
+        self, study, pictures
+    ):
+        some = dataclasses.replace(
+            study, stimuli=["intact", "invert"], controls=dataclasses.replace(study.controls, stimuli=["intact"])
+        )
+        run_study(some, participants={"mine": tiny()}, pictures=pictures)
+        table = pd.read_parquet(Path(study.output) / study.name / "table.parquet")
+        main = table[table.main & (table.task == "objects")]
+        counts = main.groupby(["stimulus", "control"]).size().to_dict()
+        assert counts == {
+            ("intact", ""): 1 + 2 + 4, ("intact", "random"): 10, ("intact", "matched"): 8, ("invert", ""): 1 + 2 + 4,
+        }  # fmt: skip
+        # The oracle: all of it under all stimuli, less what was not asked for.
+        whole = dataclasses.replace(some, name="whole", controls=study.controls)
+        run_study(whole, participants={"mine": tiny()}, pictures=pictures)
+        all_rows = pd.read_parquet(Path(study.output) / "whole" / "table.parquet")
+        kept = all_rows[(all_rows.stimulus == "intact") | (all_rows.control == "")].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept.drop(columns="study"), table.drop(columns="study"))
+        against = pd.read_csv(Path(study.output) / study.name / "controls.csv")
+        assert set(against.stimulus) == {"intact"}
+        with pytest.raises(SettingError, match=r"controls\.stimuli\.0 is 'inverted', no stimulus .*invert"):
+            dataclasses.replace(some, controls=dataclasses.replace(study.controls, stimuli=["inverted"]))
+
     def test_the_cost_counts_controls(self, study, pictures):
         assert "1 participants × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
 
@@ -268,7 +292,7 @@ class TestReading:
 
     def test_it_is_written_down_and_read_back(self, study):
         values = study.to_dict()
-        assert values["controls"] == {"random": 5, "matched": 4}
+        assert values["controls"] == {"random": 5, "matched": 4, "stimuli": []}
         assert values["lesions"]["face units"][0]["units"] == FACES
         again = Study(**{**values, "pictures": SMALL, "controls": Controls(**values["controls"])})
         assert again.choices("face units") == study.choices("face units")

@@ -130,6 +130,31 @@ def test_a_dry_run_tells_design_and_cost_and_writes_nothing(study, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_cost_counts_the_passes_of_tasks_that_look_into_the_network(study):
+    """Each of their pictures goes through the whole network under every lesion, once or there and back."""
+    from facelesion.study.cost import estimate
+    from facelesion.study.run import gather
+    from facelesion.sweep import make_plan
+
+    asked = dataclasses.replace(study, stimuli=["intact", "invert"])
+    device = torch.device("cpu")
+
+    def work(*tasks):
+        gathered = gather(dataclasses.replace(asked, tasks=list(tasks)))
+        (cost, *_) = estimate(gathered, device)
+        return gathered, cost
+
+    gathered, plain = work("identification")
+    bench = gathered.bench(study.people[0].name, device, asked=False)
+    image = bench.subject.preprocess(bench.pool.images[:1])
+    one = make_plan(bench.subject.module, {"": None}, image).multiply_adds
+    probes, lesions = gathered.materials.probes, len(bench.planned)
+    for task, passes in (("attention", 2 * len(set(probes.labels))), ("representation", len(probes))):
+        _, cost = work("identification", task)
+        assert cost.multiply_adds - plain.multiply_adds == pytest.approx(one * passes * lesions * 2, rel=1e-6)
+        assert cost.seconds > 0
+
+
 def test_nobody_is_in_two_roles_and_the_same_seed_gathers_the_same_pictures():
     materials = SMALL.gather(seed=3, size=112)
     roles = [set(faces.labels) for faces in (materials.training, materials.enrolment, materials.strangers)]

@@ -1,0 +1,81 @@
+"""Task likeness: the two likenesses to health are means of its trials, at every stage."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from facelesion.analysis import likeness_to_health
+from facelesion.analysis.likeness import order_kept
+from facelesion.tasks import Answers, Likeness
+from facelesion.tasks.task import Trials
+
+PICTURES = 9
+
+
+def units(seed: int, count: int = 6) -> torch.Tensor:
+    return torch.randn(PICTURES, count, generator=torch.Generator().manual_seed(seed))
+
+
+class Seen:
+    """Looks into a network of one stage."""
+
+    def __init__(self, stage: torch.Tensor) -> None:
+        self.stage = stage
+
+    def activations(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"early": self.stage[rows]}
+
+
+@pytest.fixture
+def task() -> Likeness:
+    sections = [f"{kind} {stage}" for stage in ("early", "representation") for kind in ("rdm", "cka")]
+    names = tuple(f"picture {number}" for number in range(PICTURES))
+    trials = Trials(
+        item=names * 4, person=names * 4, target=("as in health",) * (4 * PICTURES),
+        section=tuple(section for section in sections for _ in names),
+    )  # fmt: skip
+    return Likeness({"early": units(0), "representation": units(1)}, torch.arange(PICTURES), trials)
+
+
+def test_both_likenesses_are_what_the_function_gives_of_the_same_units(task):
+    early, end = units(0) + 0.6 * units(2), units(1) + 1.5 * units(3)
+    answers = task.ask(end, Seen(early))
+    measured = task.measure(answers)
+    for name, healthy, seen in (("_early", units(0), early), ("", units(1), end)):
+        oracle = likeness_to_health(healthy, seen, list("abcdefghi"))
+        assert measured[f"rdm{name}"] == pytest.approx(oracle["rdm"], abs=1e-6)
+        assert measured[f"cka{name}"] == pytest.approx(oracle["cka"], abs=1e-6)
+    by_section = {section: [] for section in task.trials.section}
+    for section, value in zip(task.trials.section, answers.value.tolist(), strict=True):
+        by_section[section].append(value)
+    means = {section: sum(values) / len(values) for section, values in by_section.items()}
+    assert means["rdm representation"] == pytest.approx(measured["rdm"], abs=1e-6)
+    assert means["cka early"] == pytest.approx(measured["cka_early"], abs=1e-6)
+
+
+def test_health_is_like_itself_whatever_its_scale_and_a_dead_network_is_like_nothing(task):
+    same = task.ask(3 * units(1), Seen(0.5 * units(0)))
+    assert all(value == pytest.approx(1.0, abs=1e-6) for value in task.measure(same).values())
+    assert same.right.all() and (same.forced_choice == 1).all()
+    dead = task.ask(torch.zeros(PICTURES, 6), Seen(torch.ones(PICTURES, 6)))
+    assert all(value == pytest.approx(0.0, abs=1e-6) for value in task.measure(dead).values())
+    assert not dead.right.any() and (dead.forced_choice == 0.5).all() and isinstance(dead, Answers)
+
+
+def test_order_kept_is_what_a_loop_over_pairs_gives():
+    healthy, seen = units(4).double(), (units(4) + units(5)).double()
+    found = order_kept(healthy, seen)
+
+    def distance(x: torch.Tensor, one: int, two: int) -> float:
+        return 1 - float(torch.corrcoef(x[[one, two]])[0, 1])
+
+    for picture in range(PICTURES):
+        kept = [
+            (distance(healthy, picture, a) < distance(healthy, picture, b))
+            == (distance(seen, picture, a) < distance(seen, picture, b))
+            for a, b in itertools.combinations([other for other in range(PICTURES) if other != picture], 2)
+        ]
+        assert float(found[picture]) == pytest.approx(sum(kept) / len(kept))
