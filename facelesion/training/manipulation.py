@@ -23,7 +23,7 @@ from facelesion.analysis.ways import LOSSES, WAYS
 from facelesion.data.objects import builtin_objects, nonfaces
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
-from facelesion.lesions import Calibration, Clamp, Lesion, Shift, calibrate
+from facelesion.lesions import Ablate, Calibration, Clamp, Lesion, Shift, calibrate
 from facelesion.lesions.locate import Site
 from facelesion.looking.questions import Question, detection, feature_decision, identification
 from facelesion.looking.truth import features_alone
@@ -130,7 +130,6 @@ def manipulate(config: ManipulationConfig) -> Path:
     folder = claim_for_parts(config.run.folder, asdict(config) | {"started_from": subject.weights})
     rankings = units_of_features(subject, config)
     calibration, activation = _usual(subject, config)
-    usual = {site: calibration.of(place, 0) for site, place in places.items()}
     sets = {site: _sets(config, rankings, site, activation[site]) for site in places}
     asked = _questions(subject, config)
     parts = []
@@ -139,7 +138,7 @@ def manipulate(config: ManipulationConfig) -> Path:
             for site in places:
                 part = folder / "parts" / f"{task}-{stimulus.replace(' ', '-')}-{site}.parquet"
                 if not part.is_file():
-                    lesions = _lesions(config, site, sets[site], _moves(config, stimulus), usual[site])
+                    lesions = _lesions(config, site, sets[site], _moves(config, stimulus))
                     made = _answers(config, subject, question, stimulus, *lesions, calibration)
                     write_parquet(part, made.assign(task=task, stimulus=stimulus, site=site))
                 parts.append(pandas.read_parquet(part))
@@ -304,7 +303,6 @@ def _lesions(
     site: str,
     sets: Sequence[_Set],
     moves: Sequence[Move],
-    usual: tuple[torch.Tensor, torch.Tensor],
 ) -> tuple[dict[str, Lesion | None], dict[str, dict[str, Any]]]:
     """Every set moved in every way, by name, and what each is."""
     lesions: dict[str, Lesion | None] = {HEALTHY: None}
@@ -314,7 +312,7 @@ def _lesions(
     for each in sets:
         for move, dose in moves:
             name = f"{each.feature} {each.kind} {each.draw} {move} {dose:g}"
-            lesions[name] = moved(site, each.units, move, dose, *usual, config.floor)
+            lesions[name] = moved(site, each.units, move, dose, config.floor)
             told[name] = {
                 "feature": each.feature, "set": each.kind, "draw": each.draw, "move": move, "dose": dose,
                 "units": " ".join(map(str, each.units)), "count": len(each.units), "mismatch": each.mismatch,
@@ -322,35 +320,26 @@ def _lesions(
     return lesions, told
 
 
-def moved(
-    site: str,
-    units: Sequence[int],
-    move: str,
-    dose: float,
-    means: torch.Tensor,
-    deviations: torch.Tensor,
-    floor: bool = True,
-) -> Lesion:
-    """Units shifted by, or held at, a dose in each one's own standard deviations.
+def moved(site: str, units: Sequence[int], move: str, dose: float, floor: bool = True) -> Lesion:
+    """Units shifted by, or held at, a dose in each one's own standard deviations: a lesion that needs a calibration.
 
     Args:
         site, units: which.
         move: `shifted` or `held`.
         dose: what is added; or how far from its own mean each unit is held.
-        means, deviations: of all units of the site (C,).
         floor: inhibited units stay at 0 or above.
 
     Example:
-        >>> print(moved("conv5_3", [2], "held", 2.0, torch.ones(3), torch.full((3,), 0.5)))
-        clamp 2 at units 2 of conv5_3
+        >>> print(moved("conv5_3", [2, 7], "held", 2.0))
+        mean-ablate units 2,7 of conv5_3 + shift +2 relative at units 2,7 of conv5_3
     """
-    if move == HELD:
-        values = (means + dose * deviations)[list(units)]
-        held = values.clamp_min(0) if floor else values
-        parts = [Clamp(site, units=(unit,), value=float(value)) for unit, value in zip(units, held, strict=True)]
-        return functools.reduce(operator.add, parts)
-    shift: Lesion = Shift(site, by=dose, units=tuple(units), relative=True)
-    return shift + Clamp(site, units=tuple(units), min=0.0) if floor and dose < 0 else shift
+    chosen = tuple(units)
+    parts: list[Lesion] = [Ablate(site, units=chosen, to="mean")] if move == HELD else []
+    if move == SHIFTED or dose:
+        parts.append(Shift(site, by=dose, units=chosen, relative=True))
+    if floor and dose < 0:
+        parts.append(Clamp(site, units=chosen, min=0.0))
+    return functools.reduce(operator.add, parts)
 
 
 class _Right:

@@ -113,7 +113,7 @@ def test_units_are_moved_in_their_own_deviations_and_do_not_fall_below_zero() ->
         ("held", -4.0, True): [0.0, 2.0, 0.0],
     }  # fmt: skip
     for (move, dose, floor), values in wanted.items():
-        with lesioned(network, moved("0", [0, 2], move, dose, means, deviations, floor), calibration=usual):
+        with lesioned(network, moved("0", [0, 2], move, dose, floor), calibration=usual):
             assert network(images)[0].tolist() == values
 
 
