@@ -57,12 +57,15 @@ def cells(given: argparse.Namespace) -> str:
     """Every cell: answers, trials and measures, written part by part."""
     import torch
 
+    from facelesion.engines import Parts
     from facelesion.study import run
+    from facelesion.study.cells import answered
 
     study = study_of(given)
     gathered = run.gather(study)
     folder = Path(study.output) / study.name
     run.claim(folder, gathered.key, overwrite=True)
+    parts = Parts(folder / "parts")
     for participant in study.people:
         bench = gathered.bench(participant.name, torch.device("cpu"))
         with torch.inference_mode():
@@ -73,8 +76,8 @@ def cells(given: argparse.Namespace) -> str:
         object.__setattr__(bench, "represent", _made_up(healthy))
         for cell in gathered.cells():
             if cell.participant == participant.name:
-                run.work(study, gathered.key, bench, cell, folder / "parts", progress=False)
-    sizes = [path.stat().st_size for path in (folder / "parts").glob("*.trials")]
+                parts.keep(cell.part, answered(study, bench, cell))
+    sizes = [path.stat().st_size for path in (folder / "parts").glob("*.cell")]
     return f"{len(sizes)} cells, {sum(sizes) / 1e6:.0f} MB; representation {tuple(healthy.shape)} per lesion"
 
 
@@ -101,9 +104,8 @@ def tables(given: argparse.Namespace) -> str:
     study = study_of(given)
     gathered = run.gather(study)
     folder = Path(study.output) / study.name
-    paths = list(run.parts_of(gathered, folder / "parts"))
-    table.gather_trials(paths, folder / "trials.parquet")
-    rows = table.gather_rows(paths)
+    table.gather_trials(run.parts_of(gathered, folder / "parts"), folder / "trials.parquet")
+    rows = table.gather_rows(run.parts_of(gathered, folder / "parts"))
     report.write_table(folder, rows)
     report.write_config(folder, study.to_dict())
     report.write_manifest(folder, report.Manifest(study=study.name, hashes={"study": gathered.key}))
@@ -142,14 +144,13 @@ def damage(given: argparse.Namespace) -> str:
     import torch
 
     from facelesion.study import run
+    from facelesion.study.cells import answered
 
     study = dataclasses.replace(study_of(given), participants=["builtin"], name="earnest")
     gathered = run.gather(study)
     bench = gathered.bench("builtin", torch.device("cpu"))
     before = _peak()
-    folder = Path(study.output) / study.name
-    run.work(study, gathered.key, bench, gathered.cells()[0], folder, progress=False)
-    shutil.rmtree(folder)
+    answered(study, bench, gathered.cells()[0])
     lesions = len(study.planned("builtin"))
     return f"{lesions} lesions × {len(bench.pool)} pictures; {before:.0f} MB before the first cell"
 

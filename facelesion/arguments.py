@@ -49,6 +49,7 @@ def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, confi
         raise SystemExit(0)
     tree = Node({}, COMMAND_LINE)
     given: dict[str, str] = {}
+    first = ""  # what plain words stand for
     if words and not words[0].startswith("-") and not config and (known := fields_of(target)):
         first = known[0].name
         words = [f"--{first}", *words] if _is_list(target, first) else [f"--{first}={words[0]}", *words[1:]]
@@ -59,6 +60,8 @@ def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, confi
             if tree.source != COMMAND_LINE:
                 raise Error(f"two configs, {tree.source} and {word}: give one, and --key value over it")
             tree = read_settings(config_path(word))
+        elif key == first and key in given:
+            raise Error(f"{key} is given twice, as {given[key]} and with --{key} {word}: give it once")
         else:
             given[key] = word
     return overlaid(tree, given)

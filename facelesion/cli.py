@@ -27,6 +27,8 @@ USAGE = """\
 facelesion: damage a face network on purpose, and measure what it can no longer do.
 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
+  facelesion study CONFIG --engine ray|slurm ...   the same on many machines (docs/clusters.md)
+  facelesion status | cancel RUN_FOLDER            how far a run is, and why; end its tasks
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
@@ -34,6 +36,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
+  facelesion notebook RUN_FOLDER                   the Keras notebook part by part, beside what it printed
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
@@ -89,18 +92,33 @@ def guarded(work: Callable[[], Any]) -> int:
 
 
 def _study(argv: list[str]) -> None:
+    from facelesion.engines.words import engine_words
     from facelesion.study import Study, dry_run, run_study
     from facelesion.study.design import placed, study_of
 
-    words = [word for word in argv if word != "--dry-run"]
-    tree = read_words(Study, words, "facelesion study [--dry-run]", config=True)
+    engine, rest = engine_words(argv)
+    words = [word for word in rest if word != "--dry-run"]
+    tree = read_words(Study, words, "facelesion study [--dry-run] [--engine NAME]", config=True)
     study = study_of(tree)
     with placed(tree):
-        if len(words) < len(argv):
+        if len(words) < len(rest):
             print(dry_run(study))
             return
         writable_folder(Path(study.output) / study.name, "output")
-        print(run_study(study, command=" ".join(["facelesion study", *argv])))
+        chosen = engine(study.processes)
+        print(run_study(study, command=" ".join(["facelesion study", *argv]), engine=chosen))
+
+
+def _status(argv: list[str]) -> None:
+    from facelesion.engines.runs import status_command
+
+    status_command(argv)
+
+
+def _cancel(argv: list[str]) -> None:
+    from facelesion.engines.runs import cancel_command
+
+    cancel_command(argv)
 
 
 def _report(argv: list[str]) -> None:
@@ -391,12 +409,20 @@ def _units(argv: list[str]) -> None:
     units_command(argv)
 
 
+def _notebook(argv: list[str]) -> None:
+    from facelesion.training.notebook_page import notebook_command
+
+    notebook_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "study": _study,
+    "status": _status,
+    "cancel": _cancel,
     "report": _report,
     "export": _export,
     "prepare": _prepare,
@@ -406,4 +432,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "weights": _weights,
     "sites": _sites,
     "units": _units,
+    "notebook": _notebook,
 }

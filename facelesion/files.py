@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+
+# What a file system over a network answers while it is cut off or slow, and what may go by. A full disk does not.
+_PASSING = {
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "EAGAIN", "EBUSY", "ETIMEDOUT", "EREMOTEIO", "ECONNRESET", "ESHUTDOWN", "ENOENT")
+    if hasattr(errno, name)
+}
+PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds before each further try
 
 
 class LeftOut(NamedTuple):
@@ -51,7 +61,7 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
         with os.fdopen(handle, "wb") as file:
             write(file)
         os.chmod(temporary, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
+        _move(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -62,6 +72,57 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """As `write_whole`, for what is there already."""
     return write_whole(path, lambda file: file.write(data))
+
+
+def write_surely(path: str | Path, data: bytes, whole: Callable[[bytes], bool] | None = None) -> Path:
+    """As `write_bytes`, on file systems that fail for a while: brought to the disk, read back, and tried again.
+
+    Args:
+        path: where it goes.
+        data: what goes there.
+        whole: whether what is read back will do, where several may write the same file; by default only `data` does.
+
+    Raises:
+        OSError: it failed every time, or in a way that does not pass, such as a full disk.
+    """
+    problem: OSError | None = None
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+    for pause in (0.0, *PAUSES):
+        time.sleep(pause)
+        try:
+            write_whole(path, write)
+            back = Path(path).read_bytes()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            problem = error
+            continue
+        if whole(back) if whole else back == data:
+            return Path(path)
+        problem = OSError(errno.EIO, "what was written reads back otherwise", str(path))
+    assert problem is not None
+    raise problem
+
+
+def _move(temporary: str, path: Path) -> None:
+    """Move a file into its place. A move over a network may fail for a while, or say so and have happened."""
+    moved = os.stat(temporary).st_ino
+    for pause in (*PAUSES, None):
+        try:
+            os.replace(temporary, path)
+            return
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if not os.path.exists(temporary) and os.stat(path).st_ino == moved:
+                    return
+            if error.errno not in _PASSING or pause is None:
+                raise
+            time.sleep(pause)
 
 
 def file_hash(path: str | Path, algorithm: str = "sha256") -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+import tomllib
 import types
 from pathlib import Path
 
 import pytest
+import yaml
+
+import facelesion
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "weights" / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
@@ -171,3 +175,20 @@ def test_an_addition_touches_the_files_that_the_map_says():
         assert len(files) == int(count), name
         for file in files:
             assert re.search(rf"\b{name}\b", (ROOT / "facelesion" / file).read_text(encoding="utf-8")), (name, file)
+
+
+def test_the_version_stands_in_one_place_and_the_citation_has_it():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == facelesion.__version__
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys() and cited["license"] == "MIT"
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dynamic"] == ["version"]
+    assert f"## {facelesion.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "AGENTS.md", "SECURITY.md"])
+def test_pages_for_those_who_join_name_things_that_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = set(re.findall(r"make (\w+)", "\n".join(re.findall(r"`(make [^`]+)`", text))))
+    assert targets <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M))
+    for path in re.findall(r"\]\(([^)#]+)\)|`((?:docs|tests|facelesion|configs|benchmarks|weights)/[\w./]*)`", text):
+        assert (ROOT / (path[0] or path[1])).exists(), path

@@ -258,6 +258,13 @@ class TestTheCommandLine:
         with pytest.raises(SettingError, match=r"--name is missing: it must be text, 1 to 100 letters \(what\)"):
             read_arguments(fetch, ["--loud"], "fetch")
 
+    def test_what_a_plain_word_gave_is_not_given_again(self) -> None:
+        def command(pictures: PathText = "facespace", each: int = 4) -> None: ...
+
+        with pytest.raises(Error, match="pictures is given twice, as people and with --pictures 2"):
+            read_arguments(command, ["people", "--pictures", "2"], "command")
+        assert read_arguments(command, ["--each", "1", "--each", "2"], "command")["each"] == 2
+
     def test_help_tells_every_setting_with_its_kind_default_and_purpose(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:

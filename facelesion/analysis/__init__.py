@@ -3,6 +3,7 @@
 from facelesion.analysis.against import against_controls
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
 from facelesion.analysis.bayesian_cases import BayesianTest, bayesian_deficit, bayesian_difference
+from facelesion.analysis.case_tables import judge_cases
 from facelesion.analysis.cases_in_words import coming_apart, standing
 from facelesion.analysis.claims import (
     Difference,
@@ -17,6 +18,7 @@ from facelesion.analysis.contrast_tests import ContrastResult, contrast_against_
 from facelesion.analysis.contrasts import Contrast, check_contrasts
 from facelesion.analysis.controls import MatchedUnits, matched_units, random_units
 from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, crossed_interval, holm
+from facelesion.analysis.curve_tables import Fits, fit_curves
 from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
 from facelesion.analysis.likeness import likeness_to_health
@@ -69,6 +71,7 @@ __all__ = [
     "Difference",
     "Dissociation",
     "Estimate",
+    "Fits",
     "FromFile",
     "Greedy",
     "Interval",
@@ -106,9 +109,11 @@ __all__ = [
     "dissociations",
     "false_discovery_rate",
     "fit_curve",
+    "fit_curves",
     "grad_cam",
     "hedges_g",
     "holm",
+    "judge_cases",
     "likeness_score",
     "likeness_to_health",
     "losses",

@@ -36,7 +36,9 @@ def standing(test: CaseTest | BayesianTest, others: str = OTHERS) -> str:
     lies, share = ("below", 1 - test.below) if test.below <= 0.5 else ("above", test.below)
     low, high = (1 - high, 1 - low) if test.below <= 0.5 else (low, high)
     told = f"{lies} {_more_or_less(share)} % of {others}"
-    return told if math.isnan(low) else f"{told} (95 % interval {_percent(low)} to {_percent(high)} %)"
+    if math.isnan(low) or _percent(low) == _percent(high):
+        return told
+    return f"{told} (95 % interval {_percent(low)} to {_percent(high)} %)"
 
 
 def coming_apart(

@@ -244,13 +244,18 @@ def differences(networks: Profile | Sequence[Profile]) -> list[Difference]:
 def level_of(
     one: Profile, task: str, damage: str = "none", dose: float | None = None, level: float = 0.95
 ) -> Interval:
-    """A task's score with its interval over people and draws; at one dose, or over all."""
+    """A task's score with its interval over people and draws (`over_of`); at one dose, or over all."""
     check_level(level)
     scores = one.scores[task, damage] if dose is None else one.doses[task, damage, dose]
-    found = contrast({(task, damage): scores}, [Term(1, task, damage, fixed=damage == "none")]).interval(
-        level
-    )
+    fixed = damage == "none" or len(scores.values) < 2
+    found = contrast({(task, damage): scores}, [Term(1, task, damage, fixed=fixed)]).interval(level)
     return Interval(found.estimate, max(found.low, 0.0), min(found.high, 1.0), level)
+
+
+def over_of(one: Profile, task: str, damage: str, dose: float) -> str:
+    """What the interval of `level_of` is over: of a lesion that was drawn once people alone."""
+    drawn = damage != "none" and len(one.doses[task, damage, dose].values) > 1
+    return "people × draws" if drawn else "people"
 
 
 def _profiles(networks: Profile | Sequence[Profile]) -> list[Profile]:

@@ -127,18 +127,16 @@ def _small_maps(
         layers[name].register_forward_hook(_keeper(site, kept[name])) for name, site in sites.items()
     ]
     # The image needs a gradient, else a frozen network leaves no trace to follow back; a copy may be changed in place.
-    given = images.detach().clone().requires_grad_(True).clone()
+    root = images.detach().clone().requires_grad_(True)
     try:
-        representation = module(given)
+        representation = module(root.clone())
         values = _scores(score, representation, len(images))
         y = {name: _of_call(kept[name], site) for name, site in sites.items()}
         channel = {name: _unit_axis(layers[name], y[name], site, len(images)) for name, site in sites.items()}
         if representation.requires_grad and not values.requires_grad:
             raise Error("no gradient flows through the score: it must not detach what it is given")
         # Where a lesion has cut the way from a site to the answer, there is no evidence.
-        slopes: Sequence[torch.Tensor | None] = [None] * len(y)
-        if values.requires_grad and y:
-            slopes = torch.autograd.grad(values.sum(), list(y.values()), allow_unused=True)
+        slopes = _mean_slopes(values, root, y, channel) if values.requires_grad and y else {}
     except LesionError as error:
         raise Error(str(error)) from None
     except RuntimeError as error:
@@ -152,9 +150,35 @@ def _small_maps(
         for handle in handles:
             handle.remove()
     return {
-        name: _weighted(y[name].detach().movedim(axis, 1), None if slope is None else slope.movedim(axis, 1))
-        for (name, axis), slope in zip(channel.items(), slopes, strict=True)
+        name: _weighted(y[name].detach().movedim(axis, 1), slopes.get(name)) for name, axis in channel.items()
     }
+
+
+def _mean_slopes(
+    values: torch.Tensor, root: torch.Tensor, y: Mapping[str, torch.Tensor], channel: Mapping[str, int]
+) -> dict[str, torch.Tensor]:
+    """Mean slope of the score by channel (N, C) at every site that it hangs on.
+
+    Taken as each site's gradient passes by: to hold all of them until the end would take as much memory again, and
+    longer than the maps themselves.
+    """
+    found: dict[str, torch.Tensor] = {}
+
+    def passing(name: str) -> Callable[[torch.Tensor], None]:
+        def note(slope: torch.Tensor) -> None:
+            found[name] = slope.movedim(channel[name], 1).mean((2, 3))
+
+        return note
+
+    handles = [each.register_hook(passing(name)) for name, each in y.items()]
+    # What a lesion has put in a site's place hangs on no picture: the way back ends there.
+    ends = [root, *(each for each in y.values() if each.is_leaf)]
+    try:
+        torch.autograd.grad(values.sum(), ends, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 def _keeper(site: Site, kept: list[torch.Tensor]) -> Callable[[nn.Module, object, object], object]:
@@ -178,10 +202,10 @@ def _keeper(site: Site, kept: list[torch.Tensor]) -> Callable[[nn.Module, object
 
 
 def _weighted(y: torch.Tensor, slope: torch.Tensor | None) -> torch.Tensor:
-    """Channels (N, C, h, w) weighted by their mean slope and summed, what is negative cut off: (N, 1, h, w)."""
+    """Channels (N, C, h, w) weighted by their mean slopes (N, C) and summed, what is negative cut off: (N, 1, h, w)."""
     if slope is None:
         return torch.zeros_like(y[:, :1])
-    return torch.einsum("nc,nchw->nhw", slope.mean((2, 3)), y)[:, None].relu().detach()
+    return torch.einsum("nc,nchw->nhw", slope, y)[:, None].relu().detach()
 
 
 def _of_call(kept: list[torch.Tensor], site: Site) -> torch.Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .attention import contexts
 from .errors import LesionError, NoCalibration
+from .host import on_the_host
 from .kinds import Lesion
 from .locate import Site, find_all, pick, unit_axis, unwrap
 from .rows import came_in
@@ -66,7 +67,9 @@ class Calibration:
         for key in (f"{name}[{call}]", name):
             if key in self.means:
                 found = self.means[key], self.deviations[key]
-                if not all(bool(each.isfinite().all()) for each in found):
+                with on_the_host():
+                    finite = all(bool(each.isfinite().all()) for each in found)
+                if not finite:
                     raise NoCalibration(
                         f"{key!r}: its calibration holds numbers that are not finite: calibrate again"
                     )

@@ -20,6 +20,7 @@ from .calibration import Calibration
 from .changes import Changes
 from .compiled import Slot
 from .errors import IgnoredByCompile, LesionDidNotAct, LesionError, RowsDoNotDivide
+from .host import on_the_host
 from .inside import Handle, Pruned, plain, stands_for_many
 from .kinds import Lesion
 from .locate import Site, pick, unit_axis, unwrap
@@ -28,6 +29,9 @@ from .steps import Fitted
 from .units import Entry, chosen_units
 from .values import whole_number
 from .watch import Call, Forward, Watch, refuse_compiled
+
+HOST = torch.device("cpu")
+NOBODY = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Batch:
         first: how many images the context had seen before.
         rows: how many rows came in, if that is known.
         images: how many images that is.
-        numbers: the images' numbers.
+        numbers: the images' numbers, by the device that they lie on.
         unpruned: by module path, a pruned layer's output, and what it was without pruning.
         given: what the network was called with, while the forward runs.
     """
@@ -46,7 +50,7 @@ class Batch:
     first: int
     rows: rows.Rows | None
     images: int | None = None
-    numbers: Tensor | None = None
+    numbers: dict[torch.device, Tensor] = field(default_factory=dict)
     unpruned: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
@@ -74,6 +78,7 @@ class Damage:
         self.given, self.model = model, unwrap(model)
         self.blocks, self.seed, self.calibration = len(lesions), whole_number(seed, "seed"), calibration
         self.ids = None if ids is None else _numbers(ids)
+        self.placed: dict[torch.device, Tensor] = {}
         self.changes = changes
         self.plan = make_plan(self.model, lesions, calibration)
         self.paths = self.plan.paths
@@ -135,7 +140,9 @@ class Damage:
                 "the path is not in use, or its module is bypassed or compiled"
             )
 
-    def numbers(self, batch: Batch, site: Site, count: int | None = None) -> Tensor:
+    def numbers(
+        self, batch: Batch, site: Site, count: int | None = None, device: torch.device = HOST
+    ) -> Tensor:
         """The image numbers of a forward; `count` are the rows at a site, where none are known to have come in."""
         if batch.rows is None and count is not None:
             if batch.images not in (None, count / self.blocks):
@@ -150,17 +157,24 @@ class Damage:
                 f"{site}: {known} rows cannot be shared out among {self.blocks} lesions: "
                 "give each lesion the same number of rows"
             )
-        if batch.numbers is None:
-            end = batch.first + batch.images
-            batch.numbers = (
-                torch.arange(batch.first, end) if self.ids is None else self.ids[batch.first : end]
-            )
-            if self.ids is not None and len(batch.numbers) < batch.images:
+        if device not in batch.numbers:
+            begin, end = batch.first, batch.first + batch.images
+            if self.ids is not None and end > len(self.ids):
                 raise RowsDoNotDivide(
                     f"ids holds {len(self.ids)} image numbers, and the forwards of this context need more: give "
                     "one per image, counting each image once however many lesions it gets"
                 )
-        return batch.numbers
+            batch.numbers[device] = (
+                torch.arange(begin, end, device=device) if self.ids is None else self.ids_on(device)[begin:end]
+            )
+        return batch.numbers[device]
+
+    def ids_on(self, device: torch.device) -> Tensor:
+        """The given image numbers, brought to a device once."""
+        assert self.ids is not None
+        if device not in self.placed:
+            self.placed[device] = self.ids.to(device)
+        return self.placed[device]
 
     # Which axis counts images.
 
@@ -282,7 +296,7 @@ class Damage:
         for step in steps:
             if step.site.call not in (None, call.number):
                 continue
-            numbers = torch.empty(0, dtype=torch.int64)
+            numbers = NOBODY
             if step.draws and stands_for_many(y):
                 raise LesionError(
                     f"{step.site}: under torch.vmap an image does not know its number, so every image would get the "
@@ -300,7 +314,7 @@ class Damage:
                     f"{step.site}: axis {units} counts images and cannot hold the units as well"
                 )
             if step.draws or self.blocks > 1 or self.ids is not None:
-                numbers = self.numbers(batch, step.site, y.shape[along])
+                numbers = self.numbers(batch, step.site, y.shape[along], y.device)
             z = y.movedim((along, units), (0, 1)).unflatten(0, (self.blocks, -1))
             key = (call.number, z.shape[2:], y.device, y.dtype, torch.is_inference_mode_enabled())
             if key not in step.fitted:
@@ -365,8 +379,9 @@ class Damage:
             key = (path, part.fraction, part.seed)
             enough_weights(part, Site(path), weight.numel())
             if key not in self.pruning or self.pruning[key].device != weight.device:
-                order = philox.ranks(weight.numel(), "prune", part.seed, path).view(weight.shape)
-                kept = functional.prune(torch.ones(weight.shape), order, part.fraction) > 0
+                with on_the_host():
+                    order = philox.ranks(weight.numel(), "prune", part.seed, path).view(weight.shape)
+                    kept = functional.prune(torch.ones(weight.shape), order, part.fraction) > 0
                 self.pruning[key] = kept.to(weight.device)
             found.append(self.pruning[key])
         return tuple(found)
@@ -381,7 +396,8 @@ class Damage:
             count = there[path].units if path in there else 0
             for step in steps:
                 for entry in step.entries:
-                    units = chosen_units(entry.part, entry.site, count) if count else torch.arange(0)
+                    with on_the_host():
+                        units = chosen_units(entry.part, entry.site, count) if count else torch.arange(0)
                     yield step.place, entry, units, entry.key(self.seed, 0)
 
     def first(self) -> int:

@@ -360,6 +360,14 @@ class UnitLesion(SiteLesion):
         names = [f.name for f in dataclasses.fields(self) if f.name not in apart]
         return (type(self), *(getattr(self, name) for name in names))
 
+    @property
+    def drawn_by(self) -> tuple[str, int]:
+        """What its random numbers depend on, beside the place: lesions that agree in it draw the same ones.
+
+        The dose is not part of it: noise of 2 is twice the noise of 1, and what is dropped at 0.2 is dropped at 0.4.
+        """
+        return str(getattr(self.mode()[0], "__name__", "")), self.seed
+
     def numbers(self) -> dict[str, float]:
         """The doses, by name."""
         return {name: float(getattr(self, name)) for name in self.numeric}

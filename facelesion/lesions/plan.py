@@ -99,7 +99,7 @@ def make_plan(model: nn.Module, rows: Sequence[Lesion | None], calibration: Cali
     for block, lesion in enumerate(rows):
         plan.sites.append([])
         depth: Counter[tuple[str, bool]] = Counter()
-        turns: Counter[SiteLesion] = Counter()
+        turns: Counter[tuple[object, ...]] = Counter()
         for part in () if lesion is None else lesion.parts:
             if part not in found:
                 found[part] = sites_of(model, part)
@@ -114,9 +114,10 @@ def make_plan(model: nn.Module, rows: Sequence[Lesion | None], calibration: Cali
                 _check_calibrated(part, site, calibration)
                 place = depth[site.path, site.heads]
                 step = steps.setdefault((place, site, part.mode()), Step(place, []))
-                step.entries.append(Entry(block, part, site, turns[part]))
+                same = (site.path, site.output, site.heads, *part.drawn_by)
+                step.entries.append(Entry(block, part, site, turns[same]))
                 depth[site.path, site.heads] += 1
-            turns[part] += 1
+                turns[same] += 1
     for step in sorted(steps.values(), key=lambda step: step.place):
         where = plan.heads if step.site.heads else plan.outputs
         where.setdefault(step.site.path, []).append(step)

@@ -1,4 +1,8 @@
-"""One step of damage at one site, for all the rows that get it: fitted to the output's shape once, then applied."""
+"""One step of damage at one site, for all the rows that get it: fitted to the output's shape once, then applied.
+
+Fitting is planned on the host, in numbers that are real whatever the network runs on; applying touches tensors of the
+network's device alone and never waits for one of their values.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from torch import Tensor
 from . import functional, philox
 from .calibration import Calibration
 from .errors import LesionError, NoCalibration
+from .host import on_the_host
 from .units import Entry, chosen_units
 
 
@@ -28,21 +33,24 @@ class Fitted:
     ) -> None:
         device, count, places = z.device, z.shape[2], z.shape[3:]
         self.part, self.places = entries[0].part, places
-        chosen = [chosen_units(entry.part, entry.site, count) for entry in entries]
-        union = torch.cat(chosen).unique()
-        everything = [len(units) == len(union) and entry.part.where is None
-                      for units, entry in zip(chosen, entries, strict=True)]  # fmt: skip
+        with on_the_host():
+            chosen = [chosen_units(entry.part, entry.site, count) for entry in entries]
+            union = torch.cat(chosen).unique()
+            everything = [len(units) == len(union) and entry.part.where is None
+                          for units, entry in zip(chosen, entries, strict=True)]  # fmt: skip
+            # Copying out most of the units costs more than working on all of them.
+            narrow = 2 * len(union) < count
+            numbers = union if narrow else torch.arange(count)
+            selection = None
+            if not (all(everything) and (narrow or len(union) == count)):
+                selection = self._selection(entries, numbers, chosen)
         self.nothing = len(union) == 0
-        # Copying out most of the units costs more than working on all of them.
-        narrow = 2 * len(union) < count
-        self.units = union.to(device) if narrow else None
-        self.unit_numbers = union if narrow else torch.arange(count)
+        self.unit_numbers = numbers.to(device)
+        self.units = self.unit_numbers if narrow else None
+        self.select = None if selection is None else selection.to(device)
         self.blocks: Tensor | None = None
         if len(entries) < blocks:
             self.blocks = torch.tensor([entry.block for entry in entries], device=device)
-        self.select: Tensor | None = None
-        if not (all(everything) and (narrow or len(union) == count)):
-            self.select = self._selection(entries, chosen).to(device)
 
         def column(values: list[Any], dtype: torch.dtype) -> Tensor:
             tensor = torch.tensor(values, dtype=dtype, device=device)
@@ -52,7 +60,13 @@ class Fitted:
         doses = [entry.part.numbers() for entry in entries]
         self.doses = {name: column([dose[name] for dose in doses], precise) for name in doses[0]}
         site = entries[0].site
-        self.keys = torch.tensor([entry.key(seed, call) for entry in entries], device=device)
+        # Doses of one lesion share their random numbers, which are drawn once for all of them.
+        keys = [entry.key(seed, call) for entry in entries] if self.part.draws_values else []
+        apart = list(dict.fromkeys(keys))
+        self.keys = torch.tensor(apart, dtype=torch.int64, device=device)
+        self.whose: Tensor | None = None
+        if 1 < len(apart) < len(keys):
+            self.whose = torch.tensor([apart.index(key) for key in keys], device=device)
         self.usual: tuple[Tensor, ...] = ()
         if calibration is not None and self.part.relative_to_health:
             moments = calibration.of(site, call)
@@ -61,13 +75,13 @@ class Fitted:
                     f"{site}: calibrated with {len(moments[0])} units, it has {count}: calibrate again"
                 )
             self.usual = tuple(
-                each[self.unit_numbers].to(device, precise).view(-1, *[1] * len(places)) for each in moments
+                each[numbers].to(device, precise).view(-1, *[1] * len(places)) for each in moments
             )
         self.ids = torch.empty(0)
 
-    def _selection(self, entries: Sequence[Entry], chosen: list[Tensor]) -> Tensor:
+    def _selection(self, entries: Sequence[Entry], numbers: Tensor, chosen: list[Tensor]) -> Tensor:
         rest = [1] * len(self.places)
-        select = torch.stack([torch.isin(self.unit_numbers, units) for units in chosen])
+        select = torch.stack([torch.isin(numbers, units) for units in chosen])
         select = select.view(len(entries), 1, -1, *rest)
         if all(entry.part.where is None for entry in entries):
             return select
@@ -113,7 +127,9 @@ class Fitted:
         return self._draw(philox.uniform, torch.Size([1] * len(self.places)) if per_unit else self.places)
 
     def _draw(self, law: Any, places: torch.Size) -> Tensor:
+        """(blocks, or one for all of them, images, units, places ...)."""
         draws = law(self.keys, self.ids, self.unit_numbers, places.numel())
+        draws = draws if self.whose is None else draws.index_select(0, self.whose)
         return draws.view(*draws.shape[:3], *places)
 
     def another_image(self, y: Tensor) -> Tensor:
@@ -122,7 +138,10 @@ class Fitted:
             raise LesionError(
                 f"{self.part}: another image is needed to resample from; give batches of two or more"
             )
-        draws = philox.uniform(self.keys, self.ids, torch.zeros(1, dtype=torch.int64), 1)[:, :, 0, 0]
+        draws = philox.uniform(
+            self.keys, self.ids, torch.zeros(1, dtype=torch.int64, device=y.device), 1
+        )
+        draws = (draws if self.whose is None else draws.index_select(0, self.whose))[:, :, 0, 0]
         steps = 1 + (draws * (images - 1)).to(torch.int64)
         donors = (torch.arange(images, device=y.device) + steps) % images
         return y[torch.arange(len(y), device=y.device)[:, None], donors]

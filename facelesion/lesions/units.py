@@ -16,7 +16,7 @@ from .locate import Site
 
 @dataclass(frozen=True)
 class Entry:
-    """One lesion of one block of rows at one site; `turn` counts equal lesions in a block, which differ in noise."""
+    """One lesion of one block of rows at one site; `turn` counts those there that would draw the same numbers."""
 
     block: int
     part: UnitLesion
@@ -24,9 +24,9 @@ class Entry:
     turn: int
 
     def key(self, seed: int, call: int) -> tuple[int, int]:
-        """The key of its random numbers at one call of the site."""
+        """The key of its random numbers at one call of the site: they hang on no dose, and on no spelling."""
         site = Site(self.site.path, call, self.site.output, None, self.site.heads)
-        return philox.key_of(seed, self.part.hash, self.turn, site)
+        return philox.key_of(seed, *self.part.drawn_by, self.turn, site)
 
 
 @functools.lru_cache(maxsize=256)

@@ -58,7 +58,7 @@ def evidence_sheet(
         figure = Figure(figsize=(width, height), dpi=DOTS)
         place = _Places(figure, width, height)
         place.text(0.1, 0.24, f"{legible(maps.faces[face], 60)}: {_METHODS[maps.method]} for {maps.of}", weight="bold")
-        place.text(0.1, 0.46, _damage_line(maps), color=QUIET, size=8.5)
+        place.text(0.1, 0.46, _damage_line(maps, width), color=QUIET, size=8.5)
         for column, s in enumerate(shown):
             left = _LABEL + column * (2 * _TILE + _GAP)
             axes = place.axes(left + _TILE * 0.08, 0.75, 1.84 * _TILE, 1.84 * _TILE)
@@ -166,10 +166,12 @@ def _site_block(
                     )  # fmt: skip
 
 
-def _damage_line(maps: Maps) -> str:
+def _damage_line(maps: Maps, width: float) -> str:
+    """What the rows show, no longer than a sheet of so many inches is wide."""
     if DAMAGED not in maps.networks:
         return "healthy network; left the map, right the map over the picture"
-    return f"healthy and under: {legible(maps.damage, 110)}; left the map, right the map over the picture"
+    room = max(20, int(13.5 * (width - 0.3)) - 72)  # letters of this size to the inch, less the words around it
+    return f"healthy and under: {legible(maps.damage, room)}; left the map, right the map over the picture"
 
 
 def _scales(place: _Places, top: float, width: float, difference: bool, unit: str) -> None:

@@ -151,8 +151,11 @@ def _person(
 
 
 def _answers(subject: Subject) -> Sequence[str]:
-    """The people or things that the network's own trained readout names."""
-    names = subject.about.get("names")
+    """The people or things that the network's own trained readout names.
+
+    Converted weights call them `names`, those that a recipe trained `classes`.
+    """
+    names = subject.about.get("names") or subject.about.get("classes")
     weight = subject.extra.get("head.weight")
     fits = isinstance(names, list) and weight is not None and len(names) == len(weight)
     return [str(name) for name in names] if fits and isinstance(names, list) else []

@@ -41,10 +41,11 @@ def sentences(controls: pd.DataFrame, stimulus: str = INTACT) -> list[str]:
         for task in dict.fromkeys(own["task"]):
             rows = own[own["task"] == task]
             names = [name for name in networks if name in set(rows["participant"])]
+            largest = _largest(part, names, task)
             doses = ", ".join(f"{dose:g}" for dose in sorted(set(rows["dose"])))
             told.append(
                 f"{lesion}: {task} falls further than with as many other units ({kinds} sets), at {doses}, in "
-                f"{len(names)} of {len(networks)} networks ({', '.join(names)})."
+                f"{len(names)} of {len(networks)} networks ({', '.join(names)}): {largest}."
             )
         spared = [task for task in dict.fromkeys(part["task"]) if task not in set(own["task"])]
         if len(spared) == part["task"].nunique():
@@ -52,6 +53,29 @@ def sentences(controls: pd.DataFrame, stimulus: str = INTACT) -> list[str]:
         elif spared:
             told.append(f"{lesion}: not shown for {', '.join(spared)}.")
     return told
+
+
+def _largest(part: pd.DataFrame, names: list[str], task: str) -> str:
+    """At the last dose: what is left of a task with the chosen units damaged, and with sets of other units."""
+    here = part[(part["task"] == task) & part["participant"].isin(names)]
+    here = here[here["dose"] == here["dose"].max()]
+    own, sets = here["value"], here["mean"]
+    return (
+        f"{_from_to(own)} of the measure is left of {_from_to(here['intact'])}, with other units "
+        f"{_from_to(sets)} on average"
+    )
+
+
+def _from_to(values: pd.Series) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def shown(controls: pd.DataFrame, lesion: str, stimulus: str = INTACT) -> pd.DataFrame:
+    """The numbers of a series' figure: its rows of `controls.csv`, and whether each condition is beyond all kinds."""
+    part = controls[(controls["lesion"] == lesion) & (controls["stimulus"] == stimulus)]
+    called = set(beyond(controls)[_ROW].itertuples(index=False, name=None))
+    return part.assign(beyond=[row in called for row in part[_ROW].itertuples(index=False, name=None)])
 
 
 def against_figure(controls: pd.DataFrame, lesion: str, stimulus: str = INTACT) -> Figure:

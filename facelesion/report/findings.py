@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from facelesion.analysis.answers import Answers, answers_of
@@ -42,6 +42,17 @@ NO_ANSWERS = (
 )
 
 
+#: Of a lesion that was drawn once nobody can say what another draw would have done.
+NOT_TESTED = "not tested, for it was drawn once (it is compared with its control sets, where there are such), under"
+
+
+UNTESTED = (
+    "Whether two kinds of damage take different tasks is not tested by draws, for no pair of kinds was "
+    "drawn twice. Where "
+    "units were chosen, it is what the contrasts test, and the control sets."
+)
+
+
 @dataclass(frozen=True)
 class Finding:
     """A sentence of the report.
@@ -66,6 +77,7 @@ class Evidence:
         choice: scores as right choices between two, the same measure for all tasks that allow it.
         losses, dissociations: the comparisons with their tests, claimed or not.
         differences: between tasks, on the common scale; no claims.
+        answers: trial by trial, by task.
     """
 
     own: Profile
@@ -73,6 +85,7 @@ class Evidence:
     losses: list[Loss]
     dissociations: list[Dissociation]
     differences: list[Difference]
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
 
 def evidence(table: pd.DataFrame, trials: pd.DataFrame | None) -> Evidence | None:
@@ -96,7 +109,7 @@ def evidence(table: pd.DataFrame, trials: pd.DataFrame | None) -> Evidence | Non
     chance = {task: measure_of(table, task).chance for task in tasks_of(table)}
     answers: Mapping[str, Answers] = answers_of(mine, chance)
     own, choice = profile(answers), profile(answers, "choice")
-    return Evidence(own, choice, losses(own), dissociations(own), differences(choice))
+    return Evidence(own, choice, losses(own), dissociations(own), differences(choice), answers)
 
 
 def findings(table: pd.DataFrame, found: Evidence | None) -> list[Finding]:
@@ -132,7 +145,9 @@ def across(networks: Mapping[str, Evidence]) -> list[Finding]:
     for (damages, tasks), names in claimed.items():
         text = f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in "
         sentences.append(Finding(f"{text}{counted(names, networks)}.", "each network's own", True))
-    if not claimed:
+    if not claimed and all(math.isnan(row.p) for found in networks.values() for row in found.dissociations):
+        sentences.append(Finding(UNTESTED))
+    elif not claimed:
         text = f"In none of the {len(networks)} networks is it shown that two kinds of damage take different tasks."
         sentences.append(Finding(text))
     return sentences
@@ -209,7 +224,8 @@ def _intact(table: pd.DataFrame) -> Finding:
 
 def _losses(rows: Iterable[Loss]) -> list[Finding]:
     rows = list(rows)
-    test = f"Crossed t test over people and draws, mean over doses; Holm over {len(rows)} comparisons"
+    made = sum(row.p == row.p for row in rows)
+    test = f"Crossed t test over people and draws, mean over doses; Holm over {made} comparisons" if made else ""
     sentences = []
     for task in dict.fromkeys(row.task for row in rows):
         mine = [row for row in rows if row.task == task]
@@ -222,8 +238,9 @@ def _losses(rows: Iterable[Loss]) -> list[Finding]:
             ),
             (
                 "not shown to be lower under",
-                [r for r in mine if not r.claimed and not (r.found.estimate < 0 and r.p < 0.05)],
+                [r for r in mine if not r.claimed and not (r.found.estimate < 0 and r.p < 0.05) and r.p == r.p],
             ),
+            (NOT_TESTED, [r for r in mine if math.isnan(r.p)]),
         ):
             if chosen:
                 named = _list(f"{row.damage} ({points(row.found, -1)} points)" for row in chosen)
@@ -245,7 +262,7 @@ def _dissociations(found: Evidence) -> list[Finding]:
         ]
     test = (
         "Crossed interaction: two doses, both comparisons within a task, over people and draws; "
-        f"Holm over {sum(row.compared for row in rows)} fours of two doses and two tasks"
+        f"Holm over {sum(row.compared for row in rows if row.p == row.p)} fours of two doses and two tasks"
     )
     sentences = [
         Finding(
@@ -260,6 +277,8 @@ def _dissociations(found: Evidence) -> list[Finding]:
     ]
     untested = sum(row.p != row.p for row in rows)
     others = len(rows) - len(sentences) - untested
+    if untested == len(rows):
+        return [Finding(UNTESTED)]
     if not sentences:
         sentences.append(
             Finding("No kind of damage was found to take one task where another kind takes another.", test)
@@ -274,7 +293,9 @@ def _dissociations(found: Evidence) -> list[Finding]:
     if untested:
         sentences.append(
             Finding(
-                f"{untested} of {len(rows)} fours are not testable: they take two draws and two people or more."
+                f"{untested} of {len(rows)} pairs of kinds and tasks are not tested: they take two draws "
+                "and two people "
+                "or more."
             )
         )
     return sentences

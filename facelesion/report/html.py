@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from facelesion.analysis.claims import MATCHED, level_of
 from facelesion.analysis.statistics import Interval
 from facelesion.errors import Error
 from facelesion.files import write_bytes
-from facelesion.report import against, summary
+from facelesion.report import against, sections, summary
 from facelesion.report.drawings import EXAMPLE_FIGURES, FIGURES, STUDY_FIGURES, Drawing, Results, drawn
 from facelesion.report.findings import (
     Evidence,
@@ -26,7 +26,8 @@ from facelesion.report.findings import (
     percent,
     points,
 )
-from facelesion.report.run_folder import TRIALS, Run, read_run
+from facelesion.report.methods import methods
+from facelesion.report.run_folder import CASES, CURVES, CURVES_COMPARED, TRIALS, Run, read_run
 from facelesion.report.style import embed, file_name, look
 from facelesion.report.tables import CONDITION
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from facelesion.analysis.claims import Profile
+    from facelesion.analysis.curve_tables import Fits
 
 REPORT, FOLDER = "report.html", "figures"
 
@@ -50,6 +52,8 @@ class Picture:
         source: data URI.
         width: in CSS pixels.
         wide: too detailed to shrink: on a narrow screen it scrolls.
+        numbers: what is drawn, as CSV; empty for pictures.
+        file: name of its file without an ending.
     """
 
     name: str
@@ -59,12 +63,17 @@ class Picture:
     source: str
     width: int
     wide: bool = True
+    numbers: str = ""
+    file: str = ""
 
     @classmethod
     def of(cls, name: str, drawing: Drawing) -> Picture:
         """A drawing as it stands on the page."""
         source, width = embed(drawing.figure, drawing.kind)
-        return cls(file_name(name), drawing.title, drawing.shows, drawing.cannot, source, width, drawing.wide)
+        numbers = "" if drawing.numbers is None else drawing.numbers.to_csv(index=False, lineterminator="\n")
+        return cls(
+            file_name(name), drawing.title, drawing.shows, drawing.cannot, source, width, drawing.wide, numbers
+        )
 
 
 @dataclass(frozen=True)
@@ -109,13 +118,28 @@ def write_report(run_folder: str | Path) -> Path:
     }
     found = {label: _evidence(table, run) for label, table in tables.items()}
     profiles = {label: None if each is None else each.own for label, each in found.items()}
-    everything = Results(run, run.table, tables, profiles)
+    told = {label: each for label, each in found.items() if each is not None}
+    groups = sections.groups_of(run, tables)
+    fits = {label: sections.fits_of(label, tables[label], each.answers) for label, each in told.items()}
+    scales = {label: each.choice for label, each in told.items()}
+    everything = Results(run, run.table, tables, profiles, groups, fits, scales)
     together = [Picture.of(*each) for each in drawn(STUDY_FIGURES, everything)]
     networks = [_network(label, found[label], everything) for label in tables]
     extras = [Picture.of(*each) for each in drawn(EXAMPLE_FIGURES, everything)]
-    page = _template().render(**_context(run, networks, together, extras))
-    shown = together + [picture for network in networks for picture in network.pictures] + extras
-    _write_figures(run.folder / FOLDER, shown, many=len(networks) > 1)
+    shown = numbered([together, *(network.pictures for network in networks), extras], many=len(networks) > 1)
+    together, *own, extras = shown
+    networks = [dataclasses.replace(each, pictures=own[place]) for place, each in enumerate(networks)]
+    cases = sections.cases_of(tables, groups)
+    further = {
+        "people": sections.participants(tables, groups, profiles),
+        "curves": sections.curves(fits),
+        "rankings": sections.rankings(run),
+        "cases": sections.cases(cases, groups),
+        "methods": methods(run, groups, cases),
+    }
+    page = template().render(**_context(run, networks, together, extras), **further)
+    write_figures(run.folder / FOLDER, [picture for part in shown for picture in part])
+    _write_tables(run.folder, cases, list(fits.values()))
     return write_bytes(run.folder / REPORT, page.encode())
 
 
@@ -128,7 +152,7 @@ def _evidence(table: pd.DataFrame, run: Run) -> Evidence | None:
 
 def _network(label: str, found: Evidence | None, everything: Results) -> Network:
     table, own = everything.tables[label], everything.profiles[label]
-    alone = Results(everything.run, table, {label: table}, {label: own})
+    alone = dataclasses.replace(everything, table=table, tables={label: table}, profiles={label: own})
     return Network(
         label,
         str(table["weights"].iloc[0]),
@@ -358,17 +382,18 @@ def _context(
     }  # fmt: skip
 
 
-def _template() -> Any:
+def template(name: str = "report.html.j2", *folders: Path) -> Any:
+    """A page's template, with the report's style, figures and ways; looked for in `folders` too."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader([Path(__file__).parent / "templates", *folders]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _yaml(config: Mapping[str, Any]) -> str:
@@ -377,16 +402,44 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88)).strip()
 
 
-def _write_figures(folder: Path, pictures: Iterable[Picture], many: bool) -> None:
-    """The figures as single files, for slides and papers; those of an earlier report go."""
+def numbered(parts: Sequence[Sequence[Picture]], many: bool) -> list[list[Picture]]:
+    """Pictures with the names of their files, in the order of the page."""
+    number, found = 0, []
+    for part in parts:
+        named = []
+        for picture in part:
+            number += 1
+            named.append(dataclasses.replace(picture, file=f"{number:02d}_{picture.name}" if many else picture.name))
+        found.append(named)
+    return found
+
+
+def write_figures(folder: Path, pictures: Iterable[Picture]) -> None:
+    """The figures as single files, each beside its numbers as CSV, for slides and papers; an earlier report's go."""
     wanted = set()
-    for number, picture in enumerate(pictures, start=1):
+    for picture in pictures:
         head, data = picture.source.split(",", 1)
         ending = "svg" if "svg" in head else "png"
-        path = folder / (f"{number:02d}_{picture.name}.{ending}" if many else f"{picture.name}.{ending}")
-        write_bytes(path, base64.b64decode(data))
-        wanted.add(path)
+        files = {ending: base64.b64decode(data)} | ({"csv": picture.numbers.encode()} if picture.numbers else {})
+        for kind, content in files.items():
+            wanted.add(write_bytes(folder / f"{picture.file}.{kind}", content))
     if folder.is_dir():
         for path in folder.iterdir():
-            if path.suffix in (".svg", ".png") and path not in wanted:
+            if path.suffix in (".svg", ".png", ".csv") and path not in wanted:
                 path.unlink()
+
+
+def _write_tables(folder: Path, cases: pd.DataFrame | None, fits: Sequence[Fits]) -> None:
+    """Single cases and curves as CSV; those of an earlier report that there are no more go."""
+    import pandas as pd
+
+    tables = {
+        CASES: cases,
+        CURVES: pd.concat([each.curves for each in fits], ignore_index=True) if fits else None,
+        CURVES_COMPARED: pd.concat([each.compared for each in fits], ignore_index=True) if fits else None,
+    }
+    for name, table in tables.items():
+        if table is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_bytes(folder / name, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())

@@ -9,6 +9,7 @@
       rankings.parquet optional: how units were ranked, where lesions take them by a ranking
       controls.csv     optional: what chosen units did beside sets of other units
       contrasts.csv    optional: what the study's contrasts came to
+      single_cases.csv, curves.csv, curves_compared.csv    written with the report
       stimuli.npz      optional: example faces of every stimulus
       confusion.npz    optional: confusion matrices, intact and damaged
       gradcam.npz      optional: Grad-CAM of one face, intact and damaged
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 CONFIG, TABLE, MANIFEST, TRIALS = "config.yaml", "table.parquet", "manifest.json", "trials.parquet"
 RANKINGS, CONTROLS, CONTRASTS = "rankings.parquet", "controls.csv", "contrasts.csv"
+PICTURES = "pictures.csv"
+CASES, CURVES, CURVES_COMPARED = "single_cases.csv", "curves.csv", "curves_compared.csv"  # written by the report
 UNCHANGED = "intact"  # the stimulus that changes nothing
 STIMULI, CONFUSION, GRADCAM, TRAINING = "stimuli.npz", "confusion.npz", "gradcam.npz", "training.csv"
 
@@ -62,6 +65,7 @@ class Manifest:
         question: what the study asks, in plain sentences; may be empty.
         tasks: what each task asks, in a sentence, by name; may be empty.
         remarks: what a reader of the results has to know of the pictures, in sentences.
+        groups: participants that were trained alike, by the name of their group.
 
     Raises:
         Error: a value of another kind; the key is named.
@@ -79,6 +83,7 @@ class Manifest:
     question: str = ""
     tasks: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         text(self.study, "study", empty=False)
@@ -92,6 +97,9 @@ class Manifest:
                 text(value, f"{key}.{name}")
         for place, remark in enumerate(sequence(self.remarks, "remarks")):
             text(remark, f"remarks[{place}]")
+        for name, members in mapping(self.groups, "groups").items():
+            for place, member in enumerate(sequence(members, f"groups.{name}")):
+                text(member, f"groups.{name}[{place}]", empty=False)
         for place, item in enumerate(sequence(self.left_out, "left_out")):
             if not isinstance(item, LeftOut):
                 raise Error(f"left_out[{place}] must be a LeftOut, not {kind_of(item)}")
@@ -179,7 +187,8 @@ class GradCamMaps:
 class Run:
     """Everything in a run folder; what is optional and absent is None or empty.
 
-    `trials` are those under unchanged pictures alone: all of them may be more than memory holds
+    `table` has the lesions themselves, `sets` the control sets' main measures under unchanged pictures. `trials` are
+    those under unchanged pictures alone: all of them may be more than memory holds
     (`facelesion.report.tables.TrialFile` reads them piece by piece).
     """
 
@@ -194,6 +203,9 @@ class Run:
     trials: pd.DataFrame | None = None
     controls: pd.DataFrame | None = None
     contrasts: pd.DataFrame | None = None
+    sets: pd.DataFrame | None = None
+    rankings: pd.DataFrame | None = None
+    pictures: pd.DataFrame | None = None
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> Path:
@@ -300,7 +312,8 @@ def read_run(folder: str | Path) -> Run:
             raise Error(f"{root} has no {name}; run the study again, it did not finish there")
 
     config = _read(root / CONFIG, _config)
-    table = _read(root / TABLE, lambda path: _without_controls(check_table(pd.read_parquet(path))))
+    whole = _read(root / TABLE, lambda path: check_table(pd.read_parquet(path)))
+    table, sets = _read(root / TABLE, lambda _: _parted(whole))
     manifest = read_manifest(root)
 
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
@@ -318,12 +331,19 @@ def read_run(folder: str | Path) -> Run:
         optional(TRIALS, lambda path: read_trials(path, UNCHANGED)),
         optional(CONTROLS, pd.read_csv),
         optional(CONTRASTS, pd.read_csv),
+        sets,
+        optional(RANKINGS, pd.read_parquet),
+        optional(PICTURES, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False)),
     )
 
 
-def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
-    """The lesions themselves; what other units in their place did is summed up in `controls.csv`."""
-    return table[table["control"] == ""].reset_index(drop=True)
+def _parted(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The lesions themselves, and of the sets of other units their main measures under unchanged pictures."""
+    own = table["control"] == ""
+    if not own.any():
+        raise Error("column control is filled in every row: there are control sets, and nothing that they belong to")
+    sets = table[~own & table["main"] & (table["stimulus"] == UNCHANGED)]
+    return table[own].reset_index(drop=True), sets.reset_index(drop=True) if len(sets) else None
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:

@@ -27,7 +27,7 @@ _KNOWN = {
     "pruning": ("#b07d00", "v"),
     "none": (INK, "o"),
 }
-_SPARE = (("#56b4e9", "P"), ("#7a6ff0", "X"), ("#8c6d46", "<"), ("#999933", ">"), ("#5b6472", "d"))
+_SPARE = (("#56b4e9", "P"), ("#8c6d46", "X"), ("#7a6ff0", "<"), ("#999933", ">"), ("#5b6472", "d"))
 
 
 def look(lesion: str, among: Sequence[str] = ()) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facelesion.analysis.claims import Profile, level_of
+from facelesion.analysis.claims import Profile, level_of, over_of
 from facelesion.analysis.statistics import Interval, bootstrap_interval, cohens_h
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ def dose_response(
 
     Returns:
         One row per lesion and dose in the study's order, the intact network (lesion 'none', step 0) first: columns
-        lesion, step, dose, mean, low, high (95 % interval over draws, or over people and draws; not a number for one
-        draw alone), draws, n, chance.
+        lesion, step, dose, mean, low, high (95 % interval; not a number where there is none), over (what the interval
+        is over), draws, n, chance.
     """
     import pandas as pd
 
@@ -128,10 +128,11 @@ def dose_response(
     for lesion, step, dose in steps_of(chosen):
         draws = chosen[(chosen["lesion"] == lesion) & (chosen["step"] == step)]
         interval = bootstrap_interval(draws["value"].to_numpy(), bounds=bounds)
+        over = "" if np.isnan(interval.low) else "draws"
         if profile is not None and stimulus == INTACT and (task, lesion, dose) in profile.doses:
             crossed = level_of(profile, task, lesion, dose)
             if abs(crossed.estimate - interval.estimate) < 1e-4:  # it is this very measure
-                interval = crossed
+                interval, over = crossed, over_of(profile, task, lesion, dose)
         rows.append(
             {
                 "lesion": lesion,
@@ -140,12 +141,13 @@ def dose_response(
                 "mean": interval.estimate,
                 "low": interval.low,
                 "high": interval.high,
+                "over": over,
                 "draws": len(draws),
                 "n": int(draws["n"].max()),
                 "chance": float(draws["chance"].iloc[0]),
             }
         )
-    columns = ["lesion", "step", "dose", "mean", "low", "high", "draws", "n", "chance"]
+    columns = ["lesion", "step", "dose", "mean", "low", "high", "over", "draws", "n", "chance"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -24,9 +24,14 @@ from typing import TYPE_CHECKING
 import facelesion
 from facelesion.analysis.against import against_controls
 from facelesion.data.materials import Materials
+from facelesion.engines.contract import Engine
+from facelesion.engines.here import Here
+from facelesion.engines.processes import Processes
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
+from facelesion.study.cells import device_called, say
 from facelesion.study.contrasted import write_contrasts
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
@@ -34,11 +39,9 @@ from facelesion.study.run import (
     Gathered,
     check_ours,
     claim,
-    device_called,
     gather,
     parts_of,
     run_cells,
-    say,
     tidy,
 )
 from facelesion.study.settled import reached, write_found
@@ -60,6 +63,7 @@ def run_study(
     participants: Mapping[str, Subject] | None = None,
     pictures: Materials | None = None,
     command: str = "",
+    engine: Engine | None = None,
 ) -> Path:
     """Run a study; the path of its report.
 
@@ -70,6 +74,8 @@ def run_study(
         participants: networks of one's own, by the names that the study's participants have.
         pictures: pictures of one's own by role, instead of the study's source.
         command: what to type to get the run again; kept in the manifest.
+        engine: where the cells are done, such as `facelesion.engines.Ray()`; it changes no number. Here, in as many
+            processes as the study says, when left out.
 
     Raises:
         Error: a site, model, file or stimulus does not exist, or the folder holds another study.
@@ -78,6 +84,8 @@ def run_study(
     from facelesion import report
 
     clock = _Clock()
+    if study.processes != 1 and engine is not None and not isinstance(engine, Processes):
+        raise SettingError("processes", "does nothing beside another engine: leave one of them out")
     device = device_called(study.device)
     folder = Path(study.output) / study.name
     check_ours(folder)
@@ -98,11 +106,12 @@ def run_study(
         f"{len(gathered.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
         f"{len(study.tasks)} tasks on {device}"
     )
-    bench = run_cells(gathered, parts, device)
+    if engine is None:
+        engine = Here() if study.processes == 1 else Processes(study.processes)
+    bench = run_cells(gathered, parts, engine)
     clock.mark("sweep")
-    paths = list(parts_of(gathered, parts))
-    gather_trials(paths, folder / "trials.parquet")
-    table = gather_rows(paths)
+    gather_trials(parts_of(gathered, parts), folder / "trials.parquet")
+    table = gather_rows(parts_of(gathered, parts))
     report.write_table(folder, table)
     if gathered.chosen:
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
@@ -141,6 +150,7 @@ def run_study(
             device=str(device),
             question=study.question,
             tasks={name: TASKS[name].question for name in study.tasks},
+            groups=study.groups,
             remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
         ),
     )

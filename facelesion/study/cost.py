@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
+from facelesion.faces.stimuli import Intact
 from facelesion.study.bench import Bench
 from facelesion.study.design import Planned
 from facelesion.study.run import Gathered
 from facelesion.sweep import make_plan
+from facelesion.tasks import TASKS
 
 _SAMPLE = 16  # pictures of the measured piece
 
@@ -35,7 +37,10 @@ class Cost:
 
 
 def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
-    """The cost of every participant: one piece of its first cell is run, and the rest in proportion."""
+    """The cost of every participant: one piece of its first cell is run, and the rest in proportion.
+
+    Tasks that look into the network add a pass of their own for every lesion.
+    """
     costs, every_cell = [], gathered.cells()
     for participant in gathered.study.people:
         bench = gathered.bench(participant.name, device, asked=False)
@@ -52,6 +57,9 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
             pictures = len(bench.pool) * stimuli
             multiply_adds += float(plan.multiply_adds) * pictures
             seconds += _timed(bench, planned[:count]) * pictures
+        for name in gathered.study.tasks:
+            more = _looked(gathered, bench, name)
+            multiply_adds, seconds = multiply_adds + more.multiply_adds, seconds + more.seconds
         costs.append(Cost(participant.name, len(cells), multiply_adds, seconds))
     return costs
 
@@ -101,6 +109,40 @@ def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
         sweep(bench.subject.module, lesions, images[:count], calibration=bench.calibration, ids=ids[:count])
         spent.append(time.monotonic() - started)
     return spent[1] / len(images)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What a task that looks into the network adds."""
+
+    multiply_adds: float = 0.0
+    seconds: float = 0.0
+
+
+def _looked(gathered: Gathered, bench: Bench, task: str) -> _Looked:
+    """The passes of a task's own: each of its pictures through the whole network, under every lesion and stimulus.
+
+    One look under the last lesion is measured, which stands for all: nothing is saved here by what lesions share.
+    """
+    kind = TASKS[task]
+    count = kind.looked_at(gathered.materials)
+    if not kind.looks or not count:
+        return _Looked()
+    rows = torch.arange(min(_SAMPLE, count))
+    look = bench.look(Intact(), bench.planned[-1].lesion)
+    spent = []
+    for some in (rows[:1], rows):
+        started = time.monotonic()
+        if kind.looks == "maps":
+            look.maps(lambda _: lambda answer: answer.flatten(1).sum(1), some)
+        else:
+            look.activations(some)
+        spent.append(time.monotonic() - started)
+    passes = count * len(bench.planned) * len(gathered.study.stimuli)
+    image = bench.subject.preprocess(bench.pool.images[:1].to(bench.device))
+    # Gradients to the sites' units take about as much again as the pass forward.
+    each = float(make_plan(bench.subject.module, {"": None}, image).multiply_adds) * (2 if kind.looks == "maps" else 1)
+    return _Looked(each * passes, spent[1] / len(rows) * passes)
 
 
 def _lesions(gathered: Gathered) -> str:

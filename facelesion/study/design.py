@@ -24,6 +24,7 @@ from facelesion.settings import SettingError, build, check, overlaid, refuse_idl
 from facelesion.study.choice import Choice, Controls, choices, without_choice
 from facelesion.study.levels import Difficulty, Losses, stand_in, together
 from facelesion.tasks import TASKS
+from facelesion.weights import registry
 from facelesion.yaml_files import Node, read_yaml
 
 INTACT, NONE = "intact", "none"
@@ -37,11 +38,13 @@ class Participant:
         network: a name from `facelesion.models`, or a file of weights.
         name: in the tables; the network's own name when left out.
         seed: of an untrained network's weights.
+        group: networks trained alike, among which it is judged as a single case; the registry's when left out.
     """
 
     network: PathText
     name: Annotated[str, Text(lines=True)] = ""
     seed: Seed = 0
+    group: Annotated[str, Text(lines=True)] = ""
 
     def __post_init__(self) -> None:
         check(self)
@@ -93,8 +96,9 @@ class Study:
     Attributes:
         name: of the run's folder.
         question: what the study asks, in plain sentences; printed at the head of the report.
-        participants: the networks that are damaged: names from `facelesion.models`, files of weights, or settings
-            `{network: untrained, seed: 3, name: newborn}`.
+        participants: the networks that are damaged: names from `facelesion.models`, files of weights, settings
+            `{network: untrained, seed: 3, name: newborn}`, or the name of a group, such as `trained alike`, for all
+            networks of it that are not named before. The first of a group is the study's subject.
         pictures: which pictures are shown, by the `source` they come from and its settings.
         difficulty: how hard the tasks are made, undamaged; as hard as the pictures are when left out.
         lesions: by name, series of damage: lesions as the library writes them, with a list where the dose is, or
@@ -176,7 +180,7 @@ class Study:
                 self.series(name, participant.name)
             for number, part in enumerate(self.lesions[name]):
                 _refuse_strangers(part, [each.name for each in people], f"lesions.{name}.{number}.site")
-        object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        object.__setattr__(self, "contrasts", tuple(self._of_group(each) for each in self.contrasts))
         check_contrasts(
             self.contrasts, tasks=self.tasks, lesions=list(self.lesions), stimuli=names,
             participants=[each.name for each in people],
@@ -230,8 +234,33 @@ class Study:
 
     @property
     def people(self) -> tuple[Participant, ...]:
-        """The participants as values, however they were given."""
-        return tuple(each if isinstance(each, Participant) else Participant(each) for each in self.participants)
+        """The participants as values, however they were given; a group stands for all of its networks."""
+        named = [each for each in self.participants if not isinstance(each, str) or each not in registry.groups()]
+        there = {each if isinstance(each, str) else each.network for each in named}
+        found: list[Participant] = []
+        for each in self.participants:
+            if isinstance(each, Participant):
+                found.append(each)
+            elif each in (groups := registry.groups()):
+                found += [Participant(network) for network in groups[each] if network not in there]
+            else:
+                found.append(Participant(each))
+        return tuple(found)
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Participants that were trained alike, by the name of their group: the setting's, or the registry's."""
+        known = {network: group for group, networks in registry.groups().items() for network in networks}
+        found: dict[str, list[str]] = {}
+        for each in self.people:
+            if group := each.group or known.get(each.network, ""):
+                found.setdefault(group, []).append(each.name)
+        return {name: tuple(members) for name, members in found.items()}
+
+    def _of_group(self, contrast: Contrast) -> Contrast:
+        """A contrast whose participants were given as a group, with their names."""
+        names = [name for each in contrast.participants for name in self.groups.get(each, (each,))]
+        return dataclasses.replace(contrast, participants=tuple(dict.fromkeys(names)))
 
     def _stimuli(self) -> list[Stimulus]:
         found = []

@@ -11,12 +11,9 @@ import dataclasses
 import functools
 import json
 import shutil
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,46 +21,25 @@ import facelesion
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials, ranking_pictures
 from facelesion.data.source import GivenPictures, Source
+from facelesion.engines.contract import Engine, Job
+from facelesion.engines.parts import Parts
+from facelesion.engines.runs import write_plan
 from facelesion.errors import Error
-from facelesion.faces.stimuli import Stimulus
 from facelesion.files import digest_of, nearest, write_bytes
 from facelesion.lesions import Lesion, calibrate, lesion_sites
 from facelesion.models import Subject, get, look_for
 from facelesion.settings import SettingError
 from facelesion.study.bench import Bench
+from facelesion.study.cells import SHOWN, Cell, Person, Shown, StudyWork, StudyWorker, fits_of, person, say
 from facelesion.study.chosen import Chosen, choose
 from facelesion.study.design import Planned, Study
 from facelesion.study.pool import Pool
 from facelesion.study.settled import Found
-from facelesion.study.table import change_columns, is_done, rows_of, trials_of, write_part
-from facelesion.study.threads import threads
 from facelesion.sweep import sweep
 from facelesion.tasks import TASKS
 
 NOTE = Path("parts", "key")  # of a run folder: says which study was begun there
 SHARD = 128  # lesions in one cell: enough to share the healthy part of the network, little enough to lose
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One piece of a study's work, named by all that decides its result.
-
-    Attributes:
-        participant: name of the network.
-        stimulus: position among the study's stimuli.
-        start, stop: positions among the participant's planned lesions.
-        key: hash of everything the result depends on.
-    """
-
-    participant: str
-    stimulus: int
-    start: int
-    stop: int
-    key: str
-
-    def path(self, parts: Path) -> Path:
-        """Where its part lies, without the ending."""
-        return parts / self.key
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,61 +214,52 @@ def _device_of(module: torch.nn.Module) -> torch.device:
     return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
-def run_cells(gathered: Gathered, parts: Path, device: torch.device) -> Bench | None:
-    """Do all cells that are not done yet, one participant after the other; the first one's bench if it was needed."""
-    first: Bench | None = None
-    study, cells = gathered.study, gathered.cells()
-    for participant in study.people:
-        missing = [cell for cell in cells if cell.participant == participant.name and not is_done(cell.path(parts))]
-        if not missing:
-            say(f"{participant.name}: already there")
-            continue
-        say(f"{participant.name}: calibration and readouts on the healthy network")
-        bench = gathered.bench(participant.name, device)
-        first = bench if participant == study.people[0] else first
-        if study.processes == 1 or len(missing) == 1:
-            for cell in missing:
-                work(gathered.study, gathered.key, bench, cell, parts)
-        else:
-            _in_processes(gathered.study, gathered.key, bench, missing, parts)
-    return first
-
-
-def work(study: Study, key: str, bench: Bench, cell: Cell, parts: Path, progress: bool = True) -> None:
-    """Do one cell and write its part.
-
-    Raises:
-        Error: a lesion makes the network's answer infinite.
-    """
-    started = time.monotonic()
-    stimulus: Stimulus = study.stimuli[cell.stimulus]
-    planned = bench.planned[cell.start : cell.stop]
-    found, changes = bench.represent(stimulus, planned, progress)
-    trials: list[Any] = []
-    rows: list[dict[str, Any]] = []
-    for number, each in enumerate(planned):
-        representation = found[str(number)].float().cpu()
-        if not torch.isfinite(representation).all():
-            raise Error(
-                f"{each.lesion} makes {bench.name}'s output infinite: lower the dose of {each.series}"
-            )
-        about = _about(study, bench, each, str(stimulus)) | change_columns(changes.get(str(number), {}))
-        look = bench.look(stimulus, each.lesion)
-        for task in bench.tasks:
-            with threads(1):
-                answers = task.ask(representation, look)
-            trials.append(trials_of(bench.name, each, str(stimulus), task, answers))
-            rows += rows_of(task, answers, about)
-    write_part(cell.path(parts), trials, rows)
-    say(
-        f"  {bench.name}, {stimulus} [{cell.stimulus + 1}/{len(study.stimuli)}]: "
-        f"{time.monotonic() - started:.0f} s"
+def job_of(gathered: Gathered, parts: Path) -> Job:
+    """All of a study's cells, as a job for an engine."""
+    study = gathered.study
+    shown = Shown(study, gathered.materials, gathered.pool, {name: TASKS[name] for name in study.tasks})
+    people = {each.name: Person(gathered.subjects[each.name], gathered.planned(each.name)) for each in study.people}
+    fits = fits_of(shown, gathered.key, people)
+    names = tuple(map(str, study.stimuli))
+    return Job(
+        StudyWork(study.device, len(gathered.pool), names, {fit.participant: fit for fit in fits}),
+        gathered.cells(),
+        {SHOWN: shown, **{person(name): each for name, each in people.items()}},
+        parts,
+        before=fits,
+        logs=parts.parent / "logs",
     )
 
 
-def say(line: str) -> None:
-    """Tell how far the study is, on standard error."""
-    print(line, file=sys.stderr, flush=True)
+def run_cells(gathered: Gathered, parts: Path, engine: Engine) -> Bench | None:
+    """Do all cells that are not done yet; the first participant's bench, if this process had it.
+
+    Raises:
+        Error: a cell cannot be done.
+    """
+    job = job_of(gathered, parts)
+    missing, _ = job.missing()
+    write_plan(parts, {cell.part: job.work.told(cell) for cell in job.cells})
+    for participant in gathered.study.people:
+        if all(cell.participant != participant.name for cell in missing):
+            say(f"{participant.name}: already there")
+    worker = engine.run(job)
+    first = worker.first if isinstance(worker, StudyWorker) else None
+    return first if first is not None and first.name == gathered.study.people[0].name else None
+
+
+def parts_of(gathered: Gathered, parts: Path) -> Iterator[bytes]:
+    """The parts of all cells, in order.
+
+    Raises:
+        Error: one has gone since it was written.
+    """
+    there = Parts(parts)
+    for cell in gathered.cells():
+        found = there.read(cell.part)
+        if found is None:
+            raise Error(f"{parts / cell.part} has gone, or is not whole any more: run the study again, to do it anew")
+        yield found
 
 
 def claim(folder: Path, key: str, overwrite: bool) -> bool:
@@ -361,103 +328,12 @@ def tidy(parts: Path, key: str) -> None:
     if not note.is_file() or note.read_text().strip() != key:
         return
     for path in parts.iterdir():
-        if path != note:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != note:
             path.unlink()
     note.unlink()
     parts.rmdir()
-
-
-def device_called(name: str) -> torch.device:
-    """The device of this name; `auto` is a GPU where there is one.
-
-    Raises:
-        Error: it cannot be used.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise Error(
-            f"device {name!r} cannot be used ({str(error).splitlines()[0]}): take cpu or auto"
-        ) from None
-    return device
-
-
-def _about(study: Study, bench: Bench, planned: Planned, stimulus: str) -> dict[str, Any]:
-    """What all rows of a condition have in common."""
-    lesion = planned.lesion
-    series = None if lesion is None else study.series(planned.series, bench.name)
-    return {
-        "study": study.name,
-        "participant": bench.name,
-        "weights": bench.subject.weights,
-        "lesion": planned.series,
-        "damage": "none" if lesion is None else str(lesion),
-        "damage_hash": "none" if lesion is None else lesion.hash,
-        "sites": "" if series is None else ", ".join(series.sites),
-        "step": planned.step,
-        "dose": planned.dose,
-        "meaning": "" if series is None else series.meaning,
-        "draw": planned.draw,
-        "control": planned.control,
-        "mismatch": float("nan") if planned.mismatch is None else planned.mismatch,
-        "seed": study.seed,
-        "stimulus": stimulus,
-        "data": bench.pool.digest,
-    }
-
-
-def _in_processes(study: Study, key: str, bench: Bench, cells: Sequence[Cell], parts: Path) -> None:
-    """Share cells out over processes: each takes the next one that nobody has taken.
-
-    Raises:
-        Error: a cell could not be done, with its own line; the others are kept.
-    """
-    import torch.multiprocessing as multiprocessing
-
-    # Never forked: a forked copy of a process that has run torch's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    taken, wrong = context.Value("i", 0), context.Queue()
-    threads = max(1, torch.get_num_threads() // study.processes)
-    workers = [
-        context.Process(
-            target=_worker, args=(study, key, bench, tuple(cells), parts, threads, taken, wrong), daemon=True
-        )
-        for _ in range(min(study.processes, len(cells)))
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if not wrong.empty():
-        raise Error(wrong.get())
-    failed = [worker.exitcode for worker in workers if worker.exitcode]
-    if failed:
-        raise Error(
-            f"a worker process ended unexpectedly (exit status {failed[0]}; out of memory?): what is done is kept, so "
-            "run the study again, with fewer processes"
-        )
-
-
-def _worker(
-    study: Study, key: str, bench: Bench, cells: Sequence[Cell], parts: Path, threads: int, taken: Any, wrong: Any
-) -> None:
-    torch.set_num_threads(threads)
-    while True:
-        with taken.get_lock():
-            number = taken.value
-            taken.value += 1
-        if number >= len(cells):
-            return
-        try:
-            work(study, key, bench, cells[number], parts, progress=False)
-        except Error as error:  # the user's to mend: told once, by the main process
-            wrong.put(str(error))
-            with taken.get_lock():
-                taken.value = len(cells)
-            return
 
 
 def _key(study: Study, subjects: Mapping[str, Subject], sets: Mapping[str, ImageSet]) -> str:
@@ -487,10 +363,3 @@ def _hash_in(manifest: Path) -> str | None:
         return str(hashes["study"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def parts_of(gathered: Gathered, parts: Path) -> Iterator[Path]:
-    """Where the parts of all cells lie, in order."""
-    for cell in gathered.cells():
-        yield cell.path(parts)
-

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from facelesion.models import Subject
+from facelesion.study.cells import say
 from facelesion.study.difficulty import Setting, find_settings, make_hard
 from facelesion.study.doses import find_doses, with_found
 from facelesion.study.pool import Pool
-from facelesion.study.run import Gathered, say
+from facelesion.study.run import Gathered
 from facelesion.study.settled import Found, read_found, write_found
 from facelesion.tasks import TASKS
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ from facelesion.tasks import Answers, Task
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+_LENGTH = struct.Struct("<Q")
 
 def trials_of(
     participant: str, planned: Planned, stimulus: str, task: Task, answers: Answers
@@ -88,41 +92,41 @@ def change_columns(changes: Mapping[str, float]) -> dict[str, Any]:
     return {"change": mean, "changes": json.dumps(plain)}
 
 
-def write_part(path: Path, trials: Sequence[pa.Table], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one cell's part of both tables; the part is there once its rows are, which are written last."""
+def part_of(trials: Sequence[pa.Table], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """One cell's part of both tables: its trials and its rows, each as parquet, with the length of the first before."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     whole = pa.concat_tables(trials).unify_dictionaries()
-    write_whole(
-        path.with_suffix(".trials"),
-        lambda file: parquet.write_table(whole, file, compression="zstd", row_group_size=len(whole)),
-    )
-    frame = pd.DataFrame(list(rows))
-    write_whole(path.with_suffix(".rows"), lambda file: frame.to_parquet(file, index=False))
+    first, second = io.BytesIO(), io.BytesIO()
+    parquet.write_table(whole, first, compression="zstd", row_group_size=len(whole))
+    pd.DataFrame(list(rows)).to_parquet(second, index=False)
+    return _LENGTH.pack(len(first.getvalue())) + first.getvalue() + second.getvalue()
 
 
-def is_done(path: Path) -> bool:
-    """Whether a cell's part is there."""
-    return path.with_suffix(".rows").is_file() and path.with_suffix(".trials").is_file()
+def _split(part: bytes) -> tuple[io.BytesIO, io.BytesIO]:
+    """A part's trials and rows."""
+    (length,) = _LENGTH.unpack_from(part)
+    start = _LENGTH.size
+    return io.BytesIO(part[start : start + length]), io.BytesIO(part[start + length :])
 
 
-def gather_rows(paths: Iterable[Path]) -> pd.DataFrame:
+def gather_rows(parts: Iterable[bytes]) -> pd.DataFrame:
     """The table of measures from all parts, in their order."""
     import pandas as pd
 
-    return pd.concat([pd.read_parquet(path.with_suffix(".rows")) for path in paths], ignore_index=True)
+    return pd.concat([pd.read_parquet(_split(part)[1]) for part in parts], ignore_index=True)
 
 
-def gather_trials(paths: Sequence[Path], target: Path) -> None:
+def gather_trials(parts: Iterable[bytes], target: Path) -> None:
     """Put all parts of the trials into one file, one part at a time, so that memory holds one alone."""
     import pyarrow.parquet as parquet
 
     def write(file: Any) -> None:
         writer: Any = None
-        for path in paths:
-            part = parquet.read_table(path.with_suffix(".trials"))
+        for each in parts:
+            part = parquet.read_table(_split(each)[0])
             if writer is None:
                 schema = part.schema.with_metadata({"facelesion": json.dumps({"version": VERSION})})
                 writer = parquet.ParquetWriter(file, schema, compression="zstd")

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from facelesion.lesions import Lesion, LesionDidNotAct, Prune
-from facelesion.lesions.kinds import SiteLesion
+from facelesion.lesions.kinds import SiteLesion, UnitLesion
 from facelesion.lesions.locate import find, incoming
 from facelesion.sweep.arguments import name_of
 from facelesion.sweep.tracing import Trace
@@ -196,7 +196,19 @@ def plan_walk(trace: Trace | Whole, lesions: Mapping[str, Lesion | None]) -> Wal
     staged = {name: _stages(trace, lesion) for name, lesion in lesions.items()}
     finish = tuple(name for name, stages in staged.items() if not stages)
     rest = [(name, stages) for name, stages in staged.items() if stages]
+    # What draws the same numbers runs side by side, where they are drawn once.
+    drawn = {name: _drawn_by(lesions[name]) for name, _ in rest}
+    first = {each: place for place, each in reversed(list(enumerate(drawn.values())))}
+    rest.sort(key=lambda item: first[drawn[item[0]]])
     return Walk(_stops(trace, rest, root=True), finish)
+
+
+def _drawn_by(lesion: Lesion | None) -> tuple[tuple[str, str, int], ...]:
+    """What the random numbers of a lesion depend on; its doses are no part of it."""
+    parts = () if lesion is None else lesion.parts
+    return tuple(
+        (part.site, *part.drawn_by) for part in parts if isinstance(part, UnitLesion) and part.draws_values
+    )
 
 
 def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
@@ -220,12 +232,8 @@ def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
     stages = tuple(
         (step, tuple(sorted(by_step[step], key=lambda act: act.place))) for step in sorted(by_step)
     )
-    listed = any(
-        part.draws_values and "," in part.site and not part.site.startswith("re:") for part in lesion.parts
-    )
-    if (repeated or listed) and len(stages) > 1:
-        # A module that runs again later is damaged again, and a list of random sites cannot be taken apart without
-        # changing what it draws: such lesions stay in one piece.
+    if repeated and len(stages) > 1:
+        # A module that runs again later is damaged again: such lesions stay in one piece.
         return ((stages[0][0], tuple(act for _, acts in stages for act in acts)),)
     return stages
 
@@ -279,14 +287,8 @@ def lesion_of(acts: Sequence[Act]) -> Lesion:
     for act in sorted(acts, key=lambda act: act.place):
         parts[act.place] = act.part
         paths.setdefault(act.place, []).append(act.site)
-    return functools.reduce(operator.add, (_at(parts[place], paths[place]) for place in parts))
-
-
-def _at(part: SiteLesion, sites: list[str]) -> Lesion:
-    if part.draws_values:
-        # As it was written. In a piece of the network, its pattern finds this piece's sites only.
-        return part
-    return dataclasses.replace(part, site=", ".join(sites))
+    parted = (dataclasses.replace(parts[place], site=", ".join(paths[place])) for place in parts)
+    return functools.reduce(operator.add, parted)
 
 
 def _walk_cost(walk: Walk, begin: int, costs: Sequence[int]) -> int:

@@ -47,12 +47,18 @@ class Attention(Task):
     trials: Trials
     name: ClassVar[str] = "attention"
     question: ClassVar[str] = "Which parts of the face does the evidence for who it is lie on?"
+    looks = "maps"
     alternatives = (MORE, LESS)
 
     @classmethod
     def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
         """Pictures of the enrolled people that were not enrolled."""
         return {"probes": materials.probes}
+
+    @classmethod
+    def looked_at(cls, materials: Materials) -> int:
+        """One picture of each enrolled person."""
+        return len(set(materials.probes.labels))
 
     @classmethod
     def fit(cls, healthy: Healthy) -> Attention:

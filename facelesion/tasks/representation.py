@@ -58,11 +58,17 @@ class Representation(Task):
     trials: Trials
     name: ClassVar[str] = "representation"
     question: ClassVar[str] = "At which stage can it still be read who this is?"
+    looks = "activations"
 
     @classmethod
     def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
         """Pictures of the enrolled people that were not enrolled."""
         return {"probes": materials.probes}
+
+    @classmethod
+    def looked_at(cls, materials: Materials) -> int:
+        """All of the same."""
+        return len(materials.probes)
 
     @classmethod
     def fit(cls, healthy: Healthy) -> Representation:

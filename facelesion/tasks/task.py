@@ -165,10 +165,13 @@ class Task(ABC):
         trials: what is asked, trial by trial.
         alternatives: the answers there can be, in words.
         measures: its numbers; the first is the main one.
+        looks: what `ask` wants of a `Look`, for the time that a study will take: `maps` (a pass forward and one back of
+            each picture that `looked_at` names), `activations` (one forward), or nothing.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
+    looks: ClassVar[Literal["", "maps", "activations"]] = ""
     trials: Trials
     alternatives: tuple[str, ...]
     measures: tuple[Measure, ...]
@@ -177,6 +180,11 @@ class Task(ABC):
     def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
         """The pictures it must see under damage, by role; roles that several tasks name are shown once."""
         raise Error(f"task {cls.name}: it does not say which pictures it shows")
+
+    @classmethod
+    def looked_at(cls, materials: Materials) -> int:
+        """How many pictures `ask` looks into the network with, under each lesion and stimulus."""
+        return 0
 
     @classmethod
     @abstractmethod

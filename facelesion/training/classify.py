@@ -334,7 +334,7 @@ def scored(
             "accuracy": float((given == truth).float().mean()), "low": low, "high": high,
         }  # fmt: skip
         if task == "detection":
-            row |= _confusion(given.bool(), truth.bool())
+            row |= confusion(given.bool(), truth.bool())
         rows.append(row | lesion_facts(states[str(state)]) | dict(facts))
     return pandas.DataFrame(rows)
 
@@ -351,11 +351,11 @@ def lesion_facts(lesion: Lesion | None) -> dict[str, str]:
     return {"lesion": str(lesion), "lesion_hash": lesion.hash}
 
 
-def _confusion(answers: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+def confusion(answers: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
     """Counts of the four kinds of answers, and what follows from them; 0 where nothing was answered or true.
 
     Example:
-        >>> _confusion(torch.tensor([True, True, False]), torch.tensor([True, False, False]))["precision"]
+        >>> confusion(torch.tensor([True, True, False]), torch.tensor([True, False, False]))["precision"]
         0.5
     """
     hits, alarms = int((answers & truth).sum()), int((answers & ~truth).sum())

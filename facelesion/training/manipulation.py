@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,6 +34,7 @@ from facelesion.settings import check
 from facelesion.sweep import sweep
 from facelesion.training.files import write_parquet, write_table
 from facelesion.training.notebook_facts import FEATURES, INTACT, MASKED, PRINTED
+from facelesion.training.run import claim_for_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ class ManipulationConfig:
 
 
 def manipulate(config: ManipulationConfig) -> Path:
-    """Find units, move them, ask; write the tables and figures.
+    """Find units, move them, ask; write the tables and figures. A run that was stopped goes on by the same command.
 
     Writes `manipulation.csv` (a row per set of units, dose, stimulus and task), `interaction.csv`, `layers.csv` (the
     notebook's layer × feature table), `units.csv` (the ranking) and figures.
@@ -118,48 +119,36 @@ def manipulate(config: ManipulationConfig) -> Path:
         The figure of the curves.
 
     Raises:
-        Error: no such network, or units too many for controls.
+        Error: no such network, units too many for controls, or a folder that holds another run.
     """
     import pandas
 
     from facelesion.training.manipulation_figures import draw_curves, draw_interaction, draw_layers
 
-    folder = Path(config.run.folder)
     subject = get(config.network, seed=config.seed)
     config, places = _one_by_one(subject, config)
+    folder = claim_for_parts(config.run.folder, asdict(config) | {"started_from": subject.weights})
     rankings = units_of_features(subject, config)
     calibration, activation = _usual(subject, config)
     usual = {site: calibration.of(place, 0) for site, place in places.items()}
     sets = {site: _sets(config, rankings, site, activation[site]) for site in places}
     asked = _questions(subject, config)
-    rows: list[dict[str, Any]] = []
-    kept: dict[tuple[str, ...], torch.Tensor] = {}
+    parts = []
     for task, question in asked.items():
         for stimulus in (INTACT, *MASKED):
-            images = question.images if stimulus == INTACT else question.under(Stimulus.from_dict(stimulus))
             for site in places:
-                lesions, told = _lesions(config, site, sets[site], _moves(config, stimulus), usual[site])
-                answers = sweep(
-                    subject.module, lesions, subject.preprocess(images), calibration=calibration, batch_size=64,
-                    progress=config.run.progress, reduce=lambda _, q=question: _Right(q),  # type: ignore[misc]
-                )  # fmt: skip
-                for name, right in answers.items():
-                    means = by_person(right, question.people)[1].numpy()
-                    facts = told[name] | {"task": task, "stimulus": stimulus, "site": site}
-                    row = facts | {"right": float(means.mean())}
-                    if facts["set"] in (HEALTHY, FOUND):
-                        row["low"], row["high"] = _interval(means, config.seed)
-                        kept[(task, stimulus, site, name)] = torch.from_numpy(means)
-                    lesion = lesions[name]
-                    rows.append(
-                        row
-                        | {
-                            "chance": question.chance, "pictures": len(right), "people": len(means),
-                            "lesion": "none" if lesion is None else str(lesion)[:200],
-                            "lesion_hash": "none" if lesion is None else lesion.hash,
-                        }
-                    )  # fmt: skip
-    table = pandas.DataFrame(rows).assign(
+                part = folder / "parts" / f"{task}-{stimulus.replace(' ', '-')}-{site}.parquet"
+                if not part.is_file():
+                    lesions = _lesions(config, site, sets[site], _moves(config, stimulus), usual[site])
+                    made = _answers(config, subject, question, stimulus, *lesions, calibration)
+                    write_parquet(part, made.assign(task=task, stimulus=stimulus, site=site))
+                parts.append(pandas.read_parquet(part))
+    whole = pandas.concat(parts, ignore_index=True)
+    kept: dict[tuple[str, ...], torch.Tensor] = {
+        (row.task, row.stimulus, row.site, row.name): torch.from_numpy(np.array(row.by_person))
+        for row in whole[whole["set"].isin([HEALTHY, FOUND])].itertuples(index=False, name="Row")
+    }
+    table = whole.drop(columns=["name", "by_person"]).assign(
         weights=subject.weights, seed=config.seed, by=config.by, data=rankings["data"].iloc[0]
     )
     interactions = interaction(table, kept, config)
@@ -173,6 +162,40 @@ def manipulate(config: ManipulationConfig) -> Path:
     if len(interactions):
         draw_interaction(table, interactions, folder / "interaction.png")
     return draw_curves(table, folder / "manipulation.png")
+
+
+def _answers(
+    config: ManipulationConfig,
+    subject: Subject,
+    question: Question,
+    stimulus: str,
+    lesions: Mapping[str, Lesion | None],
+    told: Mapping[str, Mapping[str, Any]],
+    calibration: Calibration,
+) -> pd.DataFrame:
+    """Right answers under a stimulus and every lesion, a row each; of the units under test by person as well."""
+    import pandas
+
+    images = question.images if stimulus == INTACT else question.under(Stimulus.from_dict(stimulus))
+    answers = sweep(
+        subject.module, lesions, subject.preprocess(images), calibration=calibration, batch_size=64,
+        progress=config.run.progress, reduce=lambda _: _Right(question),
+    )  # fmt: skip
+    rows = []
+    for name, right in answers.items():
+        means, lesion = by_person(right, question.people)[1].numpy(), lesions[name]
+        tested = told[name]["set"] in (HEALTHY, FOUND)
+        low, high = _interval(means, config.seed) if tested else (float("nan"), float("nan"))
+        rows.append(
+            {
+                **told[name], "name": name, "right": float(means.mean()), "low": low, "high": high,
+                "chance": question.chance, "pictures": len(right), "people": len(means),
+                "lesion": "none" if lesion is None else str(lesion)[:200],
+                "lesion_hash": "none" if lesion is None else lesion.hash,
+                "by_person": means.tolist() if tested else [],
+            }
+        )  # fmt: skip
+    return pandas.DataFrame(rows)
 
 
 def _one_by_one(subject: Subject, config: ManipulationConfig) -> tuple[ManipulationConfig, dict[str, Site]]:

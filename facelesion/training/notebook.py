@@ -55,7 +55,7 @@ from facelesion.training.notebook_facts import (
 from facelesion.training.notebook_figures import draw_manipulated, draw_notebook
 from facelesion.training.run import Epochs, LearningRate, RunConfig, claim_for_stages, stage_of
 from facelesion.training.stages import PRACTICE, once, practice_people, practised
-from facelesion.training.trials import trials_of
+from facelesion.training.trials import Roles, trials_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,10 +120,11 @@ def notebook(config: NotebookConfig) -> Path:
     """Train and test everything; write `notebook.csv`, `notebook.png` and, with units manipulated, `manipulated.png`.
 
     Without mistakes it leaves `summary.csv` (a row per condition, over all draws) and `answers.parquet` (a row per
-    picture) as well.
+    picture) as well. Then the network is looked into (`looks/`), and all of it is written as a page, `notebook.html`,
+    beside what the notebook printed.
 
     Returns:
-        The picture.
+        The page.
 
     Raises:
         Error: no runs, units manipulated by nothing, people to be tested whom the network saw, or a folder
@@ -131,6 +132,8 @@ def notebook(config: NotebookConfig) -> Path:
         LesionError: a site that does not exist.
     """
     from facelesion.training.notebook_as_it_was import as_it_was
+    from facelesion.training.notebook_page.looks import look
+    from facelesion.training.notebook_page.page import page_of
 
     _check(config)
     subject = trainable(config.network, config.seed)
@@ -140,6 +143,7 @@ def notebook(config: NotebookConfig) -> Path:
         if len(found := lesion_sites(subject.module, Shift(site, by=config.by or 1.0))) != 1:
             raise Error(f"manipulated: {site} means {len(found)} sites: name them one by one")
     settings = dataclasses.asdict(config) | {"started_from": subject.weights}
+    tasks = []
     if config.mistakes:
         folder = claim_for_stages(config.run, settings)
         table = as_it_was(config, subject, folder)
@@ -155,7 +159,13 @@ def notebook(config: NotebookConfig) -> Path:
     draw_notebook(table, folder / "notebook.png")
     if (table["how"] == MANIPULATED).any():
         draw_manipulated(table, folder / "manipulated.png")
-    return folder / "notebook.png"
+    look(config, subject, {task.task: task.roles for task in tasks}, folder, again=True)
+    return page_of(folder)
+
+
+def roles_of(config: NotebookConfig, subject: Subject) -> dict[str, Roles]:
+    """Who trains, who validates and who is tested, by task, in a run without mistakes."""
+    return {task: _Task(config, task, subject).roles for task in config.tasks}
 
 
 def _check(config: NotebookConfig) -> None:
@@ -223,7 +233,7 @@ class _Task:
     def manipulated(self, site: str) -> Iterator[Rows]:
         """Responsible units excited and inhibited, and beside them as many others, matched in number alone."""
         config = self.config
-        seen = _some_faces(self.roles.parts["train"], self.task)
+        seen = faces_to_find_units_on(self.roles.parts["train"], self.task)
         count = len(_means(self.subject, seen.images[:1], site))
         for feature, units in responsible(self.subject, seen, site).items():
             others = random_units(count, len(units), config.runs, seed=config.seed, exclude=units)
@@ -331,8 +341,8 @@ def _means(subject: Subject, images: torch.Tensor, site: str) -> torch.Tensor:
     return next(iter(means.values()))
 
 
-def _some_faces(trials: Trials, task: str, most: int = 64) -> FaceSet:
-    """Training pictures that show a face."""
+def faces_to_find_units_on(trials: Trials, task: str, most: int = 64) -> FaceSet:
+    """Training pictures that show a face, on which responsible units are found."""
     faces = trials.pictures
     assert isinstance(faces, FaceSet)
     rows = torch.nonzero(trials.targets)[:, 0] if task == "detection" else torch.arange(len(trials))

@@ -13,7 +13,7 @@ from torch import nn
 from facelesion.data import LFW, FaceSet
 from facelesion.data.modules import Trials
 from facelesion.models import Subject
-from facelesion.training.classify import facts_of, lesion_facts, trainable
+from facelesion.training.classify import confusion, facts_of, lesion_facts, trainable
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import AS_IT_WAS, DEFICIT, DONE, FEATURES, INTACT, STIMULI, Done
 from facelesion.training.reached import represent
@@ -109,10 +109,11 @@ def as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.Data
         trials = copies.deficit(config.data.keep) if parts else copies.intact()
         roles = Roles(trials, ("no face", "face"), "one data set", copies.lfw)
         once(settings, trainable(config.network, config.seed), roles)
-    return pandas.DataFrame(list(_tests(config, subject, copies)))
+    return pandas.DataFrame(list(tests_as_they_were(config, subject, copies)))
 
 
-def _tests(config: NotebookConfig, subject: Subject, copies: Copies) -> Iterator[dict[str, Any]]:
+def tests_as_they_were(config: NotebookConfig, subject: Subject, copies: Copies) -> Iterator[dict[str, Any]]:
+    """Every test that the notebook made, a row each; they ask nothing of any training."""
     from facelesion.faces.stimuli import Stimulus
     from facelesion.training.notebook import units_name
 
@@ -135,12 +136,14 @@ def _tests(config: NotebookConfig, subject: Subject, copies: Copies) -> Iterator
             if run == 0 or stimulus not in done.one_readout:
                 seed += 1
             shown = seen[copy][rows]
-            right = (_new_readout(shown.shape[1], seed)(shown)[:, 0] > 0) == trials.targets.bool()
+            faces, answers = trials.targets.bool(), _new_readout(shown.shape[1], seed)(shown)[:, 0] > 0
+            right = answers == faces
             low, high = over_people(right, trials.pictures.labels)
             yield {
                 "task": "detection", "approach": approach, "how": AS_IT_WAS, "stimulus": stimulus, "run": run,
                 "pictures": len(rows), "accuracy": float(right.float().mean()), "low": low, "high": high,
-                **lesion_facts(None), **facts_of(seed, subject.about, roles, subject.weights), "chance": 0.5,
+                **confusion(answers, faces), **lesion_facts(None),
+                **facts_of(seed, subject.about, roles, subject.weights), "chance": 0.5,
             }  # fmt: skip
 
 

@@ -20,10 +20,16 @@ from facelesion.training.notebook_facts import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 def draw_notebook(table: pd.DataFrame, target: Path) -> None:
-    """Draw every test as a dot: a row of panels per task, a panel per stimulus, a line per approach."""
+    """Draw every test as a dot."""
+    write_figure(target, notebook_figure(table), dpi=110)
+
+
+def notebook_figure(table: pd.DataFrame) -> Figure:
+    """Every test as a dot: a row of panels per task, a panel per stimulus, a line per approach."""
     from matplotlib.figure import Figure
 
     looks = {
@@ -71,11 +77,16 @@ def draw_notebook(table: pd.DataFrame, target: Path) -> None:
                 axis.set_xlabel("% right")
         panels[row][0].set_ylabel(task)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    write_figure(target, figure, dpi=110)
+    return figure
 
 
 def draw_manipulated(table: pd.DataFrame, target: Path) -> None:
-    """Draw each manipulation as a dot beside those of its controls: a panel per task."""
+    """Draw each manipulation as a dot."""
+    write_figure(target, manipulated_figure(table), dpi=110)
+
+
+def manipulated_figure(table: pd.DataFrame) -> Figure:
+    """Each manipulation as a dot beside those of its controls: a panel per task."""
     from matplotlib.figure import Figure
 
     looks = {CONTROL: ("#999999", "o"), MANIPULATED: ("#0072b2", "D")}
@@ -100,4 +111,4 @@ def draw_manipulated(table: pd.DataFrame, target: Path) -> None:
         axis.set_ylim(len(approaches) - 0.5, -0.5)
         axis.grid(axis="x", alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    write_figure(target, figure, dpi=110)
+    return figure

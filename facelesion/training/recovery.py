@@ -29,7 +29,15 @@ from facelesion.training.classify import (
     trainable,
 )
 from facelesion.training.files import read_table, write_figure, write_table
-from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, claim_for_stages, stage_of
+from facelesion.training.run import (
+    BatchSize,
+    Epochs,
+    LearningRate,
+    RunConfig,
+    claim_for_stages,
+    one_device,
+    stage_of,
+)
 from facelesion.training.stages import PRACTICE, once, practice_people, practised
 from facelesion.training.trials import trials_of
 
@@ -98,6 +106,7 @@ def recovery(config: RecoveryConfig) -> Path:
     """
     if not config.injuries or not all(config.injuries):
         raise Error("injuries is empty: name at least one, as a list of {kind, site, ...}")
+    one_device(config.run)
     subject = trainable(config.network, config.seed)
     for injury in config.injuries:
         lesion_sites(subject.module, read_lesion(injury))  # a mistake is told before any work is done

@@ -44,6 +44,7 @@ class RunConfig:
         patience: stop after so many epochs in a row without a lower validation loss; 0 never stops early.
         accelerator: `cpu`, `gpu`, or `auto`.
         devices: how many, or `auto` for all there are; recipes of several stages, and distillation, take one.
+        num_nodes: machines that train together, each with as many devices; a SLURM job starts one process a device.
         strategy: Lightning's name for how several devices share the work.
         precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
         progress: show a progress bar.
@@ -55,6 +56,7 @@ class RunConfig:
     patience: Annotated[int, Range(0, 100_000)] = 0
     accelerator: Label = "auto"
     devices: Annotated[int, Range(1, 1024)] | Literal["auto"] = 1
+    num_nodes: Annotated[int, Range(1, 4096)] = 1
     strategy: Label = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     progress: bool = True
@@ -74,7 +76,7 @@ def at_least_one(name: str, value: int) -> None:
 
 
 _SETTINGS = "settings.json"
-_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "strategy")  # change no result
+_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "strategy")  # change no result
 
 
 def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> Path:
@@ -172,6 +174,25 @@ def claim_for_stages(config: RunConfig, settings: dict[str, Any]) -> Path:
     return folder
 
 
+def claim_for_parts(place: str, settings: dict[str, Any]) -> Path:
+    """The folder of a run that is kept part by part, new, or with the parts of an earlier start of the same run.
+
+    Args:
+        place: where.
+        settings: everything that decides what comes out.
+
+    Raises:
+        Error: it holds a run with other settings.
+    """
+    folder = writable_folder(place, "run.folder")
+    note, now = folder / _SETTINGS, _noted(settings)
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != now:
+        raise Error(f"{folder}: holds a run with other settings: choose another run.folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_settings(note, now)
+    return folder
+
+
 def one_device(config: RunConfig) -> None:
     """Raise unless the run is on one device.
 
@@ -180,6 +201,8 @@ def one_device(config: RunConfig) -> None:
     """
     if config.devices != 1:
         raise Error(f"run.devices is {config.devices}: this recipe runs on one device")
+    if config.num_nodes != 1:
+        raise Error(f"run.num_nodes is {config.num_nodes}: this recipe runs on one device of one machine")
 
 
 def stage_of(config: RunConfig, folder: Path) -> RunConfig:
@@ -227,13 +250,14 @@ def fit(
     try:
         trainer = lightning.Trainer(
             max_epochs=epochs, callbacks=own, logger=_tensorboard(folder), accelerator=config.accelerator,
-            devices=config.devices, strategy=config.strategy, precision=config.precision,
+            devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy, precision=config.precision,
             enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0,
             deterministic=True,
         )  # fmt: skip
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise Error(
-            f"run.accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: "
+            f"run.accelerator {config.accelerator}, devices {config.devices}, num_nodes {config.num_nodes}, "
+            f"strategy {config.strategy}: "
             f"{' '.join(str(error).split())}"
         ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None

@@ -40,6 +40,7 @@ class Entry:
         mean: what is taken off them, red, green and blue, of 0 to 255.
         trained_on: the people or objects.
         carried: whether the project brings them.
+        group: networks that were trained alike, by the name that a study gives them; empty where there are none.
         convert: the file to give to `facelesion weights convert`, inside an archive where there is one; empty where
             they load as they are.
     """
@@ -58,6 +59,7 @@ class Entry:
     trained_on: str = ""
     carried: bool = False
     convert: str = ""
+    group: str = ""
 
     def find(self) -> Path | None:
         """Where the file is, or None."""
@@ -118,6 +120,20 @@ def entry(name: str) -> Entry:
     if name not in entries():
         raise Error(f"no weights are called {name!r}: {nearest(name, entries())}")
     return entries()[name]
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Networks that were trained alike, by the name of their group, in the registry's order.
+
+    Example:
+        >>> groups()["trained alike"][:2]
+        ('builtin', 'builtin_seed1')
+    """
+    found: dict[str, list[str]] = {}
+    for each in entries().values():
+        if each.group:
+            found.setdefault(each.group, []).append(each.network)
+    return {name: tuple(networks) for name, networks in found.items()}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

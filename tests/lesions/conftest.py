@@ -129,6 +129,12 @@ ZOO = {
 }
 
 
+@pytest.fixture(scope="session")
+def zoo():
+    """How each network of the zoo is made."""
+    return ZOO
+
+
 @pytest.fixture(scope="session", params=ZOO)
 def case(request: pytest.FixtureRequest) -> Case:
     with torch.random.fork_rng():

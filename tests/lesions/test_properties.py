@@ -18,6 +18,7 @@ from facelesion.lesions import (
     Prune,
     Scale,
     Shift,
+    calibrate,
     lesioned,
 )
 
@@ -102,6 +103,50 @@ def test_doses_nest_and_keep_is_the_complement(small, large, seed):
     assert not (less & ~more).any()
     kept = run(identity, ones, Keep("0", fraction=large, seed=seed)) != 0
     assert torch.equal(kept, more)
+
+
+@few
+@given(small=DOSES, large=DOSES, seed=SEEDS, relative=st.booleans())
+def test_noise_of_another_dose_is_the_same_noise_scaled(network, inputs, small, large, seed, relative):
+    known = calibrate(network, inputs, Noise("0", std=1))
+    healthy = run(network[:1], inputs, None)
+    less, more = (
+        run(network[:1], inputs, Noise("0", std=std, seed=seed, relative=relative), calibration=known) - healthy
+        for std in (small, large)
+    )
+    assert torch.allclose(more, less * (large / small), atol=1e-5)
+
+
+@few
+@given(st.floats(0.01, 0.98), st.floats(0.01, 0.98), SEEDS, st.sampled_from(["activation", "channel"]))
+def test_what_a_smaller_dose_drops_a_larger_one_drops_too(small, large, seed, per):
+    small, large = sorted((small, large))
+    identity, ones = nn.Sequential(nn.Identity()), torch.ones(2, 8, 5, 5)
+    less, more = (
+        run(identity, ones, Dropout("0", p=p, seed=seed, per=per, rescale=False)) == 0 for p in (small, large)
+    )
+    assert not (less & ~more).any()
+
+
+@few
+@given(first=SITES, other=SITES, seed=SEEDS, dose=DOSES)
+def test_the_spelling_of_a_pattern_changes_no_noise(network, inputs, first, other, seed, dose):
+    def at_zero(sites):
+        seen = []
+        hook = network[0].register_forward_hook(lambda module, args, output: seen.append(output))
+        run(network, inputs, Noise(sites, std=dose, seed=seed))
+        hook.remove()
+        return seen[0]
+
+    assert torch.equal(at_zero(f"0, {first}"), at_zero(f"{other}, 0"))
+
+
+@few
+@given(std=st.tuples(DOSES, DOSES), seed=SEEDS)
+def test_two_lesions_of_one_kind_and_seed_at_one_site_draw_apart(std, seed):
+    silent, zeros = nn.Sequential(nn.Identity()), torch.zeros(4, 500)
+    both = run(silent, zeros, Noise("0", std=std[0], seed=seed) + Noise("?", std=std[1], seed=seed))
+    assert both.std() == pytest.approx((std[0] ** 2 + std[1] ** 2) ** 0.5, rel=0.1)
 
 
 @few

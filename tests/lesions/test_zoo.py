@@ -74,8 +74,13 @@ def oracle(case, lesion, calibration, seed=0):
     for number, image in enumerate(case.images):
         model = copy.deepcopy(case.model)
         for place, part in enumerate(lesion.parts):
-            turn = lesion.parts[:place].count(part)  # how often the same part came before: it draws anew
             for path in lesion_sites(model, part):
+                # How often the same kind with the same seed came here before: each draws anew, whatever its dose.
+                turn = sum(
+                    (type(other), other.seed) == (type(part), part.seed) and path in lesion_sites(model, other)
+                    for other in lesion.parts[:place]
+                    if hasattr(other, "seed")
+                )
                 module = model.get_submodule(path)
                 if isinstance(part, Prune):
                     module.weight.detach().view(-1)[drawn(module.weight.numel(), part, "prune", path)] = 0
@@ -107,7 +112,7 @@ def by_hand(case, part, turn, number, calibration, seed):
             every if part.fraction is None else drawn(len(units), part, "units", site.path)
         )
         law = philox.uniform if isinstance(part, Dropout) else philox.normal
-        key = torch.tensor([philox.key_of(seed, part.hash, turn, f"{site.path}[{call}]")])
+        key = torch.tensor([philox.key_of(seed, type(part).__name__, part.seed, turn, f"{site.path}[{call}]")])
         draws = law(key, torch.tensor([number]), torch.arange(len(units)), units[0].numel())[0, 0]
         mean, std = calibration.of(site, call)
         for unit in set(every) - set(chosen) if isinstance(part, Keep) else chosen:

@@ -19,7 +19,8 @@ from facelesion.faces.landmarks import BACKENDS, Face
 from facelesion.faces.regions import mean_face
 from facelesion.lesions import Ablate, lesioned
 from facelesion.looking.maps import EVIDENCE_COLUMNS
-from facelesion.models import get
+from facelesion.models import VGGFace, get
+from facelesion.weights import store
 
 QUICK = ("--participant", "untrained", "--stimuli", "intact", "mask eyes")
 
@@ -140,6 +141,30 @@ def test_likeness_to_a_reference_is_a_cosine_with_its_healthy_embedding(here, ca
     cosine = torch.nn.functional.cosine_similarity
     assert found[0] == pytest.approx(float(cosine(healthy[0], healthy[1], 0)), abs=1e-5)
     assert found[1] == pytest.approx(float(cosine(damaged[0], healthy[1], 0)), abs=1e-5)
+
+
+@pytest.mark.parametrize("key", ["names", "classes"])
+def test_a_person_whom_the_network_s_own_readout_names_is_a_unit_of_it(here, capsys, key):
+    """`names` stands in converted weights, `classes` in those that a recipe of training left."""
+    torch.manual_seed(0)
+    network = VGGFace(0.0625, outputs=None)
+    head = torch.nn.Linear(32, 3)
+    tensors = dict(network.state_dict()) | {f"head.{name}": each for name, each in head.state_dict().items()}
+    about = {"architecture": "VGGFace", "width": 0.0625, "size": 112, key: ["Ada", "Bo", "Cy"]}
+    store.save_weights(here / "named.safetensors", tensors, about)
+    words = ["gradcam", "facespace:2", "--participant", "named.safetensors", *QUICK[2:], "--sites", "conv5_3"]
+    assert run([*words, "--of", "Bo", "--lesion", "ablate 50% of conv5_3", "--out", "found"]) == 0
+    found = np.load(here / "found" / "maps.npz")
+    assert str(found["of"]) == "the network's answer Bo (logit)"
+    subject = get(str(here / "named.safetensors"))
+    images, _ = FaceSpace.load().render(FaceSpace.load().people(3)[2:])
+    with torch.no_grad():
+        healthy = head(subject.module(subject.preprocess(images)))[0, 1]
+        with lesioned(subject.module, Ablate("conv5_3", fraction=0.5)):
+            damaged = head(subject.module(subject.preprocess(images)))[0, 1]
+    assert found["scores"][0, 0].tolist() == pytest.approx([float(healthy), float(damaged)], rel=1e-4)
+    line = refused(capsys, *words, "--of", "Boo", "--out", "none")
+    assert "its answers are people, but none is 'Boo' (did you mean 'Bo'" in line
 
 
 class Drawn:

@@ -75,6 +75,112 @@ def build_table(draws: int = 3, seed: int = 0, **changes: object) -> pd.DataFram
     return pd.DataFrame(rows).assign(**changes)
 
 
+NETWORKS = {"one": "aaaa00000001", "two": "bbbb00000002", "untrained": "untrained-seed0"}
+SERIES = {"face units": (0.05, 0.1, 0.3), "noise": (0.25, 0.5, 2.0)}  # the first is drawn once and has control sets
+ASKED = {"who": (10, 2, 2.6), "what": (8, 2, 2.0)}  # people or kinds, pictures of each, how far they lie from others
+
+
+def build_study(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of three networks whose chosen units carry who it is, with control sets, and of their answers."""
+    random = np.random.default_rng(seed)
+    trials, rows = [], []
+    for name, weights in NETWORKS.items():
+        cells = [("none", 0, 0.0, 0, "")]
+        for lesion, doses in SERIES.items():
+            for step, dose in enumerate(doses, start=1):
+                cells += [(lesion, step, dose, draw, "") for draw in range(1 if lesion == "face units" else 3)]
+                if lesion == "face units":
+                    cells += [(lesion, step, dose, draw, kind) for kind in ("random", "matched") for draw in range(6)]
+        for task, (people, pictures, far) in ASKED.items():
+            chance = 1 / people
+            ease = random.normal(0, 0.5, people)
+            for lesion, step, dose, draw, control in cells:
+                strong = {"face units": 3.0 if task == "who" and not control else 0.8, "noise": 1.4,
+                "none": 0.0}[lesion]
+                sharp = (0.0 if name == "untrained" else far) - strong * step / 3 + random.normal(0, 0.1) * (step > 0)
+                evidence = random.normal(size=(people * pictures, people))
+                target = np.repeat(np.arange(people), pictures)
+                evidence[np.arange(len(target)), target] += sharp + ease[target]
+                answer = evidence.argmax(1)
+                mine = evidence[np.arange(len(target)), target]
+                beaten = (evidence < mine[:, None]).sum(1) / (people - 1)
+                told = dict(participant=name, lesion=lesion, dose=dose, draw=draw, control=control, task=task)
+                trials.append(
+                    pd.DataFrame(
+                        dict(
+                            **told, stimulus="intact", trial=np.arange(len(target)), section="", item="picture",
+                            person=[f"{task} {each}" for each in target], other="",
+                            target=[f"{task} {each}" for each in target], answer=[f"{task} {each}" for each in answer],
+                            value=mine, right=answer == target, forced_choice=beaten,
+                        )
+                    )
+                )  # fmt: skip
+                for stimulus, cost in (("intact", 0.0), ("mask eyes", 0.1)) if not control else (("intact", 0.0),):
+                    rows.append(
+                        dict(
+                            study="small", **told, weights=weights, damage=f"{lesion} {dose:g}",
+                            damage_hash=f"{zlib.crc32(f'{lesion} {dose} {draw} {control}'.encode()):012x}",
+                            sites="conv5_1" if step else "", step=step,
+                            meaning={"face units": "share of the units removed", "noise": "deviation",
+                            "none": ""}[lesion],
+                            mismatch=0.01 if control == "matched" else np.nan, seed=7, change=0.1 * step, changes="{}",
+                            stimulus=stimulus, metric="accuracy", words="right names", main=True,
+                            value=max(0.0, float((answer == target).mean()) - cost), n=len(target), chance=chance,
+                            ceiling=1.0, better="higher", share=True, data="a1b2c3d4e5f6",
+                        )
+                    )  # fmt: skip
+    return pd.DataFrame(rows), pd.concat(trials, ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def study_tables():
+    return build_study()
+
+
+@pytest.fixture(scope="session")
+def study_run(tmp_path_factory, study_tables):
+    """A run with answers, contrasts, chosen units and their control sets, and a group of networks trained alike."""
+    from facelesion.analysis import Contrast, against_controls
+    from facelesion.study import Study
+    from facelesion.study.contrasted import contrasts_of
+
+    table, trials = study_tables
+    folder = tmp_path_factory.mktemp("study") / "small"
+    crossed = Contrast("who against what", tasks=("who", "what"), lesions=("face units", "noise"),
+                       participants=("one", "two"), primary=True)  # fmt: skip
+    fake = Study.__new__(Study)
+    object.__setattr__(fake, "contrasts", (crossed,))
+    run_folder.write_config(
+        folder,
+        {"name": "small", "seed": 7, "participants": list(NETWORKS), "pictures": {"source": "facespace",
+        "variability": 0.75},
+         "contrasts": [{"name": "who against what", "tasks": ["who", "what"], "lesions": ["face units", "noise"]}]},
+    )  # fmt: skip
+    run_folder.write_table(folder, table)
+    run_folder.write_trials(folder, trials)
+    run_folder.write_controls(folder, against_controls(table))
+    contrasts_of(fake, trials).to_csv(folder / run_folder.CONTRASTS, index=False)
+    ranked = [
+        pd.DataFrame(
+            dict(participant=name, series="face units", site="conv5_1", unit=range(20), rank=range(1, 21), by=by,
+                of="faces",
+                 against="objects", settings="{}", score_is="d'", reliability=0.8, pictures=160, people=40)
+        )
+        for name in ("one", "two") for by in ("selectivity", "causal")
+    ]  # fmt: skip
+    run_folder.write_rankings(folder, ranked)
+    (folder / "pictures.csv").write_text("role,picture,label\nprobes,a,x\nprobes,b,y\ntraining,c,z\n")
+    run_folder.write_manifest(
+        folder,
+        run_folder.Manifest(
+            study="small", created="2026-02-03T12:00:00+00:00", versions={"facelesion": "0.1.0", "torch": "2.15.0"},
+            hashes={"study": "c0ffee001122"}, seeds={"pictures and lesions": 7}, tasks={"who": "Who is it?"},
+            groups={"trained alike": ["one", "two"]}, remarks=("Units were ranked on 40 people.",),
+        ),
+    )  # fmt: skip
+    return folder
+
+
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
     return build_table()

@@ -43,7 +43,7 @@ def test_sentences_name_dose_networks_and_sets_and_tell_of_what_was_not_shown(co
     first, second, third = sentences(controls)
     assert first == (
         "face units: who falls further than with as many other units (200 random and 200 matched sets), at 0.2, in 1 "
-        "of 2 networks (one)."
+        "of 2 networks (one): 0.40 of the measure is left of 1.00, with other units 0.80 on average."
     )
     assert second == "face units: not shown for what."
     assert third.startswith("others: no task falls further")

@@ -72,10 +72,12 @@ def page(written):
     return Page(written.read_text(encoding="utf-8"))
 
 
-def test_the_page_is_well_formed_and_its_links_lead_somewhere(page):
+def test_the_page_is_well_formed_and_its_links_lead_somewhere(page, written):
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
-    assert page.links and all(link[0] == "#" and link[1:] in page.ids for link in page.links)
+    assert page.links
+    for link in page.links:
+        assert link[1:] in page.ids if link[0] == "#" else (written.parent / link).is_file(), link
 
 
 def test_nothing_is_fetched(written, page):
@@ -96,7 +98,7 @@ def test_embedded_figures_fetch_nothing_either(page):
 def test_every_figure_is_there_with_words_for_those_who_cannot_see_it(written, page):
     wanted = {"dose_response", "kept", "heat_map_identification", "heat_map_verification", "stimuli", "gradcam",
               "confusion_identification", "confusion_detection"}  # fmt: skip
-    found = {path.stem for path in (written.parent / "figures").iterdir()}
+    found = {path.stem for path in (written.parent / "figures").iterdir() if path.suffix != ".csv"}
     assert found == wanted
     assert len(page.sources) == len(wanted) and all(len(alt) > 40 for alt in page.alts)
 
@@ -159,9 +161,9 @@ def test_several_networks_stand_side_by_side_before_each_has_its_part(tmp_path, 
     write_table(tmp_path, three)
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     assert page.text.count("In short") == 3 and "untrained-seed0" in page.text
-    assert len(list((tmp_path / "figures").iterdir())) == 1 + 3 * 2
+    assert len(list((tmp_path / "figures").glob("*.svg"))) == 2 + 3 * 2
     assert (tmp_path / "figures" / "01_side_by_side.svg").is_file()
-    assert page.open == [] and all(link[1:] in page.ids for link in page.links)
+    assert page.open == [] and all(link[1:] in page.ids for link in page.links if link[0] == "#")
     beside, apart = page.text.index("Networks side by side"), page.text.index("Each network by itself")
     assert page.text.index("A column is a network") < beside < apart
     said = page.text[beside:apart]
@@ -181,7 +183,8 @@ def test_figures_of_an_earlier_report_go(tmp_path, table):
     (tmp_path / "figures" / "gradcam.png").write_bytes(b"old")
     (tmp_path / "figures" / "notes.txt").write_text("mine")
     write_report(tmp_path)
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"dose_response.svg", "notes.txt"}
+    left = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert left == {"dose_response.svg", "dose_response.csv", "notes.txt"}
 
 
 def test_thousands_of_pictures_left_out_do_not_bury_the_report(tmp_path, table):

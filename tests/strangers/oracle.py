@@ -256,7 +256,7 @@ class ByHand:
         law = philox.uniform if isinstance(part, Dropout) else philox.normal
         keys = self.place.site.split("@")[0].split("->")[1:]
         site = f"{first_name(self.stranger.name, self.place.path)}[{call}]" + "".join(f"->{key}" for key in keys)
-        key = torch.tensor([philox.key_of(0, part.hash, self.turn, site)])
+        key = torch.tensor([philox.key_of(0, type(part).__name__, part.seed, self.turn, site)])
         draw = law(key, torch.tensor([image]), torch.tensor([unit]), max(1, y.numel()))[0, 0, 0].view(y.shape)
         if isinstance(part, Noise):
             return (y + part.std * draw * (y if part.multiplicative else deviation)).to(y.dtype)
@@ -271,7 +271,7 @@ class Resampled(ByHand):
     def changed(self, y: Tensor, unit: int, call: int, image: int) -> Tensor:
         keys = self.place.site.split("@")[0].split("->")[1:]
         site = f"{first_name(self.stranger.name, self.place.path)}[{call}]" + "".join(f"->{key}" for key in keys)
-        key = torch.tensor([philox.key_of(0, self.part.hash, self.turn, site)])
+        key = torch.tensor([philox.key_of(0, "Ablate", self.part.seed, self.turn, site)])
         draw = float(
             philox.uniform(key, torch.tensor([image]), torch.zeros(1, dtype=torch.int64), 1).flatten()[0]
         )
@@ -299,9 +299,10 @@ def answers(stranger: Stranger, lesion: Lesion | None, images: Tensor | None = N
             weight[drawn(weight.numel(), part.fraction, part.seed, "prune", canonical(model, place.path))] = 0
             continue
         resampled = isinstance(part, Ablate) and part.to == "resample"
-        hooks.append((Resampled if resampled else ByHand)(stranger, place, part, turns[part], ids))
+        same = ("Ablate" if resampled else type(part).__name__, part.seed, place.path, part.site.partition("->")[2])
+        hooks.append((Resampled if resampled else ByHand)(stranger, place, part, turns[same], ids))
         model.get_submodule(place.path).register_forward_hook(hooks[-1])
-        turns[part] += 1
+        turns[same] += 1
     found = []
     for group in [[number] for number in ids] if stranger.alone else [ids]:
         for hook in hooks:

@@ -18,12 +18,13 @@ from torch import nn
 
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.materials import Materials
+from facelesion.engines import Parts
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.models import Subject
 from facelesion.models.subject import Preprocessing
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS
-from facelesion.study import Study, run, run_study
+from facelesion.study import Study, cells, run, run_study
 from facelesion.study.pool import Pool
 from facelesion.tasks import TASKS, Answers
 
@@ -255,46 +256,54 @@ def test_a_study_interrupted_anywhere_ends_with_the_same_tables(
 ):
     whole = elsewhere(study, tmp_path / "whole")
     run_study(whole, participants=participants, pictures=pictures)
-    original, kept = run.write_part, []
+    original, kept = Parts.keep, []
 
-    def dies(path, *rest):
+    def dies(parts, name, content):
         if len(kept) == ending:
             raise KeyboardInterrupt
-        original(path, *rest)
-        kept.append(path.name)
+        original(parts, name, content)
+        kept.append(name)
 
-    monkeypatch.setattr(run, "write_part", dies)
+    monkeypatch.setattr(Parts, "keep", dies)
     with pytest.raises(KeyboardInterrupt):
         run_study(study, participants=participants, pictures=pictures)
     again = []
-    monkeypatch.setattr(run, "write_part", lambda path, *rest: (again.append(path.name), original(path, *rest)))
+    monkeypatch.setattr(Parts, "keep", lambda parts, name, *rest: (again.append(name), original(parts, name, *rest)))
     run_study(study, participants=participants, pictures=pictures)
     assert not set(kept) & set(again)
-    cells = 2 * 2 * 4  # eleven lesions in threes, for two participants under two stimuli
-    assert len(kept) + len(again) == cells
+    # Eleven lesions in threes, for two participants under two stimuli.
+    assert len(kept) + len(again) == 2 * 2 * 4
     same_tables(study, whole)
     assert not (Path(study.output) / "cells" / "parts").exists()
 
 
 @pytest.mark.slow
-def test_a_half_written_cell_is_done_again(study, participants, pictures, tmp_path, monkeypatch, cells_of_three):
-    from facelesion.study import table
-
+@pytest.mark.parametrize("left", ["nothing", "its beginning", "zeros at its end", "a bit turned"])
+def test_a_part_that_is_not_whole_is_done_again(
+    study, participants, pictures, tmp_path, monkeypatch, cells_of_three, left
+):
+    """What a file system leaves of a file whose machine lost its power."""
     whole = elsewhere(study, tmp_path / "whole")
     run_study(whole, participants=participants, pictures=pictures)
-    original, calls = table.write_whole, []
+    original, kept = Parts.keep, []
 
-    def dies_between_trials_and_rows(path, write):
-        calls.append(path)
-        if len(calls) == 4:
+    def dies(parts, name, content):
+        if len(kept) == 3:
             raise KeyboardInterrupt
-        original(path, write)
+        original(parts, name, content)
+        kept.append(parts.path / name)
 
-    monkeypatch.setattr(table, "write_whole", dies_between_trials_and_rows)
-    with pytest.raises(KeyboardInterrupt):
-        run_study(study, participants=participants, pictures=pictures)
-    assert calls[-1].suffix == ".rows"
-    monkeypatch.setattr(table, "write_whole", original)
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "keep", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study, participants=participants, pictures=pictures)
+    data = kept[1].read_bytes()
+    half = len(data) // 2
+    torn = {
+        "nothing": b"", "its beginning": data[:half], "zeros at its end": data[:half] + bytes(len(data) - half),
+        "a bit turned": data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :],
+    }  # fmt: skip
+    kept[1].write_bytes(torn[left])
     run_study(study, participants=participants, pictures=pictures)
     same_tables(study, whole)
 
@@ -325,13 +334,13 @@ def test_a_study_that_is_killed_outright_goes_on(study, pictures, tmp_path, proc
     parts = tmp_path / "runs" / "cells" / "parts"
     try:
         deadline = time.monotonic() + 240
-        while not list(parts.glob("*.rows")) and begun.poll() is None and time.monotonic() < deadline:
+        while not list(parts.glob("*.cell")) and begun.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:
         os.killpg(begun.pid, signal.SIGKILL)
         begun.wait()
     assert begun.returncode == -signal.SIGKILL
-    done = {path: path.stat().st_mtime_ns for path in parts.glob("*.rows")}
+    done = {path: path.stat().st_mtime_ns for path in parts.glob("*.cell")}
     assert 1 <= len(done) < 3
 
     from facelesion.study import read_study
@@ -351,7 +360,7 @@ def test_a_finished_study_is_not_run_again_nor_replaced_unasked(
     own = {"participants": participants, "pictures": pictures}
     run_study(study, **own)
     before = read(study, "table")
-    monkeypatch.setattr(run, "work", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr(cells, "answered", lambda *_, **__: pytest.fail("computed again"))
     run_study(dataclasses.replace(study, batch_size=5, processes=2, question="Why?"), **own)
     assert "already" in capsys.readouterr().err
     changed = [dataclasses.replace(study, seed=1), dataclasses.replace(study, tasks=FOUR[:3])]
@@ -393,7 +402,7 @@ def test_a_run_whose_parts_were_not_tidied_away_is_finished_all_the_same(
         run_study(small, **own)
     monkeypatch.setattr(Path, "unlink", unlink)
     before = read(small, "table")
-    monkeypatch.setattr(run, "work", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr(cells, "answered", lambda *_, **__: pytest.fail("computed again"))
     page = run_study(small, **own)
     pd.testing.assert_frame_equal(read(small, "table"), before)
     assert page.is_file() and not (page.parent / "parts").exists()

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from facelesion import Ablate, Noise
+from facelesion.analysis.contrasts import Contrast
 from facelesion.errors import Error
 from facelesion.lesions import Lesion
 from facelesion.lesions.kinds import KINDS
-from facelesion.study import Study, read_study
+from facelesion.study import Participant, Study, read_study
+from facelesion.weights import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """\
@@ -298,3 +300,25 @@ def test_names_that_look_like_numbers_or_dates_are_the_names_they_are_written_as
     assert list(study.lesions) == ["2020-01-01", "1.50"] and study.people[1].name == "007"
     again = read_study(written(tmp_path, yaml.safe_dump(study.to_dict(), sort_keys=False)))
     assert again.to_dict() == study.to_dict()
+
+
+class TestAGroupOfParticipants:
+    def test_a_group_stands_for_all_of_its_networks_that_are_not_named_before(self):
+        names = [each.name for each in Study(participants=["builtin_seed1", "trained alike", "untrained"]).people]
+        assert names[0] == "builtin_seed1" and names[-1] == "untrained"
+        assert set(names) == {"untrained", *registry.groups()["trained alike"]} and len(names) == len(set(names))
+
+    def test_participants_belong_to_the_group_that_the_registry_or_the_setting_says(self):
+        mine = Participant("mine.safetensors", group="trained alike")
+        study = Study(participants=["builtin", mine, "untrained"])
+        assert study.groups == {"trained alike": ("builtin", "mine")}
+        assert Study(participants=["untrained"]).groups == {}
+
+    def test_a_contrast_may_be_measured_in_a_group(self):
+        crossed = Contrast("more", tasks=("identification", "objects"), participants=["trained alike"])
+        study = Study(participants=["trained alike", "untrained"], contrasts=[crossed])
+        assert study.contrasts[0].participants == registry.groups()["trained alike"]
+
+    def test_it_is_written_down_by_its_networks_and_read_back(self):
+        study = Study(participants=["trained alike"])
+        assert study.to_dict()["participants"] == list(registry.groups()["trained alike"])

@@ -212,7 +212,7 @@ def test_a_killed_study_goes_on_with_what_it_found_and_says_what_was_reached(pic
         difficulty={"level": 0.8, "tasks": ["verification"]}, losses={"draws": 1}, output=str(tmp_path),
     )  # fmt: skip
     own = {"participants": {"mine": tiny(0)}, "pictures": pictures}
-    monkeypatch.setattr("facelesion.study.run.write_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("facelesion.engines.parts.Parts.keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_study(asked, **own)
     monkeypatch.undo()

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from facelesion.data.from_facespace import FaceSpacePictures
+from facelesion.engines import Parts
 from facelesion.errors import Error
 from facelesion.models import get
-from facelesion.study import Study, dry_run, run, run_study
+from facelesion.study import Study, dry_run, run_study
 
 SMALL = FaceSpacePictures(
     training_people=6, training_pictures=2, enrolled_people=5, enrolment_pictures=1, probe_pictures=1, new_people=3,
@@ -81,7 +82,7 @@ def test_neither_batches_nor_processes_nor_threads_change_a_trial(study, tmp_pat
 def test_a_killed_study_goes_on_where_it_was_and_ends_with_the_same_tables(study, tmp_path, monkeypatch):
     whole = dataclasses.replace(study, output=str(tmp_path / "whole"))
     run_study(whole)
-    original, calls = run.write_part, []
+    original, calls = Parts.keep, []
 
     def dies_at_the_second(*args):
         calls.append(1)
@@ -89,14 +90,14 @@ def test_a_killed_study_goes_on_where_it_was_and_ends_with_the_same_tables(study
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(run, "write_part", dies_at_the_second)
+    monkeypatch.setattr(Parts, "keep", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run_study(study)
-    monkeypatch.setattr(run, "write_part", original)
+    monkeypatch.setattr(Parts, "keep", original)
     run_study(study)
     for name in ("table", "trials"):
         pd.testing.assert_frame_equal(read(study, name), read(whole, name))
-    monkeypatch.setattr(run, "write_part", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(Parts, "keep", lambda *_: pytest.fail("computed again"))
     run_study(study)
     with pytest.raises(Error, match="holds another study.*--overwrite true"):
         run_study(dataclasses.replace(study, seed=1))
@@ -127,6 +128,31 @@ def test_a_dry_run_tells_design_and_cost_and_writes_nothing(study, tmp_path):
     told = dry_run(dataclasses.replace(study, stimuli=["intact"], tasks=["detection"]))
     assert "share of the units removed" in told and "multiply-adds" in told
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_cost_counts_the_passes_of_tasks_that_look_into_the_network(study):
+    """Each of their pictures goes through the whole network under every lesion, once or there and back."""
+    from facelesion.study.cost import estimate
+    from facelesion.study.run import gather
+    from facelesion.sweep import make_plan
+
+    asked = dataclasses.replace(study, stimuli=["intact", "invert"])
+    device = torch.device("cpu")
+
+    def work(*tasks):
+        gathered = gather(dataclasses.replace(asked, tasks=list(tasks)))
+        (cost, *_) = estimate(gathered, device)
+        return gathered, cost
+
+    gathered, plain = work("identification")
+    bench = gathered.bench(study.people[0].name, device, asked=False)
+    image = bench.subject.preprocess(bench.pool.images[:1])
+    one = make_plan(bench.subject.module, {"": None}, image).multiply_adds
+    probes, lesions = gathered.materials.probes, len(bench.planned)
+    for task, passes in (("attention", 2 * len(set(probes.labels))), ("representation", len(probes))):
+        _, cost = work("identification", task)
+        assert cost.multiply_adds - plain.multiply_adds == pytest.approx(one * passes * lesions * 2, rel=1e-6)
+        assert cost.seconds > 0
 
 
 def test_nobody_is_in_two_roles_and_the_same_seed_gathers_the_same_pictures():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,37 @@ def little_lfw(lfw: Path, tmp_path: Path) -> Path:
     different = [f"{name}\t1\t{other}\t1" for name, other in zip(test, test[1:] + test[:1], strict=True)]
     (tmp_path / "pairsDevTest.txt").write_text("\n".join([str(len(test)), *same, *different]) + "\n")
     return root
+
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "notebook"
+SMALL = [
+    "--runs", "2", "--data.people", "8", "--data.pictures", "5", "--data.keep", "20", "--epochs", "1",
+    "--damaged_epochs", "1", "--run.progress", "false", "--run.accelerator", "cpu",
+]  # fmt: skip
+
+
+def _run(folder: Path, config: str, network: str, *more: str) -> int:
+    from facelesion.train import main
+
+    words = ["--config", str(CONFIGS / config), "--network", network, "--run.folder", str(folder)]
+    return main([*words, *SMALL, *more])
+
+
+@pytest.fixture(scope="session")
+def as_it_was(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
+    folder = tmp_path_factory.mktemp("notebook") / "run"
+    assert _run(folder, "as_it_was.yaml", tiny) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def right(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
+    folder = tmp_path_factory.mktemp("notebook") / "run"
+    assert _run(folder, "right.yaml", tiny, "--manipulated", "[conv5_3]") == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_notebook() -> Callable[..., int]:
+    """Runs the recipe `notebook` by one of its configs, as small as it can be: folder, config, network, more words."""
+    return _run

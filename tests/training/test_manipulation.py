@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,26 @@ class TestRun:
         assert layers[layers["feature"] == "eyes"]["notebook"].unique().tolist() == [0.4585]
         for name in ("manipulation", "layers", "interaction"):
             assert (folder / f"{name}.png").stat().st_size > 10_000
+
+    def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
+        self, folder: Path, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        copy = tmp_path / "run"
+        shutil.copytree(folder, copy)
+        for name in ("manipulation.csv", "layers.csv", "interaction.csv"):
+            (copy / name).unlink()
+        kept = sorted((copy / "parts").iterdir())
+        assert len(kept) == 2 * 5
+        for part in kept[3:]:
+            part.unlink()
+        before = kept[0].stat().st_mtime_ns
+        note = copy / "settings.json"
+        note.write_text(note.read_text().replace(str(folder), str(copy)))
+        words = ["--config", str(CONFIG), "--network", tiny, "--run.folder", str(copy), *SMALL]
+        assert main([*words, "--people", "5"]) == 2 and "other settings" in capsys.readouterr().err
+        assert main(words) == 0 and kept[0].stat().st_mtime_ns == before
+        for name in ("manipulation.csv", "layers.csv", "interaction.csv"):
+            assert (copy / name).read_bytes() == (folder / name).read_bytes()
 
     def test_every_number_names_its_origin(self, folder: Path, tiny: str) -> None:
         table = read_table(folder / "manipulation.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas
@@ -9,7 +10,6 @@ import pytest
 import torch
 
 from facelesion.models import get
-from facelesion.train import main
 from facelesion.training import notebook as room
 from facelesion.training import notebook_facts as facts
 from facelesion.training import stages
@@ -20,31 +20,6 @@ from facelesion.training.trials import Roles
 
 # What every number has to name.
 ORIGIN = ["lesion", "lesion_hash", "weights", "seed", "data", "people", "people_seen"]
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "notebook"
-SMALL = [
-    "--runs", "2", "--data.people", "8", "--data.pictures", "5", "--data.keep", "20", "--epochs", "1",
-    "--damaged_epochs", "1", "--run.progress", "false", "--run.accelerator", "cpu",
-]  # fmt: skip
-
-
-def run(folder: Path, config: str, network: str, *more: str) -> int:
-    words = ["--config", str(CONFIGS / config), "--network", network, "--run.folder", str(folder)]
-    return main([*words, *SMALL, *more])
-
-
-@pytest.fixture(scope="module")
-def as_it_was(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
-    folder = tmp_path_factory.mktemp("notebook") / "run"
-    assert run(folder, "as_it_was.yaml", tiny) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
-    folder = tmp_path_factory.mktemp("notebook") / "run"
-    assert run(folder, "right.yaml", tiny, "--manipulated", "[conv5_3]") == 0
-    return folder
 
 
 @pytest.mark.slow
@@ -57,7 +32,7 @@ class TestAsItWas:
         assert (as_it_was / "notebook.png").stat().st_size > 10_000
 
     def test_the_tests_depend_on_the_untrained_readout_and_not_on_training_or_lesion(
-        self, as_it_was: Path, tiny: str, tmp_path: Path
+        self, as_it_was: Path, tiny: str, tmp_path: Path, run_notebook: Callable[..., int]
     ) -> None:
         table = (as_it_was / "notebook.csv").read_bytes()
         for name in ("other-training", "no-damage"):
@@ -66,7 +41,7 @@ class TestAsItWas:
                 names = pandas.read_csv(as_it_was / "notebook.csv")["approach"]
                 approaches = dict.fromkeys([name for name in names if "units of" not in name], [])
                 more = ["--approaches", str(approaches)]
-            assert run(tmp_path / name, "as_it_was.yaml", tiny, *more) == 0
+            assert run_notebook(tmp_path / name, "as_it_was.yaml", tiny, *more) == 0
             assert (tmp_path / name / "notebook.csv").read_bytes() == table
 
     def test_nearly_every_label_says_face(self, as_it_was: Path) -> None:
@@ -189,7 +164,7 @@ class TestRight:
         assert (right / "manipulated.png").stat().st_size > 10_000
 
     def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
-        self, right: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, right: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_notebook: Callable[..., int]
     ) -> None:
         learn = stages.learn
 
@@ -199,9 +174,9 @@ class TestRight:
             return learn(config, *more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(stages, "learn", stopped)
-        assert run(tmp_path / "run", "right.yaml", tiny, "--manipulated", "[conv5_3]") == 130
+        assert run_notebook(tmp_path / "run", "right.yaml", tiny, "--manipulated", "[conv5_3]") == 130
         monkeypatch.setattr(stages, "learn", learn)
-        assert run(tmp_path / "run", "right.yaml", tiny, "--manipulated", "[conv5_3]") == 0
+        assert run_notebook(tmp_path / "run", "right.yaml", tiny, "--manipulated", "[conv5_3]") == 0
         assert (tmp_path / "run" / "notebook.csv").read_bytes() == (right / "notebook.csv").read_bytes()
 
 
@@ -228,9 +203,10 @@ def test_responsible_units_are_those_that_answer_most(tiny: str) -> None:
      (["--practice_people", "9", "--tasks", "[detection]"], "practice_people is 9, but nobody is identified")],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_nothing_is_trained(
-    words: list[str], message: str, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    run_notebook: Callable[..., int],
 ) -> None:
-    assert run(tmp_path / "run", "right.yaml", tiny, *words) == 2
+    assert run_notebook(tmp_path / "run", "right.yaml", tiny, *words) == 2
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
     assert not (tmp_path / "run").exists()
@@ -272,11 +248,13 @@ def test_where_no_face_was_found_masked_copies_show_the_photograph_before() -> N
     assert [masked.names[row] for row in found] == [intact.names[row] for row in found]
 
 
-def test_practice_moves_layers_and_leaves_both_readouts_as_they_were(tiny: str, tmp_path: Path) -> None:
+def test_practice_moves_layers_and_leaves_both_readouts_as_they_were(
+    tiny: str, tmp_path: Path, run_notebook: Callable[..., int]
+) -> None:
     """The tested people's readout, and the others', are what the healthy network learned, whatever is trained."""
     more = ["--tasks", "[identification]", "--manipulated", "[]"]
     approach = ["--approaches", "{noise: [{kind: Noise, site: conv4_2, std: 0.8, relative: true}]}"]
-    assert run(tmp_path / "run", "right.yaml", tiny, *more, *approach) == 0
+    assert run_notebook(tmp_path / "run", "right.yaml", tiny, *more, *approach) == 0
     healthy, trained = (
         get(str(tmp_path / "run" / name / "weights.safetensors"))
         for name in ("identification-no-lesion", "identification-noise")

@@ -1,0 +1,326 @@
+"""Ray: workstations, a cloud, Kubernetes. One actor per GPU, or per few cores; Ray finds them room and restarts them.
+
+What Ray does: places actors by their resources, restarts those that die, on nodes that join too, carries the inputs
+from node to node once, says which answer is there (`ray.wait`). What is done here: an actor that is free is given the
+next cell, and the cell of one that died is given to another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import socket
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+from facelesion.engines.contract import Desk, Failure, Job, Work, Worker, attempted
+from facelesion.engines.parts import Carried, Parts
+from facelesion.engines.progress import Progress
+from facelesion.errors import Error
+from facelesion.ranges import Label, Range
+from facelesion.settings import check
+
+INSTALL = "engine ray needs Ray: pip install 'facelesion[ray]', or 'ray>=2.40' alone"
+LOSSES = 10  # workers that one cell may lose before it is thought to kill them: machines die by themselves
+TRIES = 3  # of a cell that fails by no mistake of the user's, such as a disk that cannot be written
+_ROUNDS = 5  # looks for parts that a worker has written and that are not seen yet
+_PACKAGES = ("facelesion", "torch")
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Work on a Ray cluster.
+
+    Attributes:
+        address: of the cluster, such as `auto`, the one that this machine belongs to; one of this machine alone is
+            started where it is left out.
+        workers: at most so many at once; as many as there is room for where it is left out.
+        cpus_per_worker: cores that each takes.
+        gpus_per_worker: GPUs that each takes, or a share of one; 1 where the cluster has any when left out.
+        object_store_gb: memory for what workers share, of a cluster that is started here; Ray's default when left out.
+    """
+
+    address: Label | None = None
+    workers: Annotated[int, Range(1, 100_000)] | None = None
+    cpus_per_worker: Annotated[float, Range(0, 1024, above=True)] = 1
+    gpus_per_worker: Annotated[float, Range(0, 64)] | None = None
+    object_store_gb: Annotated[float, Range(0.08, 4096)] | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def look(self) -> None:
+        """Tell before any work what could not be done; where a cluster is named, this process belongs to it then.
+
+        Raises:
+            Error: Ray is not installed, or there is no cluster at the address.
+        """
+        ray = library()
+        if self.address and not ray.is_initialized():
+            self._connect(ray)
+
+    def run(self, job: Job) -> None:
+        """As `Engine.run`.
+
+        Raises:
+            Error: as there, or the nodes have other versions of what they compute with.
+        """
+        cells, before = job.missing()
+        if not cells:
+            return
+        ray = library()
+        with self._connected(ray):
+            crew = _Crew(ray, self, job, Progress(job, cells))
+            try:
+                crew.do(before, counted=False)
+                for number in range(_ROUNDS):
+                    # A folder over a network shows late what others wrote, and never what was lost.
+                    time.sleep(5 * number if number else 0)
+                    cells = job.work.missing(cells, job.parts)
+                    if not cells:
+                        return
+                    if number in (0, _ROUNDS - 2):
+                        crew.do(cells, counted=not number)
+                raise Error(f"{job.folder} does not keep what is written there: choose a folder on another disk")
+            finally:
+                crew.end()
+
+    @contextmanager
+    def _connected(self, ray: Any) -> Iterator[None]:
+        if ray.is_initialized():  # by whoever called us, and theirs to end
+            yield
+            return
+        self._connect(ray)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    def _connect(self, ray: Any) -> None:
+        settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if self.address:
+            settings["address"] = self.address
+        else:
+            settings["include_dashboard"] = False
+            if self.object_store_gb:
+                settings["object_store_memory"] = int(self.object_store_gb * 1e9)
+        try:
+            ray.init(**settings)
+        except (ConnectionError, RuntimeError, ValueError) as problem:
+            said = " ".join(str(problem).split())[:200]
+            raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said})") from None
+
+
+def library() -> Any:
+    """Ray, where it is installed.
+
+    Raises:
+        Error: it is not.
+    """
+    try:
+        return importlib.import_module("ray")
+    except ModuleNotFoundError:
+        raise Error(INSTALL) from None
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers hang on."""
+    found = {}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+class Station:
+    """An actor: one worker on some node."""
+
+    def __init__(self, work: Work, inputs: Mapping[str, Any], folder: str, mark: str) -> None:
+        self.work, self.inputs, self.folder, self.mark = work, inputs, Path(folder), mark
+        self.known: Mapping[str, Any] = {}
+        self.parts: Parts = Carried(self._carried)
+        self.worker: Worker | None = None
+
+    def ready(self) -> dict[str, Any]:
+        """Who this is, once it is there: its node, its versions, and whether it sees the coordinator's folder."""
+        shared = (self.folder / self.mark).exists()
+        if shared:
+            self.parts = Parts(self.folder)
+        return {"host": socket.gethostname(), "versions": versions(), "shared": shared}
+
+    def do(self, cell: Any, known: Mapping[str, Any]) -> tuple[Failure | None, dict[str, bytes]]:
+        """Do a cell; what went wrong, and the files to be written by whoever asked, where the folder is not seen here.
+
+        Args:
+            cell: the cell.
+            known: by name, references to the parts that it builds on.
+        """
+        self.known = known
+
+        def work() -> None:
+            if self.worker is None:
+                self.worker = self.work.begin(Desk(self._fetch, self.parts))
+            self.worker.do(cell)
+
+        failure = attempted(work)
+        kept: dict[str, bytes] = {}
+        if isinstance(self.parts, Carried):
+            kept, self.parts.kept = self.parts.kept, {}
+        return failure, kept
+
+    def _fetch(self, name: str) -> Any:
+        return library().get(self.inputs[name])
+
+    def _carried(self, name: str) -> bytes | None:
+        return library().get(self.known[name]) if name in self.known else None
+
+
+class _Crew:
+    """All actors, and who is at what."""
+
+    def __init__(self, ray: Any, engine: Ray, job: Job, progress: Progress) -> None:
+        self.ray, self.engine, self.job, self.progress = ray, engine, job, progress
+        self.mark = f".seen-{uuid.uuid4().hex}"
+        (job.folder / self.mark).touch()
+        self.gpus = engine.gpus_per_worker
+        if self.gpus is None:
+            self.gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+        self.kind = ray.remote(Station).options(
+            num_cpus=engine.cpus_per_worker, num_gpus=self.gpus, max_restarts=-1, max_task_retries=0
+        )
+        self.inputs = {name: ray.put(value) for name, value in job.inputs.items()}
+        self.known: dict[str, Any] = {}
+        self.actors: list[Any] = []
+        self.free: deque[Any] = deque()
+        self.running: dict[Any, tuple[Any, Any]] = {}  # by reference: an actor and its cell, or None while it begins
+        self.losses: Counter[str] = Counter()
+        self.tries: Counter[str] = Counter()
+        self.never_ready: Counter[Any] = Counter()
+
+    def do(self, cells: Sequence[Any], counted: bool) -> None:
+        """All of these cells."""
+        waiting = deque(cells)
+        left = len(cells)
+        looked = 0.0
+        while left:
+            if time.monotonic() - looked > 2:
+                looked = time.monotonic()
+                self._hire(left)
+            while waiting and self.free:
+                self._hand(self.free.popleft(), waiting.popleft())
+            self.progress.tell(len(self.actors) - sum(cell is None for _, cell in self.running.values()))
+            if not self.running:
+                time.sleep(0.5)
+                continue
+            there, _ = self.ray.wait(list(self.running), num_returns=1, timeout=2)
+            if there:
+                there, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
+            for reference in there:
+                actor, cell = self.running.pop(reference)
+                if cell is None:
+                    self._begun(reference, actor)
+                elif self._answered(reference, actor, cell):
+                    left -= 1
+                    if counted:
+                        self.progress.finished(cell)
+                else:
+                    waiting.appendleft(cell)
+
+    def _hire(self, left: int) -> None:
+        """As many actors as the cluster has room for: nodes may have joined."""
+        there = self.ray.cluster_resources()
+        room = int(there.get("CPU", 0) // self.engine.cpus_per_worker)
+        if self.gpus:
+            room = min(room, int(there.get("GPU", 0) // self.gpus))
+        wanted = min(max(room, 1), self.engine.workers or room or 1, left)
+        for _ in range(wanted - len(self.actors)):
+            actor = self.kind.remote(self.job.work, self.inputs, str(self.job.folder.resolve()), self.mark)
+            self.actors.append(actor)
+            self._begin(actor)
+
+    def _begin(self, actor: Any) -> None:
+        # Asked until it answers: it may be waiting for room, or be restarted just now.
+        self.running[actor.ready.options(max_task_retries=-1).remote()] = actor, None
+
+    def _begun(self, reference: Any, actor: Any) -> None:
+        try:
+            about = self.ray.get(reference)
+        except self.ray.exceptions.RayError as problem:
+            self.never_ready[actor] += 1
+            if self.never_ready[actor] < TRIES:
+                self._begin(actor)
+                return
+            self.actors.remove(actor)
+            self.ray.kill(actor)
+            if not self.free and not any(cell is not None for _, cell in self.running.values()):
+                said = " ".join(str(problem).split())[:300]
+                raise Error(f"no worker can begin on the Ray cluster: {said}") from None
+            return
+        ours = versions()
+        if about["versions"] != ours:
+            raise Error(
+                f"node {about['host']} has {_listed(about['versions'])}, and this machine {_listed(ours)}: install "
+                "the same everywhere, for numbers hang on it"
+            )
+        self.never_ready[actor] = 0
+        self.free.append(actor)
+
+    def _hand(self, actor: Any, cell: Any) -> None:
+        for name in self.job.work.needs(cell):
+            path = self.job.folder / name
+            if name not in self.known and self.job.parts.has(name):
+                self.known[name] = self.ray.put(path.read_bytes())
+        known = {name: self.known[name] for name in self.job.work.needs(cell) if name in self.known}
+        self.running[actor.do.remote(cell, known)] = actor, cell
+
+    def _answered(self, reference: Any, actor: Any, cell: Any) -> bool:
+        """Whether an actor did its cell; another has to where it died.
+
+        Raises:
+            Error: the cell cannot be done.
+        """
+        told = self.job.work.told(cell)
+        try:
+            failure, kept = self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as problem:
+            failure, kept = Failure(str(problem), ours=False), {}
+        except self.ray.exceptions.RayError as problem:
+            self.losses[cell.key] += 1
+            if self.losses[cell.key] == LOSSES:
+                said = " ".join(str(problem).split())[:300]
+                raise Error(
+                    f"{told}: {LOSSES} workers died over it, so it may need more memory than they have; what is done "
+                    f"is kept ({said})"
+                ) from None
+            self.progress.say(f"  a worker died at {told}: another will do it")
+            self._begin(actor)
+            return False
+        self.free.append(actor)
+        for name, data in kept.items():
+            self.job.parts.write(name, data)
+        if failure is None:
+            return True
+        self.tries[cell.key] += 1
+        if failure.ours or self.tries[cell.key] == TRIES:
+            raise failure.raised()
+        self.progress.say(f"  {told} failed: {failure.line.strip().splitlines()[-1]}")
+        return False
+
+    def end(self) -> None:
+        """Let all actors go."""
+        self.progress.close()
+        for actor in self.actors:
+            with suppress(Exception):
+                self.ray.kill(actor)
+        (self.job.folder / self.mark).unlink(missing_ok=True)
+
+
+def _listed(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.items()) or "neither facelesion nor torch"

@@ -1,0 +1,187 @@
+"""A study on a Ray cluster whose machines die: it takes longer, and nothing else is different."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from facelesion.engines import Here, Parts, Ray
+from facelesion.errors import Error
+
+from .conftest import ROOT, same_tables
+from .toys import Counting, at_work, begun, read_words, study, words
+
+pytest.importorskip("ray", reason="the extra [ray] is not installed: pip install 'facelesion[ray]'")
+pytestmark = pytest.mark.slow
+STORE = 100 << 20
+
+
+class Nodes:
+    """A cluster on this machine: a head without cores, and nodes of one core each."""
+
+    def __init__(self, count: int) -> None:
+        import ray
+        from ray.cluster_utils import Cluster
+
+        self.ray = ray
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE}
+        )
+        self.nodes = [self.add() for _ in range(count)]
+
+    @property
+    def address(self) -> str:
+        return self.cluster.address
+
+    def add(self):
+        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+    def kill_one(self) -> None:
+        """A node dies without a word, and another takes its place."""
+        self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+        self.nodes.append(self.add())
+
+    def connect(self) -> None:
+        self.ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+
+    def end(self) -> None:
+        self.ray.shutdown()
+        self.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    found = Nodes(3)
+    yield found
+    found.end()
+
+
+@pytest.fixture
+def connected(nodes: Nodes) -> Iterator[Nodes]:
+    nodes.connect()
+    yield nodes
+    nodes.ray.shutdown()
+
+
+def meanwhile(work: Callable[[], Path], disturb: Callable[[], bool]) -> Path:
+    """Do some work while something disturbs it, which says whether it would go on; Ray's nodes want the main thread."""
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        while not working.done() and disturb():
+            time.sleep(0.2)
+        return working.result()
+
+
+def test_words_are_those_that_one_process_writes(connected, tmp_path):
+    plain, job = words(tmp_path / "here"), words(tmp_path / "ray")
+    Here().run(plain)
+    Ray().run(job)
+    assert read_words(job).keys() == read_words(plain).keys()
+    assert all(word.startswith(b"olleh tsrif") or word.startswith(b"olleh") for word in read_words(job).values())
+    before = {path: path.stat().st_mtime_ns for path in job.folder.iterdir()}
+    Ray().run(job)
+    assert {path: path.stat().st_mtime_ns for path in job.folder.iterdir()} == before
+
+
+def test_where_nothing_is_shared_parts_are_carried_to_the_coordinator(connected, tmp_path, monkeypatch):
+    shared, carried = words(tmp_path / "shared"), words(tmp_path / "carried")
+    Ray().run(shared)
+    touch = Path.touch
+    monkeypatch.setattr(Path, "touch", lambda path, *rest: None if path.name[0] == "." else touch(path, *rest))
+    Ray().run(carried)
+    assert read_words(carried) == read_words(shared)
+    assert Parts(carried.folder).has("first.word")
+
+
+def test_a_mistake_stops_the_work_with_its_line_and_a_dying_worker_does_not(connected, tmp_path):
+    job = words(tmp_path / "mistake", 2, "mistake")
+    with pytest.raises(Error, match=r"^lesions\.x is too strong: take less$"):
+        Ray().run(job)
+    with pytest.raises(RuntimeError, match="nobody thought of this"):
+        Ray().run(words(tmp_path / "bug", 2, "bug"))
+
+
+def test_a_cell_that_kills_every_worker_is_named(connected, tmp_path, monkeypatch):
+    from facelesion.engines import on_ray
+
+    monkeypatch.setattr(on_ray, "LOSSES", 2)
+    with pytest.raises(Error, match="word x0: 2 workers died over it"):
+        Ray().run(words(tmp_path, 2, "kill"))
+
+
+def test_workers_killed_twenty_times_change_nothing(connected, tmp_path, pictures, alone):
+    log, killed, draw = tmp_path / "log", [], random.Random(0)
+
+    def kill() -> bool:
+        if busy := at_work(log):
+            process = draw.choice(busy)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+        return len(killed) < 20
+
+    run = meanwhile(lambda: study(tmp_path, pictures, Counting(Ray(), log, seconds=0.5), shard=1), kill)
+    counts = begun(log)
+    assert len(killed) == 20
+    assert len(counts) == 2 + 2 * 2 * 13 and max(counts.values()) <= 1 + len(killed)
+    assert sum(counts.values()) <= len(counts) + len(killed)
+    same_tables(run, alone)
+
+
+def test_nodes_that_die_and_join_change_nothing(connected, tmp_path, pictures, alone):
+    log, done, joined = tmp_path / "log", [], []
+
+    def remove() -> bool:
+        if at_work(log) and sum(begun(log).values()) > 6 * len(done):
+            connected.kill_one()
+            done.append(1)
+            if len(done) == 2:
+                joined.append(connected.add())
+        return len(done) < 5
+
+    run = meanwhile(lambda: study(tmp_path, pictures, Counting(Ray(), log, seconds=0.5), shard=1), remove)
+    counts = begun(log)
+    assert len(done) == 5 and joined
+    assert max(counts.values()) <= 1 + len(done)
+    same_tables(run, alone)
+
+
+def test_a_coordinator_that_is_killed_loses_nothing(nodes, tmp_path, pictures, alone):
+    log = tmp_path / "log"
+    program = f"""
+from pathlib import Path
+from facelesion.engines import Ray
+from tests.engines.toys import Counting, study
+if __name__ == "__main__":
+    engine = Counting(Ray(address={nodes.address!r}), Path({str(log)!r}), seconds=0.3)
+    study(Path({str(tmp_path)!r}), Path({str(pictures)!r}), engine, shard=1)
+"""
+    parts = tmp_path / "tiny" / "parts"
+
+    def count() -> int:
+        return len(list(parts.glob("*.cell")))
+
+    for more in (3, 3, 3, None):
+        goal = count() + (more or 0)
+        with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True) as begun_here:
+            try:
+                while more and count() < goal and begun_here.poll() is None:
+                    time.sleep(0.05)
+                if more:
+                    assert begun_here.poll() is None
+                    os.killpg(begun_here.pid, signal.SIGKILL)
+                assert begun_here.wait(timeout=300) == (-signal.SIGKILL if more else 0)
+            finally:
+                begun_here.kill()
+    assert max(begun(log).values()) <= 1 + 3
+    same_tables(tmp_path / "tiny", alone)

@@ -1,0 +1,188 @@
+"""A GPU's rules, kept on a GPU that is not there: PyTorch's fake tensors have a device and a shape, and no values.
+
+They raise where devices are mixed and where a value is fetched to the host. What is asked of a context: no mixing;
+after its first forward nothing goes to the device or comes from it; few kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from facelesion.lesions import (
+    Ablate,
+    Changes,
+    Clamp,
+    Dropout,
+    Keep,
+    Noise,
+    Prune,
+    Scale,
+    Shift,
+    calibrate,
+    lesioned,
+)
+
+GPU = "cuda"
+KINDS = {
+    "ablate": lambda s, w: Ablate(s, fraction=0.4, seed=2),
+    "ablate to mean": lambda s, w: Ablate(s, units=[0, 3], to="mean"),
+    "resample": lambda s, w: Ablate(s, fraction=0.5, to="resample"),
+    "keep": lambda s, w: Keep(s, fraction=0.3),
+    "noise": lambda s, w: Noise(s, std=0.7),
+    "relative noise": lambda s, w: Noise(s, std=0.7, relative=True, units=[1, 2, 4]),
+    "multiplicative noise": lambda s, w: Noise(s, std=0.5, multiplicative=True, fraction=0.5),
+    "dropout": lambda s, w: Dropout(s, p=0.6),
+    "channel dropout": lambda s, w: Dropout(s, p=0.6, per="channel", rescale=False),
+    "clamp": lambda s, w: Clamp(s, min=0.1, max=0.3, fraction=0.8),
+    "hold": lambda s, w: Clamp(s, value=0.4, units=[1]),
+    "relative shift": lambda s, w: Shift(s, by=-1.0, relative=True),
+    "scale": lambda s, w: Scale(s, by=0.3),
+    "prune": lambda s, w: Prune(w, fraction=0.5, seed=1),
+    "several": lambda s, w: Noise(s, std=0.5) + Ablate(s, fraction=0.3) + Prune(w, fraction=0.2) + Noise(s, std=0.5),
+    "doses side by side": lambda s, w: [Noise(s, std=0.5), None, Noise(s, std=1.0), Ablate(s, fraction=0.2)],
+}  # fmt: skip
+
+
+class Watch(TorchDispatchMode):
+    """Counts operations, and those that bring something from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.done, self.brought = Counter(), Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        name = function.overloadpacket.__name__
+        given = [each for each in args if isinstance(each, torch.Tensor)]
+        if isinstance(made, torch.Tensor):
+            if not function.is_view and name not in ("detach", "empty", "empty_like", "new_empty"):
+                self.done[name] += 1
+            # A tensor made of numbers of the host's (torch.tensor) is brought there too.
+            if any(each.device != made.device for each in given) or name == "lift_fresh":
+                self.brought[name] += 1
+        return made
+
+
+@contextlib.contextmanager
+def on_a_gpu(case):
+    """A network and its images on a GPU that is not there, with the calibration that was made on the host before.
+
+    New tensors lie on the host unless they say otherwise, as on a real machine.
+    """
+    known = calibrate(case.model, case.images, case.site)
+    model = copy.deepcopy(case.model)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        for module in model.modules():
+            for name, value in list(module._parameters.items()):
+                if value is not None:
+                    module._parameters[name] = nn.Parameter(mode.from_tensor(value.detach()).to(GPU), False)
+            for name, value in list(module._buffers.items()):
+                if value is not None:
+                    module._buffers[name] = mode.from_tensor(value).to(GPU)
+        yield replace(case, model=model, images=mode.from_tensor(case.images).to(GPU)), known
+
+
+@pytest.fixture
+def there(case):
+    if any(isinstance(each, nn.RNNBase) for each in case.model.modules()):
+        pytest.skip("PyTorch's own LSTM does not run on fake tensors of a GPU")
+    with on_a_gpu(case) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def vgg16(zoo):
+    made = zoo["vgg16"]()
+    made.model.eval()
+    return made
+
+
+@pytest.mark.parametrize("name", KINDS)
+@torch.no_grad()
+def test_a_lesion_mixes_no_devices_and_fetches_no_value(there, name):
+    case, known = there
+    lesion = KINDS[name](case.site, case.weights)
+    images = case.images if not isinstance(lesion, list) else torch.cat([case.images] * len(lesion))
+    with lesioned(case.model, lesion, calibration=known):
+        assert case.model(images).device.type == GPU
+        with Watch() as watch:
+            damaged = case.model(images)
+    assert damaged.device.type == GPU
+    assert not watch.brought, watch.brought
+
+
+@torch.no_grad()
+def test_image_numbers_are_brought_to_the_device_once(there):
+    case, _ = there
+    with lesioned(case.model, Noise(case.site, std=1.0), ids=list(range(100, 106))):
+        case.model(case.images)
+        with Watch() as watch:
+            case.model(case.images)
+    assert not watch.brought, watch.brought
+
+
+@torch.no_grad()
+def test_the_change_of_a_lesion_is_added_up_where_it_is(there):
+    case, _ = there
+    with lesioned(case.model, Ablate(case.site, fraction=0.4), changes=Changes()):
+        case.model(case.images)
+        with Watch() as watch:
+            case.model(case.images)
+    assert not watch.brought, watch.brought
+
+
+# Beside the healthy forward, at one site. What draws pays for its numbers: Philox for each image and unit, SplitMix64
+# and a law for each place.
+FEW = {
+    "ablate": 3, "ablate to mean": 5, "keep": 3, "clamp": 4, "hold": 5, "relative shift": 3, "scale": 2, "prune": 3,
+    "noise": 155, "dropout": 155, "channel dropout": 155, "resample": 155,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEW)
+@torch.no_grad()
+def test_a_lesion_adds_few_kernels_to_a_forward(vgg16, name):
+    with on_a_gpu(vgg16) as (case, known):
+        with Watch() as healthy:
+            case.model(case.images)
+        with lesioned(case.model, KINDS[name](case.site, case.weights), calibration=known):
+            case.model(case.images)
+            with Watch() as damaged:
+                case.model(case.images)
+    added = damaged.done - healthy.done
+    assert 0 < added.total() <= FEW[name], (added.total(), added)
+
+
+@torch.no_grad()
+def test_a_hundred_doses_add_no_more_kernels_than_two(vgg16):
+    def added(count):
+        with on_a_gpu(vgg16) as (case, _):
+            images = torch.cat([case.images] * count)
+            doses = [Noise(case.site, std=0.1 * (dose + 1)) for dose in range(count)]
+            with lesioned(case.model, doses):
+                case.model(images)
+                with Watch() as watch:
+                    case.model(images)
+        return watch.done.total()
+
+    assert added(100) == added(2)
+
+
+def test_the_watch_sees_what_is_brought_and_what_is_mixed(vgg16):
+    with on_a_gpu(vgg16) as (case, _):
+        with Watch() as watch:
+            torch.zeros(2).to(GPU)
+        assert watch.brought
+        with pytest.raises(RuntimeError, match="device"):
+            case.images + torch.ones(32)
+        with pytest.raises(Exception, match="local_scalar_dense"):
+            bool(case.images.sum() > 0)

@@ -1,0 +1,120 @@
+"""The report's further sections: who took part, half losses, rankings, single cases; and the order of the page."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facelesion.analysis.case_tables import judge_cases
+from facelesion.report import read_run, run_folder, sections, write_report
+from facelesion.report.findings import evidence, findings
+
+
+@pytest.fixture(scope="module")
+def page(study_run):
+    return re.sub(r"\s+", " ", write_report(study_run).read_text(encoding="utf-8"))
+
+
+def test_the_page_goes_from_question_to_limits_and_methods(page):
+    order = [
+        "lead",
+        "asked",
+        "contrasts",
+        "participants",
+        "results",
+        "curves",
+        "rankings",
+        "cases",
+        "networks",
+        "limits",
+        "methods",
+    ]
+    places = [page.index(f'id="{name}"') if name != "lead" else page.index('class="lead"') for name in order]
+    assert places == sorted(places)
+    assert page.index("Primary: who against what") < page.index('id="participants"')
+
+
+def test_participants_stand_with_their_weights_their_group_and_their_intact_levels(study_run):
+    run = read_run(study_run)
+    tables = {str(name): part for name, part in run.table.groupby("participant", sort=False)}
+    found = sections.participants(tables, sections.groups_of(run, tables), {})
+    assert [(line["name"], line["group"]) for line in found["lines"]] == [
+        ("one", "trained alike"), ("two", "trained alike"), ("untrained", "untrained")
+    ]  # fmt: skip
+    intact = run.table[(run.table["lesion"] == "none") & (run.table["stimulus"] == "intact")]
+    one = intact[(intact["participant"] == "one") & (intact["task"] == "who")]["value"].iloc[0]
+    assert found["lines"][0]["cells"][0].estimate == one
+
+
+def test_without_named_groups_those_that_were_trained_are_compared_and_an_untrained_one_is_no_control(
+    study_run,
+):
+    run = read_run(study_run)
+    object.__setattr__(run.manifest, "groups", {})
+    tables = {str(name): part for name, part in run.table.groupby("participant", sort=False)}
+    assert sections.groups_of(run, tables) == {"": ["one", "two"]}
+
+
+def test_the_run_has_its_single_cases_and_curves_as_files(study_run, page):
+    cases = pd.read_csv(study_run / run_folder.CASES, keep_default_na=False)
+    assert {"one", "two", "untrained"} == set(cases["participant"])
+    assert cases["words"].str.startswith("not testable").all()
+    assert "9 more are needed" in page or "8 more are needed" in page
+    curves = pd.read_csv(study_run / run_folder.CURVES)
+    assert set(curves["participant"]) == {"one", "two", "untrained"}
+    assert (curves.loc[curves["inside"] == True, "over"].str.startswith("people")).all()  # noqa: E712
+    assert (study_run / run_folder.CURVES_COMPARED).is_file()
+
+
+def test_what_was_not_tested_is_not_said_to_be_spared(study_run):
+    run = read_run(study_run)
+    table = run.table[run.table["participant"] == "one"]
+    said = [finding.text for finding in findings(table, evidence(table, run.trials))]
+    (who,) = [text for text in said if text.startswith("who:")]
+    assert "not tested, for it was drawn once" in who and "control sets" in who
+    assert not re.search(r"not shown to be lower under[^;]*face units", who)
+
+
+def test_rankings_stand_with_their_reliability_and_agreement(study_run):
+    found = sections.rankings(read_run(study_run))
+    assert [each["ranking"] for each in found["reliable"]] == ["selectivity of faces", "causal of faces"]
+    assert found["reliable"][0]["cells"] == [0.8, 0.8]
+    (agree,) = found["agree"]
+    assert agree["cells"][0].correlation == pytest.approx(1)
+
+
+def many(seed: int, hit: float) -> pd.DataFrame:
+    """Twelve networks alike, and a subject of which damage takes so much."""
+    random = np.random.default_rng(seed)
+    rows = [
+        dict(participant=f"net {number}", lesion=lesion, dose=dose, draw=0, control="", stimulus="intact", task=task,
+             metric="accuracy", main=True, n=80, share=True, ceiling=1.0, better="higher",
+             value=float(random.binomial(80,
+             0.8 - (hit if task == "who" and lesion != "none" and not number else 0)) / 80))
+        for number in range(13) for task in ("who", "what") for lesion, dose in (("none", 0.0), ("noise", 0.5))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_with_enough_controls_the_case_is_told_in_words_against_both_kinds_of_control():
+    groups = {"trained alike": [f"net {number}" for number in range(13)]}
+    (told,) = sections.cases(judge_cases(many(0, 0.75), groups), groups)
+    text = " ".join(told["sentences"])
+    assert (
+        told["tested"]
+        and "net 0 under noise, against intact controls: who from 0.5 on (below more than 99.9 %" in text
+    )
+    assert "against controls with the same damage: who from 0.5 on" in text
+    assert "A classical dissociation in net 0" in text
+    line = next(line for line in told["lines"] if line["lesion"] == "noise")
+    assert [cell["same"] for cell in line["cells"][0]] == [False, True] and line["cells"][0][0]["called"]
+    assert re.fullmatch(r"(below|above) (more than )?\d+\.\d\u00a0%", line["cells"][1][0]["stands"])
+
+
+def test_a_subject_like_the_others_is_said_to_be_so():
+    groups = {"trained alike": [f"net {number}" for number in range(13)]}
+    (told,) = sections.cases(judge_cases(many(1, 0.0), groups), groups)
+    text = " ".join(told["sentences"])
+    assert "no deficit after correction" in text and "No dissociation of two tasks is called" in text
+    assert "Intact, no participant lies below networks trained alike" in text
