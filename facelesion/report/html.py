@@ -200,8 +200,24 @@ def _contrasts(run: Run) -> list[dict[str, Any]]:
     found = []
     for _, own in rows.groupby("contrast", sort=False):
         together = own["participant"] == ""
-        found.append({"all": own[together].iloc[0].to_dict(), "each": own[~together].to_dict("records")})
+        each = own[~together].to_dict("records")
+        whole = {"adjusted_controls": float("nan"), **own[together].iloc[0].to_dict()}
+        found.append({"all": whole, "each": each, "told": _in_each(each)})
     return sorted(found, key=lambda one: not one["all"]["primary"])
+
+
+def _in_each(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In how many networks, by itself and uncorrected, a contrast is there, and lies beyond control sets."""
+    if len(rows) < 2:
+        return []
+    told = []
+    for key, words in (
+        ("p", "differs from 0"), ("p_random", "beyond random sets"), ("p_matched", "beyond matched sets")
+    ):  # fmt: skip
+        tested = [row for row in rows if row[key] == row[key]]
+        if tested:
+            told.append(f"{words} in {sum(row[key] <= against.LEVEL for row in tested)} of {len(tested)}")
+    return [f"Network by network, uncorrected: {', '.join(told)}."] if told else []
 
 
 def _controls(run: Run) -> dict[str, Any] | None:

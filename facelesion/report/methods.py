@@ -167,8 +167,15 @@ def _contrasts(run: Run, known: Mapping[str, Any]) -> str:
         f"run{first}. Scores are "
         f"shares of right choices between two; 95 % intervals are crossed t intervals over "
         f"{_list(dict.fromkeys(whole['over']))}"
-        "; the primary contrast is tested first, the others after it by Holm."
+        "; the primary contrast is tested first, the others after it by Holm." + _beyond_sets(whole)
     )
+
+
+def _beyond_sets(whole: pd.DataFrame) -> str:
+    """That a contrast of chosen units is called only beyond its control sets, where there is such a one."""
+    if "adjusted_controls" not in whole or whole["adjusted_controls"].isna().all():
+        return ""
+    return " Contrasts of lesions that have control sets are called only if they lie beyond them in every network."
 
 
 def _claims(run: Run, known: Mapping[str, Any]) -> str:
