@@ -324,6 +324,9 @@ def read_run(folder: str | Path) -> Run:
     table, sets = _read(root / TABLE, lambda _: _parted(whole))
     manifest = read_manifest(root)
 
+    def pictures(path: Path) -> pd.DataFrame:
+        return with_columns(PICTURES_NEEDED, pd.read_csv(path, dtype=str, keep_default_na=False))
+
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
         return _read(root / name, read) if (root / name).is_file() else None
 
@@ -341,7 +344,7 @@ def read_run(folder: str | Path) -> Run:
         optional(CONTRASTS, lambda path: with_columns(CONTRASTS_NEEDED, pd.read_csv(path))),
         sets,
         optional(RANKINGS, lambda path: with_columns(RANKINGS_NEEDED, pd.read_parquet(path))),
-        optional(PICTURES, lambda path: with_columns(PICTURES_NEEDED, pd.read_csv(path, dtype=str, keep_default_na=False))),
+        optional(PICTURES, pictures),
     )
 
 
