@@ -24,7 +24,8 @@ from facelesion.study.choice import Controls
 from facelesion.study.contrasted import contrasts_of
 
 TABLES, SETS = 200, 45
-# The first seed. Of 500 tables of shuffled tasks the t test alone called a contrast in 20, of the first 200 in 11 or more.
+# The first seed. Of 500 tables of shuffled tasks the t test alone called a contrast in 20, of the first 200 in 11 or
+# more.
 FIRST = 500
 LESIONS, TASKS = ("face units", "object units"), ("identification", "objects")
 CROSSED = Contrast("crossed", lesions=LESIONS, tasks=TASKS, primary=True)
