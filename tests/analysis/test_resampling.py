@@ -63,7 +63,10 @@ def test_networks_that_lie_nearer_together_than_their_draws_let_them_count_as_th
     level = [each[key].values.mean() for each in scores]
     apart = contrast(scores, ONE, ["draws", "networks"])
     assert apart.parts["networks"] == pytest.approx(np.var(level, ddof=1) / 3) and apart.freedom == 2
-    alike = [{key: PersonScores(each[key].people, each[key].values - mean)} for each, mean in zip(scores, level, strict=True)]
+    alike = [
+        {key: PersonScores(each[key].people, each[key].values - mean)}
+        for each, mean in zip(scores, level, strict=True)
+    ]
     together = contrast(alike, ONE, ["draws", "networks"])
     by_draw = [each[key].values.mean(1).var(ddof=1) / 5 / 9 for each in alike]
     assert together.parts["networks"] == pytest.approx(sum(by_draw)) and together.freedom > 2
