@@ -69,7 +69,7 @@ def draw_interaction(table: pd.DataFrame, interactions: pd.DataFrame, target: Pa
     columns = list(dict.fromkeys(zip(interactions["site"], interactions["dose"], strict=True)))
     shown = table[(table["stimulus"].isin(MASKED)) & table["set"].isin([_FOUND, _HEALTHY])]
     with figure_style():
-        figure = Figure(figsize=(2.35 * len(columns) + 1.6, 2.7 * len(tasks) + 0.4), layout="constrained")
+        figure = Figure(figsize=(2.1 * len(columns) + 1.8, 2.7 * len(tasks) + 0.4), layout="constrained")
         axes = figure.subplots(len(tasks), len(columns), squeeze=False)
         for number, (line, task) in enumerate(zip(axes, tasks, strict=True)):
             last = number == len(tasks) - 1
@@ -90,7 +90,7 @@ def draw_interaction(table: pd.DataFrame, interactions: pd.DataFrame, target: Pa
                     (interactions["task"] == task) & (interactions["site"] == site) & (interactions["dose"] == dose)
                 ].iloc[0]
                 axis.set_title(
-                    f"{site}, {dose:+g} SD, {task}\ninteraction {100 * test['statistic']:+.1f}, "
+                    f"{site}, {dose:+g} SD\ninteraction {100 * test['statistic']:+.1f}\n"
                     f"p {test['p_random']:.2g} (random sets)".replace("-", "−"), fontsize=8.5,
                 )  # fmt: skip
                 masks = [name.removeprefix("mask ") for name in MASKED]
@@ -98,7 +98,7 @@ def draw_interaction(table: pd.DataFrame, interactions: pd.DataFrame, target: Pa
                 axis.set_yticks(range(4), FEATURES if axis is line[0] else [""] * 4, fontsize=8)
                 if last:
                     axis.set_xlabel("masked")
-            line[0].set_ylabel("units of")
+            line[0].set_ylabel(f"{task}\nunits of")
         figure.colorbar(image, ax=axes, shrink=0.75, label="change in % right")
     return write_figure(target, figure, dpi=DOTS)
 

@@ -166,6 +166,30 @@ class TestPage:
         page = write_notebook([copy, as_it_was]).read_text(encoding="utf-8")
         assert "Training as the notebook did it" in page and "Training: detection" in page
 
+    def test_units_moved_as_an_experiment_stand_beside_sets_as_active(
+        self, right: Path, as_it_was: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        copy, moved = tmp_path / "run", tmp_path / "manipulation"
+        shutil.copytree(right, copy)
+        moved.mkdir()
+        rows = [
+            {"task": "identification", "site": "conv5_3", "feature": feature, "dose": dose, "right": 0.4321, "low": 0.3,
+             "high": 0.5, "matched": 0.6, "p_matched": 0.048}
+            for feature in facts.FEATURES for dose in (-4.0, 4.0)
+        ]  # fmt: skip
+        pandas.DataFrame(rows).to_csv(moved / "layers.csv", index=False)
+        pandas.DataFrame(rows).to_csv(moved / "manipulation.csv", index=False)
+        shutil.copy(right / "notebook.png", moved / "manipulation.png")
+        page = write_notebook([copy, moved]).read_text(encoding="utf-8")
+        assert "conv5_3: who is it, −4 SD" in page and "43.2" in page and "sets as active 60.0, p 0.048" in page
+        assert "Units moved over a range of doses" in page and "Does it matter which feature" not in page
+        assert len(pandas.read_csv(copy / "notebook" / "20_layers_matched_controls.csv")) == 8
+        shutil.copytree(moved, tmp_path / "more")
+        several = [copy, moved, tmp_path / "more"]
+        for given, says in (([moved], "a run of the recipe notebook first"), (several, "second run")):
+            assert facelesion(["notebook", *map(str, given)]) == 2
+            assert says in capsys.readouterr().err
+
     def test_with_mistakes_it_says_so_and_shows_no_other_numbers(self, as_it_was: Path) -> None:
         page = (as_it_was / "notebook.html").read_text(encoding="utf-8")
         assert "part by part, as it was" in page and "who is it" not in page

@@ -380,12 +380,10 @@ def _matched(layers: pd.DataFrame) -> Table:
 def _manipulated(
     results: Results, matrices: Mapping[str, Mapping[tables.Key, tables.Counts]], folders: Mapping[str, Path]
 ) -> list[Picture]:
-    from facelesion.training.notebook_figures import manipulated_figure
-
     made = []
     if results.right is not None and (results.right["how"] == MANIPULATED).any():
         drawing = Drawing(
-            "Units excited and inhibited", manipulated_figure(results.right),
+            "Units excited and inhibited", drawings.moved_figure(results.right),
             "Each feature’s units (diamonds) beside as many others (grey), which are matched in number alone.",
         )  # fmt: skip
         made.append(Picture.of("manipulated", drawing))

@@ -200,3 +200,11 @@ def dots_figure(table: pd.DataFrame) -> Figure:
 
     with figure_style():
         return notebook_figure(table)
+
+
+def moved_figure(table: pd.DataFrame) -> Figure:
+    """Units excited and inhibited, each beside its controls."""
+    from facelesion.training.notebook_figures import manipulated_figure
+
+    with figure_style():
+        return manipulated_figure(table)
