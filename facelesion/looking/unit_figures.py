@@ -150,7 +150,10 @@ def draw_truth(table: pd.DataFrame, ways: Sequence[str]) -> Figure:
             part = own[own["site"] == site]
             for line, way in enumerate(ways):
                 for place, feature in enumerate(features):
-                    row = part[(part["way"] == way) & (part["asked"] == feature)].iloc[0]
+                    found = part[(part["way"] == way) & (part["asked"] == feature)]
+                    if found.empty:  # not every way was tried everywhere
+                        continue
+                    row = found.iloc[0]
                     height = line + (place - (len(features) - 1) / 2) * 0.17
                     beyond = row["p_matched"] < 0.05
                     axis.plot([row["matched"], row["margin"]], [height] * 2, color=FAINT, linewidth=1.4, zorder=1)
@@ -165,7 +168,7 @@ def draw_truth(table: pd.DataFrame, ways: Sequence[str]) -> Figure:
             axis.grid(axis="x", color=FAINT)
         axes[0].set_yticks(range(len(ways)), ways)
         axes[0].set_ylim(len(ways) - 0.5, -0.5)
-        count = int(own["count"].iloc[0])
+        count = " or ".join(str(int(each)) for each in sorted(own["count"].unique()))
         figure.legend(
             loc="outside lower center", ncols=4, fontsize=8.5,
             title=f"{count} units found for a feature are removed, that feature is asked\n"
