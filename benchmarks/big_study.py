@@ -30,14 +30,14 @@ TASKS = ("detection", "identification", "verification", "objects", "exemplars", 
 
 def study_of(given: argparse.Namespace) -> Any:
     """The design: five kinds of damage in four doses, so that 5 draws make 100 lesions."""
-    from facelesion.arguments import config_path
-    from facelesion.study import Study, read_study
+    from facelesion.data import FaceSpacePictures
+    from facelesion.study import Study
 
     site = "conv5_*"
     return Study(
         name="big",
         participants=[{"network": "untrained", "name": f"network {i}", "seed": i} for i in range(given.participants)],
-        pictures=read_study(config_path("default")).pictures,
+        pictures=FaceSpacePictures(new_people=12, object_pictures=2, other_pictures=8),
         lesions={
             "ablation": [{"kind": "Ablate", "site": site, "fraction": [0.05, 0.1, 0.2, 0.4]}],
             "noise": [{"kind": "Noise", "site": site, "std": [0.25, 0.5, 1, 2], "relative": True}],

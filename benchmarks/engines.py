@@ -38,8 +38,10 @@ class Nap:
 class Sleeper:
     """Sleeps, and notes when."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, heavy: bool) -> None:
         self.parts = desk.parts
+        if heavy:  # as whoever damages a network has to
+            import torch  # noqa: F401
 
     def do(self, cell: Nap) -> None:
         begun = time.time()
@@ -49,10 +51,12 @@ class Sleeper:
 
 @dataclass(frozen=True)
 class Naps:
-    """Work that is sleeping."""
+    """Work that is sleeping; its workers import PyTorch first, unless there are too many for one machine."""
+
+    heavy: bool = True
 
     def begin(self, desk: Desk) -> Sleeper:
-        return Sleeper(desk)
+        return Sleeper(desk, self.heavy)
 
     def missing(self, cells: Sequence[Nap], parts: Parts) -> list[Nap]:
         return [cell for cell in cells if not parts.has(cell.key)]
@@ -77,10 +81,10 @@ def engine_called(name: str, workers: int) -> Any:
     return Slurm(cluster=cluster, shares=workers, at_once=workers, look_every=1, time=600)
 
 
-def timed(engine: Any, cells: int, seconds: float) -> tuple[float, float, int]:
+def timed(engine: Any, cells: int, seconds: float, heavy: bool = True) -> tuple[float, float, int]:
     """Seconds from call to return, the same from when the last worker had begun, and how many workers there were."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_FOLDER")) as folder:
-        job = Job(Naps(), [Nap(f"nap{number:05}", seconds) for number in range(cells)], {}, Path(folder))
+        job = Job(Naps(heavy), [Nap(f"nap{number:05}", seconds) for number in range(cells)], {}, Path(folder))
         started = time.time()
         engine.run(job)
         ended = time.time()
@@ -122,7 +126,7 @@ def many(given: argparse.Namespace) -> None:
     ray.init(num_cpus=given.workers, include_dashboard=False, log_to_driver=False,
              object_store_memory=int(STORE_GB * 1e9))  # fmt: skip
     try:
-        spent, steady, workers = timed(Ray(workers=given.workers), given.cells, given.seconds)
+        spent, steady, workers = timed(Ray(workers=given.workers), given.cells, given.seconds, heavy=False)
     finally:
         ray.shutdown()
     ideal = given.cells * given.seconds / given.workers

@@ -38,7 +38,9 @@ STUDY = """
 import sys
 from facelesion.cli import main
 main(["study", "default", "--participants", "[builtin]", "--stimuli", "[intact]", "--draws", "1",
-      "--tasks", "[detection, identification]", "--output", sys.argv[1]])
+      "--tasks", "[detection, identification]", "--contrasts", "[]", "--difficulty", "null", "--controls", "null",
+      "--lesions", "{ablation: [{kind: Ablate, site: 'conv4_3, conv5_*', fraction: [0.05, 0.1, 0.2, 0.4]}]}",
+      "--output", sys.argv[1]])
 """
 OLD_STUDY = """
 import sys

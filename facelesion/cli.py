@@ -28,7 +28,8 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
 
   facelesion study CONFIG [--key value ...]        run a lesion study; writes runs/<name>/report.html
   facelesion study CONFIG --engine ray|slurm ...   the same on many machines (docs/clusters.md)
-  facelesion status | cancel RUN_FOLDER            how far a run is, and why; end its tasks
+  facelesion status RUN_FOLDER                     what of a run is done, running, failed, and why
+  facelesion cancel RUN_FOLDER                     end a run's tasks under SLURM; what is done is kept
   facelesion report RUN_FOLDER                     write a finished run's report again
   facelesion export RUN_FOLDER [--to csv]          write a run's tables for R and others, with a description
   facelesion prepare PHOTOGRAPHS [--out FOLDER]    find landmarks in photographs, cut aligned faces
@@ -421,8 +422,6 @@ def _unknown(name: str) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "study": _study,
-    "status": _status,
-    "cancel": _cancel,
     "report": _report,
     "export": _export,
     "prepare": _prepare,
@@ -432,5 +431,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "weights": _weights,
     "sites": _sites,
     "units": _units,
+    "status": _status,
+    "cancel": _cancel,
     "notebook": _notebook,
 }

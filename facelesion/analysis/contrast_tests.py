@@ -273,7 +273,7 @@ def _scores(
             (mine["task"] == task) & (mine["lesion"] == cell.lesion) & (mine["stimulus"] == cell.stimulus)
         ]
         if section and "section" in part:
-            part = part[part["section"] == section]
+            part = part[_in_section(part["section"], section)]
         if not len(part):
             raise Error(
                 f"{which.name}: {participant} has no trials of {cell.task} under {cell.lesion} with {cell.stimulus} "
@@ -287,6 +287,15 @@ def _scores(
         found[_task(cell), cell.lesion] = _of_doses(which, cell, answers)
         trials_of[cell.task] = len(answers.people)
     return _Scores(found, trials_of)
+
+
+def _in_section(sections: pd.Series, section: str) -> pd.Series:
+    """Trials of a section; where none is called so, of all sections that have it as a part of their name."""
+    names = set(sections)
+    if section not in names:
+        names = {name for name in names if section in str(name).split(", ")}
+        return sections.isin(names)
+    return sections == section
 
 
 def _plain(part: pd.DataFrame) -> pd.DataFrame:

@@ -39,7 +39,8 @@ class Contrast:
 
     Attributes:
         name: of the contrast, in tables and figures.
-        task: one task; one section of a task is written `memory/novel views`.
+        task: one task; one section of a task is written `memory/novel views`, and all that have a word in common
+            `memory/learned under damage`.
         tasks: two tasks; the second is subtracted from the first.
         lesion: a series of damage; the contrast is then of what it takes, healthy less damaged.
         lesions: two series; what the first takes, less what the second takes.

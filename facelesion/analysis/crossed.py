@@ -113,7 +113,8 @@ def contrast(
         networks: scores by (task, lesion), of one network or several.
         terms: what is added, with its weight.
         over: what varies; the rest is taken as it is. With networks and draws both, the networks' variance, which has
-            their draws' in it, stands for both.
+            their draws' in it, stands for both; where three networks lie nearer together than their draws let them,
+            the draws' does.
 
     Raises:
         Error: nothing that varies, a task and lesion without scores, or other people in another network.
@@ -137,14 +138,20 @@ def contrast(
         for network in several
     ]
     sources: list[tuple[str, float, int]] = _of_people(several, terms) if "people" in over else []
+    drawn = [
+        ("draws", variance / len(several) ** 2, free)
+        for network in (several if "draws" in over else [])
+        for _, variance, free in _of_draws(network, terms)
+    ]
     if "networks" in over and (len(several) > 1 or "draws" not in over):
         spread = float(np.var(estimates, ddof=1)) / len(several) if len(several) > 1 else math.nan
-        sources.append(("networks", spread, len(several) - 1))
-    elif "draws" in over:
-        for network in several:
-            sources += [
-                ("draws", variance / len(several) ** 2, free) for _, variance, free in _of_draws(network, terms)
-            ]
+        # Few networks may lie together by chance, and have their draws' variance in them all the same.
+        if sum(variance for _, variance, _ in drawn) > spread:
+            sources += [("networks", variance, free) for _, variance, free in drawn]
+        else:
+            sources.append(("networks", spread, len(several) - 1))
+    else:
+        sources += drawn
     total = sum(variance for _, variance, _ in sources)
     estimate = float(np.mean(estimates))
     parts: dict[str, float] = {}

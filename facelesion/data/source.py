@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -34,6 +35,8 @@ class Source(ABC):
         objects: a folder of categories with photographs, or its archive; the built-in objects when left out.
         object_pictures: test pictures of each category of objects.
         object_training_pictures: training pictures of each category.
+        objects_passed_over: photographs of each category of `objects`, the first by name, that are not shown: those
+            that trained a network (40 of each of the built-in networks').
         other_pictures: further test pictures without a face (textures, scrambled faces).
         lookalike_pictures: further test pictures that are no faces and can be taken for some (face-like objects;
             jumbled, featureless and half faces). No readout is trained on any.
@@ -47,6 +50,7 @@ class Source(ABC):
     objects: PathText | None = None
     object_pictures: Annotated[int, Range(1, 1000)] = 4
     object_training_pictures: Annotated[int, Range(1, 1000)] = 40
+    objects_passed_over: Annotated[int, Range(0, 10_000)] = 0
     other_pictures: Annotated[int, Range(0, 10_000)] = 24
     lookalike_pictures: Annotated[int, Range(0, 10_000)] = 0
 
@@ -58,6 +62,8 @@ class Source(ABC):
 
     def __post_init__(self) -> None:
         check(self)
+        if self.objects is None and self.objects_passed_over:
+            raise SettingError("objects_passed_over", "does nothing: it is of photographs, and no `objects` are named")
 
     def look(self) -> None:
         """Whether what the settings name is there, before any work.
@@ -117,8 +123,9 @@ class Source(ABC):
                     self.object_training_pictures, seed=seed * 10 + 1, size=size
                 )
         elif training:
-            per_category = self.object_training_pictures + self.object_pictures
+            per_category = self.objects_passed_over + self.object_training_pictures + self.object_pictures
             photographs = object_folder(self.objects, size=size, per_category=per_category)
+            photographs = _without_first(photographs, self.objects_passed_over)
             found["training_objects"], found["objects"] = split_by_label(photographs, self.object_pictures, seed)
         others = self.other_pictures
         shown = [nonfaces(others, seed=seed * 10 + 2, size=size, faces=tested)] if others else []
@@ -128,6 +135,26 @@ class Source(ABC):
         if training:
             found["training_others"] = nonfaces(max(4 * others, 80), seed=seed * 10 + 1, size=size, faces=trained)
         return found
+
+
+def _without_first(pictures: ImageSet, count: int) -> ImageSet:
+    """Pictures without the first `count` of each label.
+
+    Raises:
+        Error: a label with no more than that.
+    """
+    if not count:
+        return pictures
+    seen: Counter[str] = Counter()
+    rows = []
+    for row, label in enumerate(pictures.labels):
+        seen[label] += 1
+        if seen[label] > count:
+            rows.append(row)
+    for label, there in seen.items():
+        if there <= count:
+            raise Error(f"pictures.objects_passed_over is {count}, and {label!r} has {there} pictures: pass over fewer")
+    return pictures[rows]
 
 
 def _joined(sets: Sequence[ImageSet]) -> ImageSet | None:

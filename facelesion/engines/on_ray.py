@@ -104,10 +104,10 @@ class Ray:
             ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
-        settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if self.address:
-            settings["address"] = self.address
-        else:
+        # `local` starts one of its own, even where another is running on this machine.
+        settings: dict[str, Any] = {"address": self.address or "local", "log_to_driver": False}
+        settings["logging_level"] = logging.ERROR
+        if not self.address:
             settings["include_dashboard"] = False
             if self.object_store_gb:
                 settings["object_store_memory"] = int(self.object_store_gb * 1e9)
@@ -139,41 +139,63 @@ def versions() -> dict[str, str]:
     return found
 
 
-class Station:
-    """An actor: one worker on some node."""
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What every worker has to know of a job.
 
-    def __init__(self, work: Work, inputs: Mapping[str, Any], folder: str, mark: str) -> None:
-        self.work, self.inputs, self.folder, self.mark = work, inputs, Path(folder), mark
+    Attributes:
+        work: what is done with a cell.
+        inputs: by name, references to what cells need.
+        folder: of the parts, where the coordinator is.
+        mark: a file in it: who sees it sees the folder.
+    """
+
+    work: Work
+    inputs: Mapping[str, Any]
+    folder: str
+    mark: str
+
+
+class Station:
+    """An actor: one worker on some node. It is told all it knows with every call, for it may have been restarted."""
+
+    def __init__(self) -> None:
+        self.inputs: Mapping[str, Any] = {}
         self.known: Mapping[str, Any] = {}
-        self.parts: Parts = Carried(self._carried)
+        self.parts: Parts | None = None
         self.worker: Worker | None = None
 
-    def ready(self) -> dict[str, Any]:
-        """Who this is, once it is there: its node, its versions, and whether it sees the coordinator's folder."""
-        shared = (self.folder / self.mark).exists()
-        if shared:
-            self.parts = Parts(self.folder)
-        return {"host": socket.gethostname(), "versions": versions(), "shared": shared}
+    def ready(self, setting: Setting) -> dict[str, Any]:
+        """Who this is, once it is there: its node, and its versions."""
+        self._parts_of(setting)
+        return {"host": socket.gethostname(), "versions": versions()}
 
-    def do(self, cell: Any, known: Mapping[str, Any]) -> tuple[Failure | None, dict[str, bytes]]:
+    def do(self, setting: Setting, cell: Any, known: Mapping[str, Any]) -> tuple[Failure | None, dict[str, bytes]]:
         """Do a cell; what went wrong, and the files to be written by whoever asked, where the folder is not seen here.
 
         Args:
+            setting: of the job.
             cell: the cell.
             known: by name, references to the parts that it builds on.
         """
-        self.known = known
+        self.inputs, self.known, parts = setting.inputs, known, self._parts_of(setting)
 
         def work() -> None:
             if self.worker is None:
-                self.worker = self.work.begin(Desk(self._fetch, self.parts))
+                self.worker = setting.work.begin(Desk(self._fetch, parts))
             self.worker.do(cell)
 
         failure = attempted(work)
         kept: dict[str, bytes] = {}
-        if isinstance(self.parts, Carried):
-            kept, self.parts.kept = self.parts.kept, {}
+        if isinstance(parts, Carried):
+            kept, parts.kept = parts.kept, {}
         return failure, kept
+
+    def _parts_of(self, setting: Setting) -> Parts:
+        if self.parts is None:
+            shared = (Path(setting.folder) / setting.mark).exists()
+            self.parts = Parts(Path(setting.folder)) if shared else Carried(self._carried)
+        return self.parts
 
     def _fetch(self, name: str) -> Any:
         return library().get(self.inputs[name])
@@ -196,6 +218,7 @@ class _Crew:
             num_cpus=engine.cpus_per_worker, num_gpus=self.gpus, max_restarts=-1, max_task_retries=0
         )
         self.inputs = {name: ray.put(value) for name, value in job.inputs.items()}
+        self.setting = ray.put(Setting(job.work, self.inputs, str(job.folder.resolve()), self.mark))
         self.known: dict[str, Any] = {}
         self.actors: list[Any] = []
         self.free: deque[Any] = deque()
@@ -241,13 +264,13 @@ class _Crew:
             room = min(room, int(there.get("GPU", 0) // self.gpus))
         wanted = min(max(room, 1), self.engine.workers or room or 1, left)
         for _ in range(wanted - len(self.actors)):
-            actor = self.kind.remote(self.job.work, self.inputs, str(self.job.folder.resolve()), self.mark)
+            actor = self.kind.remote()
             self.actors.append(actor)
             self._begin(actor)
 
     def _begin(self, actor: Any) -> None:
         # Asked until it answers: it may be waiting for room, or be restarted just now.
-        self.running[actor.ready.options(max_task_retries=-1).remote()] = actor, None
+        self.running[actor.ready.options(max_task_retries=-1).remote(self.setting)] = actor, None
 
     def _begun(self, reference: Any, actor: Any) -> None:
         try:
@@ -278,7 +301,7 @@ class _Crew:
             if name not in self.known and self.job.parts.has(name):
                 self.known[name] = self.ray.put(path.read_bytes())
         known = {name: self.known[name] for name in self.job.work.needs(cell) if name in self.known}
-        self.running[actor.do.remote(cell, known)] = actor, cell
+        self.running[actor.do.remote(self.setting, cell, known)] = actor, cell
 
     def _answered(self, reference: Any, actor: Any, cell: Any) -> bool:
         """Whether an actor did its cell; another has to where it died.

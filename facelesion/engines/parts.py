@@ -84,10 +84,6 @@ class Parts:
         """
         write_surely(self.path / name, data, whole=lambda found: found == data or opened(found) is not None)
 
-    def forget(self) -> None:
-        """Look at the files again: they may have been deleted meanwhile."""
-        self._whole.clear()
-
 
 class Carried(Parts):
     """Parts where no folder is shared: what a worker keeps is carried to whoever writes it, and not written here.

@@ -75,9 +75,10 @@ class Progress:
         """Rate, time left, workers."""
         (start, before), (end, after) = self._seen[0], self._seen[-1]
         rate = (after - before) / (end - start) if end > start else 0.0
-        left = f"{_told(self.left / rate)} left" if rate else "time left not known yet"
         alive = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
-        return f"{rate:,.0f} images × lesions a second, {left}, {alive}"
+        if not rate:
+            return f"time left not known yet, {alive}"
+        return f"{rate:,.0f} images × lesions a second, {_told(self.left / rate)} left, {alive}"
 
 
 def _told(seconds: float) -> str:

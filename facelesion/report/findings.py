@@ -43,7 +43,10 @@ NO_ANSWERS = (
 
 
 #: Of a lesion that was drawn once nobody can say what another draw would have done.
-NOT_TESTED = "not tested, for it was drawn once (it is compared with its control sets, where there are such), under"
+NOT_TESTED = (
+    "Not tested here: {0}, which {1} drawn once. What was lost stands in the table; chosen units are compared with "
+    "their control sets, and by the contrasts."
+)
 
 
 UNTESTED = (
@@ -240,12 +243,15 @@ def _losses(rows: Iterable[Loss]) -> list[Finding]:
                 "not shown to be lower under",
                 [r for r in mine if not r.claimed and not (r.found.estimate < 0 and r.p < 0.05) and r.p == r.p],
             ),
-            (NOT_TESTED, [r for r in mine if math.isnan(r.p)]),
         ):
             if chosen:
                 named = _list(f"{row.damage} ({points(row.found, -1)} points)" for row in chosen)
                 parts.append(f"{what} {named}")
-        sentences.append(Finding(f"{task}: {'; '.join(parts)}.", test, any(row.claimed for row in mine)))
+        if parts:
+            sentences.append(Finding(f"{task}: {'; '.join(parts)}.", test, any(row.claimed for row in mine)))
+    once = dict.fromkeys(row.damage for row in rows if math.isnan(row.p))
+    if once:
+        sentences.append(Finding(NOT_TESTED.format(_list(once), "was" if len(once) == 1 else "were")))
     return sentences
 
 

@@ -135,7 +135,7 @@ def write_report(run_folder: str | Path) -> Path:
         "curves": sections.curves(fits),
         "rankings": sections.rankings(run),
         "cases": sections.cases(cases, groups),
-        "methods": methods(run, groups, cases),
+        "methods": methods(run, groups, cases, any(each.fitted for each in fits.values())),
     }
     page = template().render(**_context(run, networks, together, extras), **further)
     write_figures(run.folder / FOLDER, [picture for part in shown for picture in part])
@@ -192,7 +192,7 @@ def _beside(networks: list[Network]) -> list[dict[str, Any]]:
     return found
 
 
-def _contrasts(run: Run) -> list[dict[str, Any]]:
+def _contrasts(run: Run, scales: Mapping[str, Profile]) -> list[dict[str, Any]]:
     """The study's contrasts, the primary one first, each with its row in every participant."""
     if run.contrasts is None:
         return []
@@ -200,8 +200,47 @@ def _contrasts(run: Run) -> list[dict[str, Any]]:
     found = []
     for _, own in rows.groupby("contrast", sort=False):
         together = own["participant"] == ""
-        found.append({"all": own[together].iloc[0].to_dict(), "each": own[~together].to_dict("records")})
+        each = own[~together].to_dict("records")
+        whole = {"adjusted_controls": float("nan"), **own[together].iloc[0].to_dict()}
+        found.append({"all": whole, "each": each, "told": [*_in_each(each), *_levels(each, run, scales)]})
     return sorted(found, key=lambda one: not one["all"]["primary"])
+
+
+def _in_each(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In how many networks, by itself and uncorrected, a contrast is there, and lies beyond control sets."""
+    if len(rows) < 2:
+        return []
+    told = []
+    for key, words in (
+        ("p", "differs from 0"), ("p_random", "beyond random sets"), ("p_matched", "beyond matched sets")
+    ):  # fmt: skip
+        tested = [row for row in rows if row[key] == row[key]]
+        if tested:
+            told.append(f"{words} in {sum(row[key] <= against.LEVEL for row in tested)} of {len(tested)}")
+    return [f"Network by network, uncorrected: {', '.join(told)}."] if told else []
+
+
+def _levels(rows: Sequence[Mapping[str, Any]], run: Run, scales: Mapping[str, Profile]) -> list[str]:
+    """What undamaged networks reach in the two tasks of a contrast, and whether these are as hard as one another."""
+    name = rows[0]["contrast"] if rows else None
+    named = next(
+        (
+            each.get("tasks")
+            for each in run.config.get("contrasts") or ()
+            if isinstance(each, Mapping) and each.get("name") == name
+        ),
+        None,
+    )
+    own = [scales[row["participant"]] for row in rows if row["participant"] in scales]
+    tasks = [task for task in named or () if own and all(task in each.tasks for each in own)]
+    if len(tasks) != 2:
+        return []
+    levels = [[float(each.scores[task, "none"].values.mean()) for each in own] for task in tasks]
+    alike = all(MATCHED[0] <= level <= MATCHED[1] for each in levels for level in each)
+    spans = [" to ".join(dict.fromkeys((percent(min(each)), percent(max(each))))) for each in levels]
+    told = " and ".join(f"{span} in {task}" for span, task in zip(spans, tasks, strict=True))
+    words = "so they are as hard as one another" if alike else "so they are not shown to be as hard as one another"
+    return [f"Undamaged, these networks reach {told} on that scale (75 to 90 % is asked for): {words}."]
 
 
 def _controls(run: Run) -> dict[str, Any] | None:
@@ -360,11 +399,12 @@ def _context(
         "lost": _lost(told) if len(told) > 1 else None,
         "together": together,
         "beside": _beside(networks) if len(networks) > 1 else [],
-        "contrasts": _contrasts(run),
+        "contrasts": _contrasts(run, {label: each.choice for label, each in told.items()}),
         "controls": _controls(run),
         "extras": extras,
         "tasks": tasks,
         "damages": damages,
+        "grows": any(part["dose"].nunique() > 1 for _, part in table[table["lesion"] != "none"].groupby("lesion")),
         "stimuli": list(dict.fromkeys(table["stimulus"])),
         "data": ", ".join(dict.fromkeys(table["data"])),
         "conditions": len(table.drop_duplicates([*CONDITION, "weights"])),

@@ -27,20 +27,27 @@ SOURCES = {
 }
 
 
-def methods(run: Run, groups: Mapping[str, Iterable[str]], cases: pd.DataFrame | None = None) -> list[str]:
+def methods(
+    run: Run, groups: Mapping[str, Iterable[str]], cases: pd.DataFrame | None = None, curves: bool = False
+) -> list[str]:
     """The paragraphs, in order; each is some sentences.
 
     Args:
         run: what the folder holds.
         groups: participants that were trained alike, by the name of their group.
         cases: its table of single cases, if there is one.
+        curves: whether psychometric curves were fitted.
     """
     makers: list[tuple[Callable[..., str], ...]] = [
         (_participants, _groups, _pictures, _tasks),
         (_damage, _chosen, _sets, _stimuli),
         (_contrasts, _claims, _single_cases, _software),
     ]
-    known: dict[str, Any] = {"groups": {name: list(each) for name, each in groups.items()}, "cases": cases}
+    known: dict[str, Any] = {
+        "groups": {name: list(each) for name, each in groups.items()},
+        "cases": cases,
+        "curves": curves,
+    }
     return [" ".join(text for make in part if (text := make(run, known))) for part in makers]
 
 
@@ -63,7 +70,11 @@ def _pictures(run: Run, known: Mapping[str, Any]) -> str:
     settings = run.config.get("pictures") or {}
     source = settings.get("source", "") if isinstance(settings, Mapping) else ""
     digests = _list(dict.fromkeys(run.table["data"]))
-    drawn = [f"{key} {settings[key]:g}" for key in ("variability", "likeness") if source and key in settings]
+    drawn = [
+        f"{key} {settings[key]:g}"
+        for key in ("variability", "likeness")
+        if source and isinstance(settings.get(key), int | float)
+    ]
     said = (
         f"Pictures came from {', '.join([source, *drawn])} (digest {digests})"
         if source
@@ -107,7 +118,7 @@ def _damage(run: Run, known: Mapping[str, Any]) -> str:
         parts.append(f"{name} ({part['meaning'].iloc[0]}: {doses}; at {sites}; drawn {drawn})")
     if not parts:
         return "No network was damaged."
-    return f"Damage was of {_counted(len(parts), 'kind')}: {'; '.join(parts)}. Doses nest within a draw."
+    return f"Damage was of {_counted(len(parts), 'kind')}: {'; '.join(parts)}. Doses of a draw share units or noise."
 
 
 def _chosen(run: Run, known: Mapping[str, Any]) -> str:
@@ -134,7 +145,7 @@ def _sets(run: Run, known: Mapping[str, Any]) -> str:
         return ""
     kinds = []
     for kind, part in run.controls.groupby("control", sort=False):
-        distinct = f"{int(part['distinct'].min())} of them or more distinct"
+        distinct = f"at least {int(part['distinct'].min())} distinct"
         far = part["mismatch"].abs().max()
         off = f", mean mismatch in activation at most {far:.2g} standard deviations" if far == far else ""
         kinds.append(f"{int(part['sets'].max())} {kind} sets ({distinct}{off})")
@@ -167,20 +178,31 @@ def _contrasts(run: Run, known: Mapping[str, Any]) -> str:
         f"run{first}. Scores are "
         f"shares of right choices between two; 95 % intervals are crossed t intervals over "
         f"{_list(dict.fromkeys(whole['over']))}"
-        "; the primary contrast is tested first, the others after it by Holm."
+        "; the primary contrast is tested first, the others after it by Holm." + _beyond_sets(whole)
     )
+
+
+def _beyond_sets(whole: pd.DataFrame) -> str:
+    """That a contrast of chosen units is called only beyond its control sets, where there is such a one."""
+    if "adjusted_controls" not in whole or whole["adjusted_controls"].isna().all():
+        return ""
+    return " Contrasts of lesions that have control sets are called only if they lie beyond them in every network."
 
 
 def _claims(run: Run, known: Mapping[str, Any]) -> str:
     if run.trials is None:
         return "Answers were not kept trial by trial, so intervals are over draws alone and no claim is made."
-    return (
+    told = (
         "In each network losses are crossed t tests over people and draws and dissociations two such "
         "tests within a task "
-        "of which both must hold, corrected by Holm; lesions that were drawn once are not tested so. "
-        "Psychometric curves "
-        "fall from the undamaged network’s level to chance, both fixed; their doses at half loss have t intervals over "
-        "resampled people and draws."
+        "of which both must hold, corrected by Holm; lesions that were drawn once are not tested so."
+    )
+    if not known["curves"]:
+        return told
+    return (
+        f"{told} Psychometric curves fall from the undamaged network’s level to chance, both fixed; their "
+        "doses at half "
+        "loss have t intervals over resampled people and draws."
     )
 
 

@@ -34,8 +34,16 @@ import numpy as np
 from facelesion.errors import Error
 from facelesion.files import LeftOut, write_bytes, write_whole
 from facelesion.report.checks import kind_of, mapping, number, sequence, text
+from facelesion.report.tables import (
+    CONTRASTS_NEEDED,
+    CONTROLS_NEEDED,
+    PICTURES_NEEDED,
+    RANKINGS_NEEDED,
+    check_trials,
+    read_trials,
+    with_columns,
+)
 from facelesion.report.tables import check_table as check_table
-from facelesion.report.tables import check_trials, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -316,6 +324,9 @@ def read_run(folder: str | Path) -> Run:
     table, sets = _read(root / TABLE, lambda _: _parted(whole))
     manifest = read_manifest(root)
 
+    def pictures(path: Path) -> pd.DataFrame:
+        return with_columns(PICTURES_NEEDED, pd.read_csv(path, dtype=str, keep_default_na=False))
+
     def optional(name: str, read: Callable[[Path], Any]) -> Any:
         return _read(root / name, read) if (root / name).is_file() else None
 
@@ -329,11 +340,11 @@ def read_run(folder: str | Path) -> Run:
         optional(GRADCAM, _gradcam),
         optional(TRAINING, pd.read_csv),
         optional(TRIALS, lambda path: read_trials(path, UNCHANGED)),
-        optional(CONTROLS, pd.read_csv),
-        optional(CONTRASTS, pd.read_csv),
+        optional(CONTROLS, lambda path: with_columns(CONTROLS_NEEDED, pd.read_csv(path))),
+        optional(CONTRASTS, lambda path: with_columns(CONTRASTS_NEEDED, pd.read_csv(path))),
         sets,
-        optional(RANKINGS, pd.read_parquet),
-        optional(PICTURES, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False)),
+        optional(RANKINGS, lambda path: with_columns(RANKINGS_NEEDED, pd.read_parquet(path))),
+        optional(PICTURES, pictures),
     )
 
 

@@ -89,7 +89,16 @@ def participants(
                 "group": group or ("untrained" if weights.startswith("untrained") else ""),
             }
         )  # fmt: skip
-    return {"tasks": [(task, measures[task]) for task in tasks], "lines": lines}
+    trained = [line for line in lines if line["group"] != "untrained"]
+    ceiling = [
+        task
+        for number, task in enumerate(tasks)
+        if any(
+            line["cells"][number] is not None and line["cells"][number].estimate >= 0.99 * measures[task].ceiling
+            for line in trained
+        )
+    ]
+    return {"tasks": [(task, measures[task]) for task in tasks], "lines": lines, "ceiling": ceiling}
 
 
 def curves(fits: Mapping[str, Fits]) -> dict[str, Any] | None:

@@ -251,3 +251,30 @@ def _cell(cell: object, column: Column, where: str) -> None:
     whole = column.kind == "whole"
     if isinstance(cell, bool) or not isinstance(cell, int | float) or (whole and cell != cell // 1):
         raise Error(f"{where} must be a {'whole ' if whole else ''}number, not {kind_of(cell)}")
+
+
+#: What the report takes from tables that it does not write.
+PICTURES_NEEDED = ("role", "label")
+RANKINGS_NEEDED = (
+    "participant", "series", "site", "unit", "rank", "by", "of", "against", "settings", "score_is", "reliability",
+    "pictures", "people",
+)  # fmt: skip
+CONTROLS_NEEDED = (
+    "participant", "lesion", "step", "dose", "stimulus", "task", "control", "intact", "value", "mean", "low", "high",
+    "p", "floor", "adjusted", "sets", "distinct", "mismatch",
+)  # fmt: skip
+CONTRASTS_NEEDED = (
+    "contrast", "words", "primary", "participant", "estimate", "low", "high", "over", "p", "adjusted", "called",
+    "effect", "crossover", "p_random", "p_matched", "sets",
+)  # fmt: skip
+
+
+def with_columns(columns: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
+    """A table that has these columns.
+
+    Raises:
+        Error: one is missing.
+    """
+    if missing := [name for name in columns if name not in table]:
+        raise Error(f"column {missing[0]} is missing; a study writes all of its columns: run it again")
+    return table

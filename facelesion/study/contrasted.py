@@ -33,8 +33,8 @@ CONTRAST_COLUMNS: Mapping[str, str] = {
     "low": "lower end of its 95 % interval",
     "high": "upper end",
     "over": "what the interval is over",
-    "p": "of no difference: crossed t test; of one participant against the others: Crawford & Howell's, empty with "
-    "fewer than ten others; two-sided",
+    "p": "of no difference: crossed t test; of one participant against the others the larger of that and Crawford & "
+    "Howell's, empty with fewer than ten others; two-sided",
     "adjusted": "p within the family of contrasts, the primary one first, the others by Holm; empty for one network",
     "adjusted_controls": "the largest p against control sets in any network, within the family of contrasts that have "
     "such, corrected alike; empty without controls and for one network",
@@ -109,10 +109,10 @@ def _undrawn(study: Study, trials: pd.DataFrame) -> list[str]:
 
 def _p(result: ContrastResult) -> float:
     """Of a participant against the others: where it stands among them, for which it takes ten others. That it differs
-    from these others in particular is no finding, for any network does."""
+    from these others in particular is no finding, for any network does; but it must do so with other people too."""
     if result.contrast.participant is None:
         return result.p
-    return math.nan if result.case is None else result.case.p
+    return math.nan if result.case is None else max(result.case.p, result.p)
 
 
 def _hangs_on(study: Study, result: ContrastResult) -> bool:

@@ -83,6 +83,8 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
     lines += ["", f"stimuli: {', '.join(map(str, study.stimuli))}", f"tasks: {', '.join(study.tasks)}", ""]
     if study.chooses and study.controls is not None and study.controls.stimuli:
         lines[-1:] = [f"control sets under: {', '.join(study.controls.stimuli)}", ""]
+    if study.difficulty is not None or study.sought:
+        lines += ["difficulty and doses are found first, and pictures may be shown under noise too: on top of this", ""]
     lines.append(f"{'participant':24}{'cells':>8}{'multiply-adds':>16}{'time expected':>16}")
     for cost in costs:
         lines.append(

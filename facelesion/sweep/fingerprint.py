@@ -260,7 +260,11 @@ def _library(name: str | None) -> bool:
     if top in sys.stdlib_module_names or top == "facelesion":
         return top not in ("__main__", "facelesion")
     file = getattr(sys.modules.get(top), "__file__", None)
-    return file is not None and os.path.realpath(file).startswith(_INSTALLED)
+    if file is None:
+        return False
+    place = os.path.realpath(file)
+    # A cluster's modules and `pip --user` install outside Python's own folders, in folders of these names.
+    return place.startswith(_INSTALLED) or bool({"site-packages", "dist-packages"} & set(place.split(os.sep)))
 
 
 def _names(code: types.CodeType) -> tuple[set[str], set[str]]:

@@ -117,6 +117,17 @@ class TestSize:
         assert measure_contrast(CROSSED, stronger).crossover > 0.05
         assert math.isnan(measure_contrast(Contrast("loss", task="who", lesion="faces"), TRIALS).crossover)
 
+    def test_a_section_is_named_by_its_whole_name_or_by_a_part_that_several_share(self):
+        trials = study(4, {("who", "none", "invert"): 1.0}, stimuli=("intact", "invert"), lesions=())
+        trials["section"] = [("old", "new", "old, late", "new, late")[number % 4] for number in trials["trial"]]
+        for named, sections in (("old", ["old"]), ("late", ["old, late", "new, late"]), ("new, late", ["new, late"])):
+            part = trials[trials["section"].isin(sections)]
+            which = Contrast("inversion", task=f"who/{named}", of="intact", less="invert")
+            expected = share(part, stimulus="intact", task="who") - share(part, stimulus="invert", task="who")
+            assert measure_contrast(which, trials).estimate == pytest.approx(expected)
+        with pytest.raises(Error, match="has no trials of who/never"):
+            measure_contrast(Contrast("x", task="who/never", of="intact", less="invert"), trials)
+
     def test_steps_are_doses_in_order_and_without_one_their_mean(self):
         weak = TRIALS[TRIALS["participant"] == "net0"]
         strong = weak[weak["lesion"] == "faces"].assign(dose=0.4)

@@ -57,6 +57,21 @@ def test_the_t_interval_covers_whatever_varies_alone_or_together(design):
     assert 0.91 <= coverage(*design, method="t", times=400) <= 0.985
 
 
+def test_networks_that_lie_nearer_together_than_their_draws_let_them_count_as_their_draws():
+    scores, _ = networks(0, 3, 5, 20)
+    (key,) = scores[0]
+    level = [each[key].values.mean() for each in scores]
+    apart = contrast(scores, ONE, ["draws", "networks"])
+    assert apart.parts["networks"] == pytest.approx(np.var(level, ddof=1) / 3) and apart.freedom == 2
+    alike = [
+        {key: PersonScores(each[key].people, each[key].values - mean)}
+        for each, mean in zip(scores, level, strict=True)
+    ]
+    together = contrast(alike, ONE, ["draws", "networks"])
+    by_draw = [each[key].values.mean(1).var(ddof=1) / 5 / 9 for each in alike]
+    assert together.parts["networks"] == pytest.approx(sum(by_draw)) and together.freedom > 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "design", [each for each in DESIGNS if each[3] != ["networks"]], ids=lambda each: in_words(each[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from facelesion.data import photographs
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.from_lfw import LfwPictures
 from facelesion.data.from_people import PeoplePictures
+from facelesion.data.imagesets import FaceSet
 from facelesion.data.materials import LeftOut, Materials, balanced_pairs, split_by_label
+from facelesion.data.pairs import NamedPair
 from facelesion.data.preparation import prepare
 from facelesion.data.sources import SOURCES
 from facelesion.errors import Error
 from facelesion.faces import landmarks
 from facelesion.faces.landmarks import Face
 from facelesion.faces.regions import mean_face
+from facelesion.settings import SettingError
 
 FEW = {"enrolment_pictures": 1, "probe_pictures": 1, "object_pictures": 1, "object_training_pictures": 2,
        "other_pictures": 3}  # fmt: skip
@@ -297,6 +301,77 @@ def test_the_people_of_lfw_keep_to_their_roles(small_lfw, shared, tmp_path):
     assert digests(LfwPictures(**(settings | {"landmarker": None})).gather(seed=0, size=112)) == digests(materials)
     with pytest.raises(Error, match="pictures.training_people is 99, but only 8"):
         LfwPictures(**(settings | {"training_people": 99})).gather(seed=0, size=112)
+
+
+def test_photographs_of_things_that_trained_a_network_are_passed_over(tmp_path):
+    for category in ("boats", "lamps"):
+        for number in range(6):
+            paint(tmp_path / category / f"{number}.png", seed=number, face=False)
+    settings = {"objects": str(tmp_path), "object_pictures": 1, "object_training_pictures": 2}
+    faces = SMALL.gather(seed=0, size=112).training
+    source = dataclasses.replace(SMALL, **settings, objects_passed_over=3)
+    found = source.without_faces(0, 112, faces, faces)
+    shown = {*found["objects"].names, *found["training_objects"].names}
+    assert shown == {f"{category}/{number}.png" for category in ("boats", "lamps") for number in (3, 4, 5)}
+    with pytest.raises(Error, match="objects_passed_over is 6, and 'boats' has 6"):
+        dataclasses.replace(source, objects_passed_over=6).without_faces(0, 112, faces, faces)
+    with pytest.raises(SettingError, match="objects_passed_over does nothing"):
+        dataclasses.replace(SMALL, objects_passed_over=3)
+
+
+class TestRankingOnLfw:
+    """Units are ranked on people whom no network was trained on and nobody is tested with; lists and faces made up."""
+
+    @pytest.fixture
+    def source(self, monkeypatch):
+        people = {part: [f"{part}{number}" for number in range(60)] for part in ("train", "test")}
+        labels = [name for names in people.values() for name in names for _ in range(12 if name.endswith("0") else 4)]
+        crops = torch.randint(0, 256, (len(labels), 3, 16, 16), generator=torch.Generator().manual_seed(0))
+        names = tuple(f"{name}/{row}.jpg" for row, name in enumerate(labels))
+        faces = FaceSet(crops.to(torch.uint8), tuple(labels), names, torch.zeros(len(labels), 5, 2))
+        first = {name: labels.index(name) for name in people["test"]}
+
+        class Lists:
+            root = "nowhere"
+
+            def people(self, part):
+                return people[part]
+
+            def pairs(self, part):
+                def name(person, number):
+                    return f"{person}/{first[person] + number}.jpg"
+
+                some = people["test"][:10]
+                return tuple(
+                    NamedPair(name(one, 0), name(two, 1), one == two)
+                    for one, two in [*zip(some, some, strict=True), *zip(some, some[1:] + some[:1], strict=True)]
+                )
+
+        monkeypatch.setattr(LfwPictures, "open", lambda self: Lists())
+        monkeypatch.setattr(LfwPictures, "faces", lambda self, root, size: (faces, ()))
+        return LfwPictures(root="nowhere", training_people=5, enrolled_people=6, pairs=8, **FEW)
+
+    def test_nobody_has_another_role_and_nobody_trained_the_networks(self, source):
+        materials = source.gather(seed=0, size=16)
+        ranking, said = source.for_ranking(0, 16, materials)
+        ranked = set(ranking["faces"].labels)
+        assert len(ranked) == 40 and "40 of LFW's View 1 test people who have no other role" in said
+        assert all(name.startswith("test") for name in ranked)
+        for role, pictures in materials.sets().items():
+            assert not ranked & set(pictures.labels), role
+        assert max(ranking["faces"].labels.count(name) for name in ranked) <= 4
+        # Whoever has pictures enough to be learned stays for the tests that let faces be learned.
+        learnable = {name for name in materials.familiar.labels if materials.familiar.labels.count(name) >= 12}
+        assert len(learnable) == 6 and not learnable & ranked
+        again, _ = source.for_ranking(0, 16, materials)
+        other, _ = source.for_ranking(1, 16, source.gather(seed=1, size=16))
+        assert again["faces"].digest == ranking["faces"].digest != other["faces"].digest
+
+    def test_too_few_people_are_told(self, source, monkeypatch):
+        materials = source.gather(seed=0, size=16)
+        monkeypatch.setattr("facelesion.data.from_lfw._FAMILIAR", 2)
+        with pytest.raises(Error, match="0 of LFW's View 1 test people are in no role"):
+            source.for_ranking(0, 16, materials)
 
 
 @pytest.mark.slow

@@ -119,6 +119,9 @@ def test_a_study_whose_tasks_are_cancelled_requeued_and_drained_is_the_same(clus
         tasks = queues.in_queue(arrays_in(parts)) or []
         return [task.id for task in tasks if task.state == "RUNNING" and task.array == last]
 
+    def states() -> set[str]:
+        return {task.state for task in queues.in_queue(arrays_in(parts)) or []}
+
     def cells() -> int:
         return len(list(parts.glob("*.cell")))
 
@@ -133,7 +136,7 @@ def test_a_study_whose_tasks_are_cancelled_requeued_and_drained_is_the_same(clus
             slurm.told("scontrol", "requeue", requeued)
             slurm.told("scontrol", "update", f"nodename={host}", "state=drain", "reason=test")
             # A task that is taken away has some seconds to end, and works on.
-            wait_for(lambda: done.done() or {task.state for task in queues.in_queue(arrays_in(parts)) or []} == {"PENDING"})
+            wait_for(lambda: done.done() or states() == {"PENDING"})
             said, held = status(tmp_path / "tiny"), cells()
             assert f"{held} of 52 cells done" in said and "running 0, waiting" in said and "pending" in said
             time.sleep(3)

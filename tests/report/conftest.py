@@ -141,15 +141,21 @@ def study_tables():
 def study_run(tmp_path_factory, study_tables):
     """A run with answers, contrasts, chosen units and their control sets, and a group of networks trained alike."""
     from facelesion.analysis import Contrast, against_controls
-    from facelesion.study import Study
+    from facelesion.study import Participant, Study
     from facelesion.study.contrasted import contrasts_of
 
     table, trials = study_tables
     folder = tmp_path_factory.mktemp("study") / "small"
     crossed = Contrast("who against what", tasks=("who", "what"), lesions=("face units", "noise"),
                        participants=("one", "two"), primary=True)  # fmt: skip
-    fake = Study.__new__(Study)
-    object.__setattr__(fake, "contrasts", (crossed,))
+    lesions = {
+        "face units": [{"kind": "Ablate", "site": "conv5_1", "units": {"by": "selectivity", "of": "faces"},
+                        "fraction": [*SERIES["face units"]]}],
+        "noise": [{"kind": "Noise", "site": "conv5_1", "std": [*SERIES["noise"]]}],
+    }  # fmt: skip
+    # The tasks are made up, so the study is told of its contrast only once it stands.
+    study = Study(participants=[Participant("untrained", name) for name in NETWORKS], lesions=lesions)
+    object.__setattr__(study, "contrasts", (crossed,))
     run_folder.write_config(
         folder,
         {"name": "small", "seed": 7, "participants": list(NETWORKS), "pictures": {"source": "facespace",
@@ -159,7 +165,7 @@ def study_run(tmp_path_factory, study_tables):
     run_folder.write_table(folder, table)
     run_folder.write_trials(folder, trials)
     run_folder.write_controls(folder, against_controls(table))
-    contrasts_of(fake, trials).to_csv(folder / run_folder.CONTRASTS, index=False)
+    contrasts_of(study, trials).to_csv(folder / run_folder.CONTRASTS, index=False)
     ranked = [
         pd.DataFrame(
             dict(participant=name, series="face units", site="conv5_1", unit=range(20), rank=range(1, 21), by=by,

@@ -26,7 +26,7 @@ def cases(run):
 
 
 def text_of(run, cases):
-    return "\n".join(methods(run, run.manifest.groups, cases))
+    return "\n".join(methods(run, run.manifest.groups, cases, curves=True))
 
 
 def known_numbers(run) -> set[str]:

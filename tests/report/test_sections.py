@@ -1,12 +1,14 @@
 """The report's further sections: who took part, half losses, rankings, single cases; and the order of the page."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from facelesion.analysis.case_tables import judge_cases
+from facelesion.errors import Error
 from facelesion.report import read_run, run_folder, sections, write_report
 from facelesion.report.findings import evidence, findings
 
@@ -71,9 +73,9 @@ def test_what_was_not_tested_is_not_said_to_be_spared(study_run):
     run = read_run(study_run)
     table = run.table[run.table["participant"] == "one"]
     said = [finding.text for finding in findings(table, evidence(table, run.trials))]
-    (who,) = [text for text in said if text.startswith("who:")]
-    assert "not tested, for it was drawn once" in who and "control sets" in who
-    assert not re.search(r"not shown to be lower under[^;]*face units", who)
+    (untested,) = [text for text in said if text.startswith("Not tested here")]
+    assert "face units, which was drawn once" in untested and "control sets" in untested
+    assert not any("face units" in text for text in said if text.startswith(("who:", "what:")))
 
 
 def test_rankings_stand_with_their_reliability_and_agreement(study_run):
@@ -82,6 +84,22 @@ def test_rankings_stand_with_their_reliability_and_agreement(study_run):
     assert found["reliable"][0]["cells"] == [0.8, 0.8]
     (agree,) = found["agree"]
     assert agree["cells"][0].correlation == pytest.approx(1)
+
+
+def test_a_contrast_says_whether_its_tasks_are_as_hard_as_one_another_and_in_how_many_networks_it_is(page):
+    said = r"Undamaged, these networks reach (.*?) on that scale.*?: so they are (not shown to be )?as hard"
+    told = re.search(said, page)
+    assert told and "in who" in told[1] and "in what" in told[1]
+    assert "Network by network, uncorrected: differs from 0 in" in page
+
+
+def test_tasks_at_their_ceiling_are_named(study_run):
+    run = read_run(study_run)
+    table = run.table.copy()
+    full = (table["task"] == "what") & (table["participant"] == "one") & (table["lesion"] == "none")
+    table.loc[full, "value"] = 1.0
+    tables = {str(name): part for name, part in table.groupby("participant", sort=False)}
+    assert sections.participants(tables, sections.groups_of(run, tables), {})["ceiling"] == ["what"]
 
 
 def many(seed: int, hit: float) -> pd.DataFrame:
@@ -118,3 +136,15 @@ def test_a_subject_like_the_others_is_said_to_be_so():
     text = " ".join(told["sentences"])
     assert "no deficit after correction" in text and "No dissociation of two tasks is called" in text
     assert "Intact, no participant lies below networks trained alike" in text
+
+
+@pytest.mark.parametrize("name", ["controls.csv", "contrasts.csv", "pictures.csv", "rankings.parquet"])
+def test_a_table_that_lost_a_column_is_named_with_it(study_run, tmp_path, name):
+    folder = tmp_path / "edited"
+    shutil.copytree(study_run, folder)
+    read, write = (pd.read_parquet, "to_parquet") if name.endswith("parquet") else (pd.read_csv, "to_csv")
+    table = read(folder / name)
+    column = "label" if name == "pictures.csv" else "participant"
+    getattr(table.drop(columns=column), write)(folder / name, index=False)
+    with pytest.raises(Error, match=rf"{name}: column {column} is missing"):
+        read_run(folder)

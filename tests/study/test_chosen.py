@@ -20,7 +20,7 @@ from facelesion.lesions import Ablate, Keep, Scale
 from facelesion.models import Subject
 from facelesion.models.subject import Preprocessing
 from facelesion.settings import SettingError
-from facelesion.study import Study, dry_run, run, run_study
+from facelesion.study import Study, dry_run, run_study
 from facelesion.study.choice import Choice, Controls
 from facelesion.study.chosen import Chosen, loss_of
 
@@ -170,7 +170,7 @@ class TestRun:
         def killed(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(run, "work", killed)
+        monkeypatch.setattr("facelesion.study.cells.answered", killed)
         with pytest.raises(KeyboardInterrupt):
             run_study(again, participants=subject, pictures=pictures)
         monkeypatch.undo()

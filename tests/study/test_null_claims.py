@@ -24,7 +24,7 @@ from facelesion.study.choice import Controls
 from facelesion.study.contrasted import contrasts_of
 
 TABLES, SETS = 200, 45
-# The first seed. Of 500 tables of shuffled tasks the t test alone called a contrast in 20, of the first 200 in 11 or more.
+# The first seed: of 500 tables of shuffled tasks the t test called a contrast in 20, of the first 200 in over ten.
 FIRST = 500
 LESIONS, TASKS = ("face units", "object units"), ("identification", "objects")
 CROSSED = Contrast("crossed", lesions=LESIONS, tasks=TASKS, primary=True)
@@ -212,16 +212,20 @@ class TestBesideOtherUnits:
 
 
 class TestOneNetworkBesideOthers:
-    @pytest.mark.parametrize(("networks", "most"), [(4, 0.0), (13, 0.05)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("networks", "most"), [(4, 0.0), (13, 0.08)])
     def test_with_participants_permuted_hardly_one_is_called(self, networks, most):
-        """Networks differ, and each from the others; which of them is the case is chance."""
+        """Networks differ, and each from the others; which of them is the case is chance.
+
+        Crawford & Howell's test errs in exactly 5 %, so that of 200 tables up to 16 may be called by chance (2.5 % of
+        such simulations have more); against three others none can be.
+        """
         which = Contrast("case", task=TASKS[0], lesion=LESIONS[0], participant="net0", primary=True)
         design = study(networks, (which,))
 
         def claims(seed: int, random: np.random.Generator) -> bool:
-            right = answers(seed, networks)[:, list(CHOSEN)]
-            right[0] = answers(seed, networks, effect=4.0)[0][list(CHOSEN)]  # one is unlike the others
-            table = contrasts_of(design, trials_of(random.permutation(right), chosen=True).assign(control=""))
+            right = random.permutation(answers(seed, networks)[:, list(CHOSEN)])
+            table = contrasts_of(design, trials_of(right, chosen=True))
             return bool(table["called"].iloc[0])
 
         assert share(claims) <= most

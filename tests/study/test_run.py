@@ -171,7 +171,7 @@ def test_the_builtin_network_does_every_task_well_before_it_is_damaged():
     from facelesion.study import read_study
     from facelesion.study.run import gather
 
-    study = dataclasses.replace(read_study(config_path("default")), participants=["builtin"])
+    study = dataclasses.replace(read_study(config_path("default")), participants=["builtin"], contrasts=())
     gathered = gather(study)
     bench = gathered.bench("builtin", torch.device("cpu"))
     found, _ = bench.represent(study.stimuli[0], study.planned("builtin")[:1], progress=False)
