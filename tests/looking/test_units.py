@@ -141,6 +141,30 @@ def test_units_are_found_and_tested_on_different_people() -> None:
     assert not set(one.people) & set(two.people)
 
 
+def test_a_ranking_of_a_file_is_for_no_feature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ranking.csv").write_text("site,unit\nconv5_3,3\nconv5_3,1\n")
+    words = ["units", "--by", "file", "--ranking", str(tmp_path / "ranking.csv"), "--sites", "conv5_3"]
+    words += ["--participant", "untrained", "--people", "8", "--each", "2", "--sheets", "1"]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0
+    table = pandas.read_csv(tmp_path / "out" / "units.csv")
+    assert set(table["of"]) == {"file"} == set(table["way"])
+    assert table.sort_values("rank")["unit"].tolist()[:2] == [3, 1]
+    assert [path.name for path in (tmp_path / "out" / "sheets").iterdir()] == ["conv5_3_unit_3.png"]
+
+
+def test_a_file_that_is_no_ranking_is_told_before_pictures_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(self: Asked, subject: Subject) -> None:
+        raise AssertionError("pictures were made")
+
+    monkeypatch.setattr(Asked, "gather", made)
+    (tmp_path / "ranking.csv").write_text("site,unit\nconv5_3,900\n")
+    words = ["units", "--by", "file", "--ranking", str(tmp_path / "ranking.csv"), "--sites", "conv5_3"]
+    assert run([*words, "--participant", "untrained", "--out", str(tmp_path / "out")]) == 2
+    assert "unit 900 is none of its" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
