@@ -205,8 +205,10 @@ def told(table: pd.DataFrame, shared: pd.DataFrame) -> list[str]:
         words = f"{site} by {way}: {total} units; reliability {reliability.min():.2f} to {reliability.max():.2f}"
         if reliability.isna().all():
             words = f"{site} by {way}: {total} units"
-        if len(pairs):
-            alike = pairs["jaccard"].mean()
+        alike = pairs["jaccard"].mean()
+        if len(pairs) and not alike == alike:
+            words += "; the way's own rule names no unit for any group"
+        elif len(pairs):
             words += f"; of the units named for two of {part['of'].nunique()} groups {alike:.0%} are the same"
         lines.append(words)
     return lines
