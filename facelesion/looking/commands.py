@@ -23,7 +23,7 @@ from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
 
 _MASKS = ("mask eyebrows", "mask eyes", "mask nose", "mask mouth")
 _ENDINGS = (".png", ".svg", ".pdf", ".jpg")
-_SEVERAL = 1000  # faces in a sheet of stimuli that anybody would look at
+_SEVERAL = 200  # faces in a sheet of stimuli that anybody would look at
 
 
 def stimuli_command(argv: Sequence[str]) -> None:
@@ -65,6 +65,10 @@ def stimuli(
     writable_file(out, "out")
     folder = None if each is None else writable_folder(each, "each")
     given = photographed(photographs, size, backend, model)
+    if len(given.faces) > _SEVERAL:
+        raise Error(
+            f"photographs: {len(given.faces)} faces, and nobody looks at a sheet of more than {_SEVERAL}: give fewer"
+        )
     _check_pairs(read, len(given.faces))
     pictures = shown(given, read)
     data = encoded(stimuli_sheet(given, read, pictures), ending)
