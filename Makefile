@@ -1,5 +1,6 @@
 # make study   installs what is needed and runs the default lesion study
-# make test    the same set-up, then code checks and every test
+# make test    the same set-up, then code checks and every test that takes seconds
+# make slow    the tests that take longer: killed runs, clusters, simulations
 # VENV=folder  where the environment lives (default: .venv here; a new lock file makes it install again)
 
 PYTHON ?= python3
@@ -11,16 +12,16 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: study test quick check install lock clean
+.PHONY: study test slow check install lock clean
 
 study: install
 	$(BIN)/python -m facelesion study configs/default.yaml
 
 test: check
-	$(BIN)/python -m pytest
-
-quick: check
 	$(BIN)/python -m pytest -m "not slow"
+
+slow: install
+	$(BIN)/python -m pytest -m slow
 
 check: install
 	$(BIN)/ruff check .
