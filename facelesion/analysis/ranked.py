@@ -23,7 +23,8 @@ from facelesion.analysis.ways import ACTIVATIONS, LOSSES, WAYS, Causal, FromFile
 from facelesion.errors import Error
 from facelesion.files import digest_of, nearest
 from facelesion.lesions.functional import how_many
-from facelesion.sweep.rankings import Loss, greedy_ranking
+from facelesion.sweep.greedy import greedy_ranking
+from facelesion.sweep.task import Loss
 
 if TYPE_CHECKING:
     import pandas as pd

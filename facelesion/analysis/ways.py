@@ -13,7 +13,8 @@ from torch import nn
 from facelesion.analysis.rankings import responsible_units, selectivity
 from facelesion.analysis.statistics import false_discovery_rate
 from facelesion.errors import Error
-from facelesion.sweep.rankings import Loss, effects_by_image, first_order_by_image
+from facelesion.sweep.rankings import effects_by_image, first_order_by_image
+from facelesion.sweep.task import Loss
 
 ACTIVATIONS, LOSSES, NOTHING = "activations", "losses", "nothing"
 
