@@ -28,7 +28,7 @@ class Certificate:
     Attributes:
         risk: the largest probability that it would not, over the random order of the images.
         assumes: what that holds under: "nothing", or "normal": that the mean of a sample of losses, less what is
-            expected of them to first order, is about normal.
+            expected of them to first order, is about normal once it is corrected for skewness.
         evaluations: how often the loss of an image was computed without a unit.
         exhaustive: how often it would have been.
         screened: images that were sent forward and backward beside, for first-order estimates of all units.

@@ -83,7 +83,7 @@ def test_a_good_expectation_spares_looks_and_a_wrong_one_costs_looks_and_no_trut
 @pytest.mark.parametrize("told", [0.0, 0.9])
 @pytest.mark.parametrize("kind", SPREADS)
 def test_a_race_errs_no_more_often_than_its_certificate_says(kind, told):
-    risk, count, races = 0.1, 2, 300
+    risk, count, races = 0.1, 2, 200
     wrong = early = 0
     for seed in range(races):
         values, expected = close_race(kind, seed % 20, told)
