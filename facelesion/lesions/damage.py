@@ -173,7 +173,7 @@ class Damage:
         """The given image numbers, brought to a device once."""
         assert self.ids is not None
         if device not in self.placed:
-            self.placed[device] = self.ids.to(device)
+            self.placed[device] = self.ids.to(device, non_blocking=True)
         return self.placed[device]
 
     # Which axis counts images.
@@ -382,7 +382,7 @@ class Damage:
                 with on_the_host():
                     order = philox.ranks(weight.numel(), "prune", part.seed, path).view(weight.shape)
                     kept = functional.prune(torch.ones(weight.shape), order, part.fraction) > 0
-                self.pruning[key] = kept.to(weight.device)
+                self.pruning[key] = kept.to(weight.device, non_blocking=True)
             found.append(self.pruning[key])
         return tuple(found)
 

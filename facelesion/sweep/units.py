@@ -349,7 +349,7 @@ def each_unit(trace: Trace, job: Job, state: State, images: int) -> Iterator[Fou
     if name not in state:
         raise SweepError(f"{job.site}: nothing reads this site's output")
     if job.gone:
-        gone = torch.tensor(job.gone, device=state[name].device)
+        gone = torch.tensor(job.gone).to(state[name].device, non_blocking=True)
         state[name].index_copy_(axis, gone, _filled(state[name], job.fill).index_select(axis, gone))
     # All units removed at once: each follows its own way to the next map, and none meets another.
     without = trace.repeated(state, 1)
@@ -366,7 +366,7 @@ def each_unit(trace: Trace, job: Job, state: State, images: int) -> Iterator[Fou
         at_end = {way.result: at_end}
 
     def run(units: Sequence[int]) -> torch.Tensor:
-        chosen = torch.tensor(units, device=engine.device_of(trace.model))
+        chosen = torch.tensor(units).to(engine.device_of(trace.model), non_blocking=True)
         here: State = {}
         for value in at_end:
             if change is not None and value == way.result:
@@ -414,7 +414,7 @@ def _swapped(output: torch.Tensor, job: Job) -> torch.Tensor:
     channels = Channels(next(iter(job.way.follow.values())).axis)
     without = _filled(output, job.fill)
     if job.gone:
-        gone = torch.tensor(job.gone, device=output.device)
+        gone = torch.tensor(job.gone).to(output.device, non_blocking=True)
         output = output.index_copy(channels.axis, gone, without.index_select(channels.axis, gone))
     rows = _one_by_one(output, without, channels, job.units)
     return rows.unflatten(0, (len(job.units), len(output)))
