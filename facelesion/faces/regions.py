@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from facelesion.errors import Error
+from facelesion.faces.sent import beside, points_of
 
 Ring = tuple[int, ...]
 
@@ -308,16 +309,6 @@ def region_mask(
         centre = upright_boxes(landmarks, name).centre[:, None]
         rings = [centre + scale[0] * (ring - centre) for ring in rings]
     return polygon_mask(rings, height, width)
-
-
-def points_of(landmarks: Tensor, numbers: Sequence[int]) -> Tensor:
-    """Some of the points (N, K, 2); a list as an index would wait for a GPU."""
-    return landmarks.index_select(1, torch.tensor(numbers).to(landmarks.device, non_blocking=True))
-
-
-def beside(tensor: Tensor, values: Sequence[float]) -> Tensor:
-    """A few numbers of the tensor's type where the tensor is, without waiting for what a GPU has still to do."""
-    return torch.tensor(values, dtype=tensor.dtype).to(tensor.device, non_blocking=True)
 
 
 def polygon_mask(rings: Sequence[Tensor], height: int, width: int) -> Tensor:

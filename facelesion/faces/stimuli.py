@@ -25,7 +25,7 @@ from torch import Tensor
 from facelesion.errors import Error
 from facelesion.faces import randomness
 from facelesion.faces.blur import gaussian_blur
-from facelesion.faces.regions import beside
+from facelesion.faces.sent import beside
 from facelesion.faces.stimuli_of_regions import Blur, ControlMask, Isolate, Mask
 from facelesion.faces.stimuli_of_two import Composite, PartSwap, similarity_matrix
 from facelesion.faces.stimulus import (

@@ -12,7 +12,7 @@ from torch import Tensor
 from facelesion.errors import Error
 from facelesion.faces import regions as _regions
 from facelesion.faces.blur import gaussian_blur
-from facelesion.faces.regions import beside
+from facelesion.faces.sent import beside
 from facelesion.faces.stimuli_of_regions import WIDEST, OfRegion
 from facelesion.faces.stimulus import Batch, Stimulus, is_number
 
