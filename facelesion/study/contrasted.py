@@ -63,6 +63,18 @@ def write_contrasts(folder: Path, study: Study) -> Path | None:
     return write_bytes(folder / CONTRASTS, table.to_csv(index=False, float_format="%.6g").encode("utf-8", "replace"))
 
 
+def chosen_trials(folder: Path, study: Study) -> pd.DataFrame:
+    """The trials of the series whose units were chosen, of their control sets, and of the intact network."""
+    import pandas as pd
+
+    series = [NO_LESION, *(name for name in study.lesions if study.choices(name))]
+    columns = [
+        "participant", "lesion", "dose", "draw", "control", "stimulus", "task", "trial", "section", "person", "other",
+        "target", "answer", "value", "right", "forced_choice",
+    ]  # fmt: skip
+    return pd.read_parquet(folder / "trials.parquet", columns=columns, filters=[("lesion", "in", series)])
+
+
 def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     """A row for every contrast over all its participants, and one for each of them. The columns are `CONTRAST_COLUMNS`.
 
@@ -158,12 +170,14 @@ def _by_participant(
 
 
 def _against(which: Contrast, trials: pd.DataFrame, kind: Literal["matched", "random"]) -> Mapping[str, NullTest]:
-    """The contrast among control sets, where every lesion in it has such."""
+    """The contrast among control sets, where every lesion in it has such in every network of it."""
     if not which.damage or which.participant is not None:
         return {}
     of = trials[trials["control"] == kind]
-    there = set(zip(of["lesion"].astype(str), of["stimulus"].astype(str), strict=True))
-    asked = {(cell.lesion, cell.stimulus) for cell in which.weights() if cell.lesion != NO_LESION}
-    if asked - there:
+    columns = ["participant", "lesion", "stimulus"]
+    there = set(of[columns].drop_duplicates().astype(str).itertuples(index=False, name=None))
+    people = which.participants or [str(name) for name in dict.fromkeys(trials["participant"])]
+    damaged = [cell for cell in which.weights() if cell.lesion != NO_LESION]
+    if {(name, cell.lesion, cell.stimulus) for name in people for cell in damaged} - there:
         return {}
     return contrast_against_controls(which, trials, kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis import matched_units
-from facelesion.analysis.against import AGAINST, against_controls
+from facelesion.analysis.against import AGAINST, against_controls, on_common_scale
 from facelesion.analysis.ranked import rank, top_units
 from facelesion.analysis.ways import Greedy
 from facelesion.data.from_facespace import FaceSpacePictures
@@ -161,6 +162,14 @@ class TestRun:
         against = pd.read_csv(folder / "controls.csv", keep_default_na=False)
         assert list(against.columns) == list(AGAINST) and len(against) == 2 * 2 * 2
         assert set(against.sets) == {4, 5} and (against.p.astype(float) >= against.floor.astype(float)).all()
+        # On the scale of the contrasts, by the naive way: the mean of what every trial beat.
+        assert set(against.metric) == {"choice"}
+        part = trials[(trials.task == "objects") & (trials.lesion == "face units") & (trials.dose == 0.25)]
+        by_set = part.groupby(["control", "draw", "person"], observed=True).forced_choice.mean()
+        by_set = by_set.groupby(["control", "draw"], observed=True).mean()
+        row = against[(against.task == "objects") & (against.dose == 0.25) & (against.control == "matched")]
+        assert float(row.value.item()) == pytest.approx(by_set[""].mean())
+        assert float(row["mean"].item()) == pytest.approx(by_set["matched"].mean())
 
     def test_rankings_are_kept_and_a_killed_study_goes_on_with_them(self, study, pictures, monkeypatch):
         subject = {"mine": tiny()}
@@ -215,6 +224,34 @@ class TestRun:
         with pytest.raises(SettingError, match=r"controls\.stimuli\.0 is 'inverted', no stimulus .*invert"):
             dataclasses.replace(some, controls=dataclasses.replace(study.controls, stimuli=["inverted"]))
 
+    def test_control_sets_are_damaged_in_the_participants_that_are_named(self, study, pictures):
+        people = [{"network": "mine", "name": "one", "group": "us"}, {"network": "mine", "name": "two"}]
+        contrasts = [
+            {"name": "in one", "task": "objects", "lesion": "face units", "participants": ["one"]},
+            {"name": "in both", "task": "objects", "lesion": "face units"},
+        ]
+        some = dataclasses.replace(
+            study, participants=people, contrasts=contrasts, stimuli=["intact"],
+            controls=dataclasses.replace(study.controls, participants=["us"]),
+        )  # fmt: skip
+        assert some.controls.participants == ("one",) and some.to_dict()["controls"]["participants"] == ["one"]
+        networks = {"one": tiny(), "two": tiny()}
+        run_study(some, participants=networks, pictures=pictures)
+        folder = Path(study.output) / study.name
+        table = pd.read_parquet(folder / "table.parquet")
+        assert set(table[table.control != ""].participant) == {"one"}
+        assert set(pd.read_csv(folder / "controls.csv").participant) == {"one"}
+        found = pd.read_csv(folder / "contrasts.csv").set_index(["contrast", "participant"])
+        assert found.p_random["in one", "one"] <= 1 and math.isnan(found.p_random["in both", "one"])
+        # The oracle: everything with controls in everybody, less what was not asked for.
+        whole = dataclasses.replace(some, name="whole", controls=study.controls)
+        run_study(whole, participants=networks, pictures=pictures)
+        everything = pd.read_parquet(Path(study.output) / "whole" / "table.parquet")
+        kept = everything[(everything.participant == "one") | (everything.control == "")].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept.drop(columns="study"), table.drop(columns="study"))
+        with pytest.raises(SettingError, match=r"controls\.participants\.0 is 'twoo', nobody who takes part: .*two"):
+            dataclasses.replace(some, controls=dataclasses.replace(study.controls, participants=["twoo"]))
+
     def test_the_cost_counts_controls(self, study, pictures):
         assert "1 participants × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
 
@@ -232,6 +269,22 @@ class TestAgainst:
                 for number, value in enumerate(found)
             ]
         return pd.DataFrame(rows)
+
+    def test_tasks_without_a_place_on_the_common_scale_keep_their_own_measure(self):
+        table = self.table({"": [0.5], "random": [0.4]}).assign(draw=0)
+        trials = pd.DataFrame(
+            dict(participant="a", stimulus="intact", task="who", control=control, lesion=lesion, dose=dose, draw=0,
+                 trial=range(2), person="p", other="", target="x", answer="x", value=1.0, right=True, section=section,
+                 forced_choice=[0.0, 0.5])
+            for control, lesion, dose in (("", "none", 0.1), ("", "chosen", 0.1), ("random", "chosen", 0.1))
+            for section in ("",)
+        )  # fmt: skip
+        trials = trials.explode(["trial", "forced_choice"], ignore_index=True)
+        trials = trials.astype({"forced_choice": float, "trial": int})
+        common = on_common_scale(table, trials)
+        assert (common.value == 0.25).all() and set(common.metric) == {"choice"} and len(common) == len(table)
+        in_sections = on_common_scale(table, trials.assign(section="one"))
+        pd.testing.assert_frame_equal(in_sections, table.reset_index(drop=True))
 
     def test_p_counts_the_sets_that_lose_as_much(self):
         found = against_controls(self.table({"": [0.5], "random": [0.4, 0.5, 0.6, 0.7]})).iloc[0]
@@ -295,7 +348,7 @@ class TestReading:
 
     def test_it_is_written_down_and_read_back(self, study):
         values = study.to_dict()
-        assert values["controls"] == {"random": 5, "matched": 4, "stimuli": []}
+        assert values["controls"] == {"random": 5, "matched": 4, "stimuli": [], "participants": []}
         assert values["lesions"]["face units"][0]["units"] == FACES
         again = Study(**{**values, "pictures": SMALL, "controls": Controls(**values["controls"])})
         assert again.choices("face units") == study.choices("face units")
