@@ -404,9 +404,10 @@ class Damage:
         """Where image numbers begin; slots count on from there."""
         if self.ids is None or not len(self.ids):
             return 0
-        if not torch.equal(self.ids, torch.arange(len(self.ids)) + self.ids[0]):
+        ids = self.ids.cpu()
+        if not torch.equal(ids, torch.arange(len(ids)) + ids[0]):
             raise LesionError("with slots, ids must be numbers that follow each other")
-        return int(self.ids[0])
+        return int(ids[0])
 
 
 class _Within:
@@ -487,7 +488,7 @@ def _numbers(ids: Any) -> Tensor:
             values.is_floating_point() or values.is_complex() or values.dtype == torch.bool
         ):
             raise TypeError
-        return values.to(torch.int64).flatten().cpu()
+        return values.to(torch.int64).flatten()  # where they are: to bring them to the host would wait for a GPU
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise LesionError(
             "ids must be image numbers, whole numbers of at most 63 bits, one for each image"
