@@ -111,6 +111,8 @@ def test_what_is_walked_once_answers_as_what_is_walked_every_round(case, monkeyp
         left = [unit for unit in range(24) if unit not in gone]
         found = [each.apart(options, some, units=left, removed=gone) for each in (task, plain)]
         torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+        # And bit for bit where the same images go together.
+        assert torch.equal(*(each.summed(options, units=left, removed=gone) for each in (task, plain)))
         for one, two in zip(*(each.estimated(48, gone) for each in (task, plain)), strict=True):
             torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
     before = greedy_ranking(network, site, PICTURES, told)
