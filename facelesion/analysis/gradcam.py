@@ -246,7 +246,7 @@ def class_score(readout: Callable[[torch.Tensor], torch.Tensor], target: int | t
 
     def score(representation: torch.Tensor) -> torch.Tensor:
         logits = readout(representation)
-        which = _outside(torch.as_tensor(target, device=logits.device)).expand(len(logits))
+        which = _outside(torch.as_tensor(target).to(logits.device, non_blocking=True)).expand(len(logits))
         return logits.gather(1, which[:, None])[:, 0]
 
     return score

@@ -23,7 +23,8 @@ from facelesion.analysis.ways import ACTIVATIONS, LOSSES, WAYS, Causal, FromFile
 from facelesion.errors import Error
 from facelesion.files import digest_of, nearest
 from facelesion.lesions.functional import how_many
-from facelesion.sweep.rankings import Loss, greedy_ranking
+from facelesion.sweep.greedy import greedy_ranking
+from facelesion.sweep.task import Loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ COLUMNS = {
     "score_is": "the score in words",
     "pictures": "how many were looked at",
     "people": "of how many people or things",
+    "certificate": "of a greedy ranking: how sure it is to be that of exhaustive search, and how many losses it took",
     "settings": "the way's own settings, as JSON",
     "data": "hash of the pictures as the network saw them",
     "network": "hash of the network's parameters and buffers",
@@ -283,21 +285,22 @@ def _in_rounds(
     images, people = groups.images[of], groups.people[of]
     count = _units(module, site, images[:1])
 
-    def ranked(rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Place (C,) with the others last, and score (C,) with the others empty."""
+    def ranked(rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray, str]:
+        """Place (C,) with the others last, score (C,) with the others empty, and the certificate."""
 
         def of_rows(outputs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
             return loss(outputs, rows[numbers])
 
         found = greedy_ranking(
-            module, site, images[rows], of_rows, fraction=way.fraction, step=way.step, batch_size=size
-        )
+            module, site, images[rows], of_rows, fraction=way.fraction, step=way.step, risk=way.risk, seed=seed,
+            batch_size=size,
+        )  # fmt: skip
         place, score = np.full(count, float(count)), np.full(count, np.nan)
         place[list(found.units)] = np.arange(1, len(found.units) + 1)
         score[list(found.units)] = found.losses
-        return place, score
+        return place, score, str(found.certificate)
 
-    place, without = ranked(torch.arange(len(images)))
+    place, without, certificate = ranked(torch.arange(len(images)))
     with torch.no_grad():
         healthy = torch.cat(
             [loss(module(images[rows].clone()), rows).double() for rows in torch.arange(len(images)).split(size)]
@@ -306,6 +309,7 @@ def _in_rounds(
         "score": without - float(healthy.mean()),
         "rank": np.where(np.isnan(without), np.nan, place),
         "chosen": ~np.isnan(without),
+        "certificate": certificate,
     }
     names = groups.names(of)
     if splits and len(names) > 3:
@@ -374,7 +378,8 @@ def _table(site: str, columns: Column, told: Mapping[str, Any]) -> pd.DataFrame:
         columns = columns | {"rank": place}
     hashed = digest_of([site, score.astype("<f8").tobytes(), *(str(value) for value in told.values())])
     table = pandas.DataFrame(
-        {"site": site, "unit": np.arange(len(score)), "low": np.nan, "high": np.nan, "p": np.nan, "reliability": np.nan}
+        {"site": site, "unit": np.arange(len(score)), "low": np.nan, "high": np.nan, "p": np.nan, "reliability": np.nan,
+         "certificate": ""}
         | columns
         | dict(told)
         | {"ranking": hashed}

@@ -13,7 +13,8 @@ from torch import nn
 from facelesion.analysis.rankings import responsible_units, selectivity
 from facelesion.analysis.statistics import false_discovery_rate
 from facelesion.errors import Error
-from facelesion.sweep.rankings import Loss, effects_by_image, first_order_by_image
+from facelesion.sweep.rankings import effects_by_image, first_order_by_image
+from facelesion.sweep.task import Loss
 
 ACTIVATIONS, LOSSES, NOTHING = "activations", "losses", "nothing"
 
@@ -238,16 +239,30 @@ class Greedy(Way):
     Attributes:
         fraction: share of the units that is ranked (0.2 in the paper).
         step: share ranked per round (0.016 in the paper, 8 of 512).
+        risk: the largest probability that exhaustive search would have ranked otherwise. 0 is exhaustive search; with a
+            risk units leave a round once they are all but certain not to be among its worst (`greedy_ranking`).
     """
 
     fraction: float = 0.2
     step: float = 0.016
+    risk: float = 0.0
     name: ClassVar[str] = "greedy"
     needs: ClassVar[str] = LOSSES
     score_is: ClassVar[str] = "rise of the loss without the unit and those before its round"
 
+    def __post_init__(self) -> None:
+        for name, share in (("fraction", self.fraction), ("step", self.step)):
+            if not _number(share) or not 0 < share <= 1:
+                raise Error(f"{name} of a greedy ranking lies above 0 and is at most 1, not {share!r}")
+        if not _number(self.risk) or not 0 <= self.risk < 0.5:
+            raise Error(f"risk of a greedy ranking is at least 0 and less than 0.5, not {self.risk!r}")
+
     def scores(self, groups: Mapping[str, Moments], of: str, against: Sequence[str]) -> torch.Tensor:
         raise Error("a greedy ranking is made in rounds")  # `rank` makes it by itself
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

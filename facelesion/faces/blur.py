@@ -37,8 +37,8 @@ def gaussian_blur(
     used_rows = _reach(top, bottom, radius, height)
     used_columns = _reach(left, right, radius, width)
     device = images.device
-    down = _blur_matrix(height, sigma).to(device)[top:bottom, used_rows]
-    across = _blur_matrix(width, sigma).to(device)[left:right, used_columns]
+    down = _blur_matrix(height, sigma).to(device, non_blocking=True)[top:bottom, used_rows]
+    across = _blur_matrix(width, sigma).to(device, non_blocking=True)[left:right, used_columns]
     with torch.autocast(device.type, enabled=False):
         blurred = down @ (images[..., used_rows, used_columns].float() @ across.mT)
     return blurred.to(images.dtype)

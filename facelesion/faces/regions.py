@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from facelesion.errors import Error
+from facelesion.faces.sent import beside, points_of
 
 Ring = tuple[int, ...]
 
@@ -184,7 +185,7 @@ class Boxes:
 
     def scaled(self, width: float, height: float) -> Boxes:
         """Boxes of the same place and angle, `width` times as wide and `height` times as high."""
-        return Boxes(self.centre, self.along, self.size * self.size.new_tensor([width, height]))
+        return Boxes(self.centre, self.along, self.size * beside(self.size, [width, height]))
 
     def extended(self, share: float, away_from: Tensor) -> Boxes:
         """Boxes whose side farther from a point (N, 2) is moved out by this share of their height."""
@@ -265,7 +266,7 @@ def outlines(landmarks: Tensor, name: str) -> list[Tensor]:
     """
     mesh = complete(landmarks)
     chosen = region(name)
-    return [mesh[:, list(ring)] for ring in (*chosen.rings, *chosen.holes)]
+    return [points_of(mesh, ring) for ring in (*chosen.rings, *chosen.holes)]
 
 
 def region_mask(
@@ -334,7 +335,9 @@ def _drawn(start: Tensor, end: Tensor, height: int, width: int) -> Tensor:
     """The pixels on lines from `start` to `end` (N, E, 2), one per step along each: bool (N, height, width)."""
     steps = (end - start).abs().amax(-1, keepdim=True).ceil().clamp_min(1)
     # Beyond the picture's own diagonal nothing more can be drawn, however far away a landmark lies.
-    most = int(steps.max().clamp_max(2 * (height + width))) if steps.numel() else 1
+    most = 2 * (height + width)
+    if steps.device.type == "cpu":  # elsewhere to ask would take longer than to draw
+        most = int(steps.max().clamp_max(most)) if steps.numel() else 1
     along = (torch.arange(most + 1, dtype=start.dtype, device=start.device) / steps).clamp_max(1)
     points = (start[:, :, None] + along[..., None] * (end - start)[:, :, None]).round().flatten(1, 2)
     x, y = points.unbind(-1)
@@ -413,7 +416,7 @@ def eye_centres(landmarks: Tensor) -> tuple[Tensor, Tensor]:
         return landmarks[:, 0], landmarks[:, 1]
     if count == 68:
         return landmarks[:, 36:42].mean(1), landmarks[:, 42:48].mean(1)
-    left, right = (landmarks[:, list(corners)].mean(1) for corners in _EYE_CORNERS)
+    left, right = (points_of(landmarks, corners).mean(1) for corners in _EYE_CORNERS)
     return left, right
 
 
@@ -427,7 +430,7 @@ def complete(landmarks: Tensor) -> Tensor:
     check_landmarks(landmarks)
     if landmarks.shape[1] == 478:
         return landmarks
-    bend = torch.from_numpy(_bend(landmarks.shape[1])).to(landmarks)
+    bend = torch.from_numpy(_bend(landmarks.shape[1])).to(landmarks, non_blocking=True)
     # The spline reproduces shifts, so working about the mean costs nothing and keeps float32 exact on large pictures.
     middle = landmarks.mean(1, keepdim=True)
     return bend @ (landmarks - middle) + middle
@@ -457,8 +460,8 @@ def check_landmarks(landmarks: Tensor) -> None:
 def _own_points(landmarks: Tensor, chosen: Region) -> Tensor:
     check_landmarks(landmarks)
     if _has_own(landmarks, chosen):
-        return landmarks[:, list(chosen.points68)]
-    return complete(landmarks)[:, list(chosen.points)]
+        return points_of(landmarks, chosen.points68)
+    return points_of(complete(landmarks), chosen.points)
 
 
 def _has_own(landmarks: Tensor, chosen: Region) -> bool:

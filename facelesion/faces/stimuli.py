@@ -25,6 +25,7 @@ from torch import Tensor
 from facelesion.errors import Error
 from facelesion.faces import randomness
 from facelesion.faces.blur import gaussian_blur
+from facelesion.faces.sent import beside
 from facelesion.faces.stimuli_of_regions import Blur, ControlMask, Isolate, Mask
 from facelesion.faces.stimuli_of_two import Composite, PartSwap, similarity_matrix
 from facelesion.faces.stimulus import (
@@ -55,7 +56,7 @@ class Invert(Stimulus):
     kind: ClassVar[str] = "invert"
 
     def moved(self, landmarks: Tensor, height: int, width: int) -> Tensor:
-        return landmarks.new_tensor([width - 1, height - 1]) - landmarks
+        return beside(landmarks, [width - 1, height - 1]) - landmarks
 
     def _apply(self, batch: Batch) -> Batch:
         return replace(batch, images=batch.images.flip(-2, -1), landmarks=self.moved(batch.landmarks, *batch.size))
@@ -125,7 +126,7 @@ class Greyscale(Stimulus):
     kind: ClassVar[str] = "greyscale"
 
     def _pictures(self, batch: Batch) -> Tensor:
-        weights = batch.images.new_tensor(_LUMA)[:, None, None]
+        weights = beside(batch.images, _LUMA)[:, None, None]
         return (batch.images * weights).sum(1, keepdim=True).expand_as(batch.images).clone()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from facelesion.errors import Error
 from facelesion.faces import regions as _regions
 from facelesion.faces.blur import gaussian_blur
+from facelesion.faces.sent import beside
 from facelesion.faces.stimuli_of_regions import WIDEST, OfRegion
 from facelesion.faces.stimulus import Batch, Stimulus, is_number
 
@@ -114,7 +115,7 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
         *(torch.arange(n, device=images.device, dtype=torch.float32) for n in (height, width)), indexing="ij"
     )
     source = (torch.stack([x, y], -1).flatten(0, 1) - shift[:, None]) @ back.mT
-    span = source.new_tensor([width - 1, height - 1]) / 2
+    span = beside(source, [width - 1, height - 1]) / 2
     grid = (source / span - 1).unflatten(1, (height, width))
     return torch.nn.functional.grid_sample(images.float(), grid, align_corners=True).to(images.dtype)
 

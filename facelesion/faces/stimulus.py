@@ -79,7 +79,8 @@ class Stimulus:
             New pictures (N, 3, H, W) of the same type on the same device; `images` is left as it was.
 
         Raises:
-            Error: shapes or types that do not fit; a second face is needed and not given.
+            Error: shapes or types that do not fit, values outside the range; a second face is needed and not given. To
+                look at values would wait for a GPU: there, pictures with values outside it become not-a-number.
         """
         _check(images, landmarks, ids)
         if others is not None:
@@ -90,6 +91,9 @@ class Stimulus:
                 )
         if ids is None:
             ids = torch.arange(len(images), device=images.device)
+        if others is not None:
+            others = _in_range(others[0]), others[1]
+        images = _in_range(images)
         batch = Batch(images, landmarks.to(images.device, torch.float32), ids.to(images.device), others)
         return self._apply(batch).images
 
@@ -211,7 +215,7 @@ def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
         raise Error(f"images of shape {tuple(images.shape)}: they must be (N, 3, H, W), RGB")
     if not images.is_floating_point():
         raise Error(f"images are {images.dtype}: a stimulus takes floats in [0, 1], so divide by 255")
-    if images.numel():
+    if images.numel() and images.device.type == "cpu":
         low, high = (float(value) for value in images.detach().aminmax())
         if not (-_BEYOND <= low and high <= 1 + _BEYOND):  # so written that nan is outside
             raise Error(
@@ -222,6 +226,14 @@ def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
         raise Error(f"{len(images)} images and {len(landmarks)} sets of landmarks do not match")
     if ids is not None and ids.shape != (len(images),):
         raise Error(f"ids of shape {tuple(ids.shape)} for {len(images)} images: give one number each")
+
+
+def _in_range(images: Tensor) -> Tensor:
+    """The pictures; off the processor, where nobody has looked at the values, nothing where one of them is outside."""
+    if images.device.type == "cpu" or not images.numel():
+        return images
+    low, high = images.detach().aminmax()
+    return torch.where((low >= -_BEYOND) & (high <= 1 + _BEYOND), images, torch.nan)
 
 
 def _kind(name: str) -> type[Stimulus]:

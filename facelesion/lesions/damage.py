@@ -173,7 +173,7 @@ class Damage:
         """The given image numbers, brought to a device once."""
         assert self.ids is not None
         if device not in self.placed:
-            self.placed[device] = self.ids.to(device)
+            self.placed[device] = self.ids.to(device, non_blocking=True)
         return self.placed[device]
 
     # Which axis counts images.
@@ -382,7 +382,7 @@ class Damage:
                 with on_the_host():
                     order = philox.ranks(weight.numel(), "prune", part.seed, path).view(weight.shape)
                     kept = functional.prune(torch.ones(weight.shape), order, part.fraction) > 0
-                self.pruning[key] = kept.to(weight.device)
+                self.pruning[key] = kept.to(weight.device, non_blocking=True)
             found.append(self.pruning[key])
         return tuple(found)
 
@@ -404,9 +404,10 @@ class Damage:
         """Where image numbers begin; slots count on from there."""
         if self.ids is None or not len(self.ids):
             return 0
-        if not torch.equal(self.ids, torch.arange(len(self.ids)) + self.ids[0]):
+        ids = self.ids.cpu()
+        if not torch.equal(ids, torch.arange(len(ids)) + ids[0]):
             raise LesionError("with slots, ids must be numbers that follow each other")
-        return int(self.ids[0])
+        return int(ids[0])
 
 
 class _Within:
@@ -487,7 +488,7 @@ def _numbers(ids: Any) -> Tensor:
             values.is_floating_point() or values.is_complex() or values.dtype == torch.bool
         ):
             raise TypeError
-        return values.to(torch.int64).flatten().cpu()
+        return values.to(torch.int64).flatten()  # where they are: to bring them to the host would wait for a GPU
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise LesionError(
             "ids must be image numbers, whole numbers of at most 63 bits, one for each image"

@@ -45,15 +45,16 @@ class Fitted:
             if not (all(everything) and (narrow or len(union) == count)):
                 selection = self._selection(entries, numbers, chosen)
         self.nothing = len(union) == 0
-        self.unit_numbers = numbers.to(device)
+        # What the host knows is sent, and nobody waits until a GPU has done what it has still to do.
+        self.unit_numbers = numbers.to(device, non_blocking=True)
         self.units = self.unit_numbers if narrow else None
-        self.select = None if selection is None else selection.to(device)
+        self.select = None if selection is None else selection.to(device, non_blocking=True)
         self.blocks: Tensor | None = None
         if len(entries) < blocks:
-            self.blocks = torch.tensor([entry.block for entry in entries], device=device)
+            self.blocks = torch.tensor([entry.block for entry in entries]).to(device, non_blocking=True)
 
         def column(values: list[Any], dtype: torch.dtype) -> Tensor:
-            tensor = torch.tensor(values, dtype=dtype, device=device)
+            tensor = torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
             return tensor.view(len(entries), *[1] * (z.ndim - 1))
 
         precise = torch.float64 if z.dtype == torch.float64 else torch.float32
@@ -63,10 +64,10 @@ class Fitted:
         # Doses of one lesion share their random numbers, which are drawn once for all of them.
         keys = [entry.key(seed, call) for entry in entries] if self.part.draws_values else []
         apart = list(dict.fromkeys(keys))
-        self.keys = torch.tensor(apart, dtype=torch.int64, device=device)
+        self.keys = torch.tensor(apart, dtype=torch.int64).to(device, non_blocking=True)
         self.whose: Tensor | None = None
         if 1 < len(apart) < len(keys):
-            self.whose = torch.tensor([apart.index(key) for key in keys], device=device)
+            self.whose = torch.tensor([apart.index(key) for key in keys]).to(device, non_blocking=True)
         self.usual: tuple[Tensor, ...] = ()
         if calibration is not None and self.part.relative_to_health:
             moments = calibration.of(site, call)
@@ -75,7 +76,7 @@ class Fitted:
                     f"{site}: calibrated with {len(moments[0])} units, it has {count}: calibrate again"
                 )
             self.usual = tuple(
-                each[numbers].to(device, precise).view(-1, *[1] * len(places)) for each in moments
+                each[numbers].to(device, precise, non_blocking=True).view(-1, *[1] * len(places)) for each in moments
             )
         self.ids = torch.empty(0)
 

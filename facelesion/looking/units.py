@@ -15,7 +15,7 @@ from facelesion.analysis.activations import Activations, picture_activations
 from facelesion.analysis.necessity import COUNTS, RANKED, REMOVED, necessity_and_sufficiency
 from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.receptive import WHOLE, ReceptiveField, receptive_fields
-from facelesion.analysis.ways import LOSSES, WAYS, FromFile, Responsible, Way
+from facelesion.analysis.ways import LOSSES, WAYS, FromFile, Greedy, Responsible, Way
 from facelesion.errors import Error
 from facelesion.files import write_bytes, write_whole
 from facelesion.lesions.functional import how_many
@@ -49,6 +49,8 @@ class UnitsConfig:
         participant: a network's name, or a file of weights.
         out: the folder to write.
         ranking: the file of a ranking, for `by: file`.
+        risk: for `greedy`: the largest probability that trying every unit on every picture would have ranked otherwise;
+            0 tries them all.
         people: how many people at the most.
         each: pictures of each, at the most.
         fill: what a feature alone is surrounded by: blur (the notebook's) or a covering.
@@ -67,6 +69,7 @@ class UnitsConfig:
     participant: PathText = "builtin"
     out: PathText = "units"
     ranking: PathText | None = None
+    risk: Annotated[float, Range(0, 0.49)] = 0.0
     people: Annotated[int, Range(8, 5000)] = 60
     each: Annotated[int, Range(2, 100)] = 4
     fill: Annotated[Literal["blur", "black", "mean", "noise"], OnlyWhen("of", "features")] = "blur"
@@ -80,6 +83,8 @@ class UnitsConfig:
         check(self)
         if ("file" in self.by) != (self.ranking is not None):
             raise Error("ranking and by: file belong together: give both or neither")
+        if self.risk and "greedy" not in self.by:
+            raise Error("risk is for by: greedy, and does nothing here: leave it out")
 
     @property
     def asked(self) -> Asked:
@@ -90,6 +95,8 @@ class UnitsConfig:
         """A way of ranking by its name in `by`."""
         if name == "corrected":
             return Responsible(corrected=True)
+        if name == "greedy":
+            return Greedy(risk=self.risk)
         if name == "file":
             return FromFile(str(self.ranking))
         return WAYS[name]()

@@ -94,7 +94,9 @@ class Preprocessing:
             values = nn.functional.interpolate(
                 values, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
             )
-        mean, std = values.new_tensor(self.mean), values.new_tensor(self.std)
+        # Without waiting for what a GPU has still to do.
+        known = torch.tensor([self.mean, self.std], dtype=values.dtype)
+        mean, std = known.to(values.device, non_blocking=True)
         values = (values - mean[:, None, None]) / std[:, None, None]
         return values.flip(1) if self.colour_order == "BGR" else values
 

@@ -141,6 +141,13 @@ def _compared(rows: pd.DataFrame, networks: Sequence[str]) -> list[dict[str, Any
     return found
 
 
+def _score(each: pd.DataFrame) -> str:
+    """What a ranking goes by, and how sure a raced one is."""
+    words = str(each["score_is"].iloc[0])
+    sure = str(each["certificate"].iloc[0]) if "certificate" in each else ""
+    return f"{words} ({sure})" if sure else words
+
+
 def rankings(run: Run) -> dict[str, Any] | None:
     """Which rankings units were taken from, how reliable each is, and how they agree."""
     if run.rankings is None or run.rankings.empty:
@@ -151,7 +158,7 @@ def rankings(run: Run) -> dict[str, Any] | None:
         each = part.drop_duplicates("participant")
         reliable.append(
             {
-                "ranking": f"{by} of {of}", "site": site, "score": str(each["score_is"].iloc[0]),
+                "ranking": f"{by} of {of}", "site": site, "score": _score(each),
                 "values": dict(zip(each["participant"], each["reliability"].astype(float), strict=True)),
             }
         )  # fmt: skip

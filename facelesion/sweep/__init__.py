@@ -9,21 +9,21 @@ from types import ModuleType
 
 from .engine import Part, Reducer, make_plan, stream, sweep
 from .errors import SweepError
+from .greedy import Certificate, Ranking, greedy_ranking
 from .options import Options
 from .planner import Plan
 from .rankings import (
-    Ranking,
     agreement,
     effects,
     effects_by_image,
     first_order,
     first_order_by_image,
-    greedy_ranking,
 )
 from .store import read_changes, read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
 __all__ = [
+    "Certificate",
     "Options",
     "Part",
     "Plan",

@@ -30,6 +30,11 @@ from facelesion.sweep.tracing import Trace
 from facelesion.sweep.trial import Trial, check_rows, tried
 from facelesion.sweep.whole import Whole
 
+# A network's steps, with the sites among them.
+Prepared = Trace | Whole
+# Outputs (units, images, ...) and the images' numbers to sums (units, ...).
+Reduce = Callable[[torch.Tensor, range], torch.Tensor]
+
 
 @dataclass(frozen=True)
 class UnitPart:
@@ -59,7 +64,7 @@ def unit_sweep(
     calibration: Calibration | None = None,
     batch_size: int = BATCH_SIZE,
     progress: bool = False,
-    reduce: Callable[[torch.Tensor, range], torch.Tensor] | None = None,
+    reduce: Reduce | None = None,
     options: Options | None = None,
     trial: Trial | None = None,
 ) -> dict[str, torch.Tensor]:
@@ -97,11 +102,17 @@ def unit_sweep(
         ...     print(torch.allclose(network(images), outputs["1"][3], atol=1e-6))
         True
     """
-    kept: dict[str, dict[int, list[torch.Tensor]]] = {}
-    for part in stream_units(
+    parts = stream_units(
         model, sites, batches, units=units, removed=removed, to=to, calibration=calibration, progress=progress,
         options=arguments.options_of(options, batch_size), trial=trial,
-    ):  # fmt: skip
+    )  # fmt: skip
+    return collected(parts, reduce)
+
+
+def collected(parts: Iterable[UnitPart], reduce: Reduce | None = None) -> dict[str, torch.Tensor]:
+    """Module path to the outputs that were streamed, or to the sums that `reduce` makes of them."""
+    kept: dict[str, dict[int, list[torch.Tensor]]] = {}
+    for part in parts:
         here = kept.setdefault(part.site, {})
         if reduce is None:
             for unit, output in zip(part.units, part.outputs.cpu(), strict=True):
@@ -143,7 +154,7 @@ def stream_units(
     options = arguments.options_of(options, BATCH_SIZE)
     arguments.drawn_by(0, calibration)
     model = arguments.network(model)
-    places = _places(model, sites)
+    places = places_of(model, sites)
     chosen: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None
     if isinstance(units, Mapping):
         chosen = arguments.units_at(model, units, "units", places)
@@ -156,22 +167,9 @@ def stream_units(
     if first is None:
         raise SweepError("nothing to sweep: give at least one image; batches holds none")
     trial = trial or tried(model, first, engine.readout_of(None), device, rows=options.trace)
-    budget = options.budget if options.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
-    wanted = _Wanted(chosen, gone, to, calibration, budget, options, ahead)
-
-    def jobs_of(trace: Trace | Whole) -> list[_Job]:
-        return [
-            _job(trace, site, wanted)
-            for site in sorted(places, key=lambda site: trace.position(site.path) or 0)
-        ]
-
-    def cuts(trace: Trace | Whole) -> Iterator[int]:
-        for job in jobs_of(trace):
-            if job.way is not None:
-                yield from (job.step + 1, job.way.stop, job.way.end)
-
-    trace = prepared(model, {site.path for site in places}, options, trial, cuts)
-    jobs = jobs_of(trace)
+    wanted = Wanted(chosen, gone, to, calibration, budget_of(options, device), options, ahead)
+    trace = prepared_for(model, places, wanted, trial)
+    jobs = jobs_of(trace, places, wanted)
     left = model if trial.counting else None
     begin = 0
     with engine.bar_of(progress, sum(len(job.units) for job in jobs)) as bar:
@@ -187,7 +185,7 @@ def stream_units(
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """What a unit sweep was asked for, by module path where it differs between sites."""
 
     units: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None
@@ -209,7 +207,7 @@ class _Wanted:
 
 
 @dataclass
-class _Job:
+class Job:
     """What is to be done at one site.
 
     Attributes:
@@ -231,7 +229,7 @@ class _Job:
     rows: int
 
 
-def _places(model: nn.Module, patterns: object) -> list[Site]:
+def places_of(model: nn.Module, patterns: object) -> list[Site]:
     places = arguments.sites_of(model, patterns)
     for site in places:
         if site.call is not None or site.output or site.heads:
@@ -239,7 +237,24 @@ def _places(model: nn.Module, patterns: object) -> list[Site]:
     return places
 
 
-def _job(trace: Trace | Whole, site: Site, wanted: _Wanted) -> _Job:
+def budget_of(options: Options, device: torch.device) -> int:
+    return options.budget if options.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
+
+
+def prepared_for(model: nn.Module, places: Sequence[Site], wanted: Wanted, trial: Trial) -> Prepared:
+    def cuts(trace: Prepared) -> Iterator[int]:
+        for job in jobs_of(trace, places, wanted):
+            if job.way is not None:
+                yield from (job.step + 1, job.way.stop, job.way.end)
+
+    return prepared(model, {site.path for site in places}, wanted.options, trial, cuts)
+
+
+def jobs_of(trace: Prepared, places: Sequence[Site], wanted: Wanted) -> list[Job]:
+    return [_job(trace, site, wanted) for site in sorted(places, key=lambda site: trace.position(site.path) or 0)]
+
+
+def _job(trace: Prepared, site: Site, wanted: Wanted) -> Job:
     step = trace.position(site.path)
     if step is None:
         raise SweepError(
@@ -277,17 +292,17 @@ def _job(trace: Trace | Whole, site: Site, wanted: _Wanted) -> _Job:
     fit = wanted.options.rows or memory.rows_that_fit(row, wanted.budget, device)
     gone = wanted.removed.get(site.path, ())
     arguments.check_count(gone, site.path or ".", count, "removed")
-    return _Job(site, step, wanted.chosen(site.path, count), way, fill, gone, fit)
+    return Job(site, step, wanted.chosen(site.path, count), way, fill, gone, fit)
 
 
 # A unit this many times larger than every other costs as many digits in a difference.
 _UNEVEN = 16.0
 
-Found = tuple[_Job, Sequence[int], torch.Tensor]
+Found = tuple[Job, Sequence[int], torch.Tensor]
 
 
 def _batch(
-    trace: Trace | Whole, jobs: Sequence[_Job], batch: torch.Tensor, wanted: _Wanted
+    trace: Prepared, jobs: Sequence[Job], batch: torch.Tensor, wanted: Wanted
 ) -> Iterator[Found]:
     """One batch's way through all sites, in the network's order."""
     state, begin = trace.repeated(trace.start(batch), 1), 0
@@ -306,10 +321,10 @@ def _batch(
             yield from _plain(trace, job, batch, wanted)
             continue
         state, begin = trace.run(state, begin, behind), behind
-        yield from _units(trace, job, trace.repeated(state, 1), len(batch))
+        yield from each_unit(trace, job, trace.repeated(state, 1), len(batch))
 
 
-def _plain(trace: Trace | Whole, job: _Job, batch: torch.Tensor, wanted: _Wanted) -> Iterator[Found]:
+def _plain(trace: Prepared, job: Job, batch: torch.Tensor, wanted: Wanted) -> Iterator[Found]:
     """Units of a site that cannot be cut behind, or of a network that is damaged elsewhere too: whole forwards."""
     elsewhere = [
         _removal(Site(path), gone, wanted.to)
@@ -325,7 +340,7 @@ def _plain(trace: Trace | Whole, job: _Job, batch: torch.Tensor, wanted: _Wanted
         yield job, (unit,), outputs[None]
 
 
-def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found]:
+def each_unit(trace: Trace, job: Job, state: State, images: int) -> Iterator[Found]:
     """Every unit of a site, from the state behind it, which is used up."""
     way = job.way
     assert way is not None
@@ -334,7 +349,7 @@ def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found
     if name not in state:
         raise SweepError(f"{job.site}: nothing reads this site's output")
     if job.gone:
-        gone = torch.tensor(job.gone, device=state[name].device)
+        gone = torch.tensor(job.gone).to(state[name].device, non_blocking=True)
         state[name].index_copy_(axis, gone, _filled(state[name], job.fill).index_select(axis, gone))
     # All units removed at once: each follows its own way to the next map, and none meets another.
     without = trace.repeated(state, 1)
@@ -351,7 +366,7 @@ def _units(trace: Trace, job: _Job, state: State, images: int) -> Iterator[Found
         at_end = {way.result: at_end}
 
     def run(units: Sequence[int]) -> torch.Tensor:
-        chosen = torch.tensor(units, device=engine.device_of(trace.model))
+        chosen = torch.tensor(units).to(engine.device_of(trace.model), non_blocking=True)
         here: State = {}
         for value in at_end:
             if change is not None and value == way.result:
@@ -393,13 +408,13 @@ def _filled(value: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(value) + fill.to(value.dtype)
 
 
-def _swapped(output: torch.Tensor, job: _Job) -> torch.Tensor:
+def _swapped(output: torch.Tensor, job: Job) -> torch.Tensor:
     """The last step's own units, removed one by one."""
     assert job.way is not None
     channels = Channels(next(iter(job.way.follow.values())).axis)
     without = _filled(output, job.fill)
     if job.gone:
-        gone = torch.tensor(job.gone, device=output.device)
+        gone = torch.tensor(job.gone).to(output.device, non_blocking=True)
         output = output.index_copy(channels.axis, gone, without.index_select(channels.axis, gone))
     rows = _one_by_one(output, without, channels, job.units)
     return rows.unflatten(0, (len(job.units), len(output)))

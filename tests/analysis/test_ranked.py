@@ -171,8 +171,19 @@ def test_greedy_is_the_sweep_s_ranking_and_the_rest_has_no_rank(network, picture
     expected = greedy_ranking(network, "1", pictures["red"], loss, fraction=0.5, step=0.25)
     assert top_units(table, "1", 4) == expected.units == top_units(table, "1")
     assert table["rank"].isna().sum() == 4
+    assert set(table["certificate"]) == {str(expected.certificate)} and expected.certificate.risk == 0
     with pytest.raises(Error, match="5 units of 1 are asked for, and 4 are ranked"):
         top_units(table, "1", 5)
+
+
+def test_a_raced_greedy_ranking_is_the_same_table_with_another_certificate(network, pictures):
+    images = pictures["red"].repeat(4, 1, 1, 1) + 0.1 * torch.rand(96, 3, 10, 10)
+    way = {risk: Greedy(fraction=0.5, step=0.25, risk=risk) for risk in (0.0, 0.01)}
+    whole, raced = (rank(network, "1", images, way[risk], loss=loss, splits=0) for risk in way)
+    assert top_units(raced, "1") == top_units(whole, "1")
+    assert raced["score"].to_numpy() == pytest.approx(whole["score"].to_numpy(), rel=1e-4, nan_ok=True)
+    assert raced["certificate"].str.contains("with probability 0.99 or more").all()
+    assert rank(network, "1", images, "activation")["certificate"].eq("").all()
 
 
 def test_a_ranking_comes_back_from_a_file(network, pictures, tmp_path):

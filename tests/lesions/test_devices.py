@@ -1,21 +1,18 @@
-"""A GPU's rules, kept on a GPU that is not there: PyTorch's fake tensors have a device and a shape, and no values.
+"""A GPU's rules, kept on a GPU that is not there (`made_up_gpu`).
 
-They raise where devices are mixed and where a value is fetched to the host. What is asked of a context: no mixing;
-after its first forward nothing goes to the device or comes from it; few kernels.
+What is asked of a context: no mixing of devices; after its first forward nothing goes to the device or comes from it;
+few kernels.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
+from made_up_gpu import GPU, Watch, on_a_gpu
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from facelesion.lesions import (
     Ablate,
@@ -28,10 +25,10 @@ from facelesion.lesions import (
     Scale,
     Shift,
     calibrate,
+    kinds,
     lesioned,
 )
 
-GPU = "cuda"
 KINDS = {
     "ablate": lambda s, w: Ablate(s, fraction=0.4, seed=2),
     "ablate to mean": lambda s, w: Ablate(s, units=[0, 3], to="mean"),
@@ -52,50 +49,19 @@ KINDS = {
 }  # fmt: skip
 
 
-class Watch(TorchDispatchMode):
-    """Counts operations, and those that bring something from one device to another."""
-
-    def __init__(self):
-        super().__init__()
-        self.done, self.brought = Counter(), Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        name = function.overloadpacket.__name__
-        given = [each for each in args if isinstance(each, torch.Tensor)]
-        if isinstance(made, torch.Tensor):
-            if not function.is_view and name not in ("detach", "empty", "empty_like", "new_empty"):
-                self.done[name] += 1
-            # A tensor made of numbers of the host's (torch.tensor) is brought there too.
-            if any(each.device != made.device for each in given) or name == "lift_fresh":
-                self.brought[name] += 1
-        return made
-
-
 @contextlib.contextmanager
-def on_a_gpu(case):
-    """A network and its images on a GPU that is not there, with the calibration that was made on the host before.
-
-    New tensors lie on the host unless they say otherwise, as on a real machine.
-    """
+def moved(case):
+    """A case of the zoo on a GPU that is not there, with the calibration that was made on the host before."""
     known = calibrate(case.model, case.images, case.site)
-    model = copy.deepcopy(case.model)
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        for module in model.modules():
-            for name, value in list(module._parameters.items()):
-                if value is not None:
-                    module._parameters[name] = nn.Parameter(mode.from_tensor(value.detach()).to(GPU), False)
-            for name, value in list(module._buffers.items()):
-                if value is not None:
-                    module._buffers[name] = mode.from_tensor(value).to(GPU)
-        yield replace(case, model=model, images=mode.from_tensor(case.images).to(GPU)), known
+    with on_a_gpu(case.model, case.images) as (model, images):
+        yield replace(case, model=model, images=images), known
 
 
 @pytest.fixture
 def there(case):
     if any(isinstance(each, nn.RNNBase) for each in case.model.modules()):
         pytest.skip("PyTorch's own LSTM does not run on fake tensors of a GPU")
-    with on_a_gpu(case) as found:
+    with moved(case) as found:
         yield found
 
 
@@ -104,6 +70,12 @@ def vgg16(zoo):
     made = zoo["vgg16"]()
     made.model.eval()
     return made
+
+
+def test_every_kind_of_lesion_is_held_to_these_rules():
+    tried = [KINDS[name]("a", "b") for name in KINDS]
+    parts = [part for each in tried if not isinstance(each, list) for part in each.parts]
+    assert {type(part).__name__ for part in parts} == set(kinds.KINDS)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -151,7 +123,7 @@ FEW = {
 @pytest.mark.parametrize("name", FEW)
 @torch.no_grad()
 def test_a_lesion_adds_few_kernels_to_a_forward(vgg16, name):
-    with on_a_gpu(vgg16) as (case, known):
+    with moved(vgg16) as (case, known):
         with Watch() as healthy:
             case.model(case.images)
         with lesioned(case.model, KINDS[name](case.site, case.weights), calibration=known):
@@ -165,7 +137,7 @@ def test_a_lesion_adds_few_kernels_to_a_forward(vgg16, name):
 @torch.no_grad()
 def test_a_hundred_doses_add_no_more_kernels_than_two(vgg16):
     def added(count):
-        with on_a_gpu(vgg16) as (case, _):
+        with moved(vgg16) as (case, _):
             images = torch.cat([case.images] * count)
             doses = [Noise(case.site, std=0.1 * (dose + 1)) for dose in range(count)]
             with lesioned(case.model, doses):
@@ -178,7 +150,7 @@ def test_a_hundred_doses_add_no_more_kernels_than_two(vgg16):
 
 
 def test_the_watch_sees_what_is_brought_and_what_is_mixed(vgg16):
-    with on_a_gpu(vgg16) as (case, _):
+    with moved(vgg16) as (case, _):
         with Watch() as watch:
             torch.zeros(2).to(GPU)
         assert watch.brought

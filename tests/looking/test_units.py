@@ -182,6 +182,8 @@ def test_a_file_that_is_no_ranking_is_told_before_pictures_are_made(
         (["--sites", "conv9_9"], "sites:"),
         (["--by", "[responsable]"], "responsible"),
         (["--by", "[file]"], "ranking and by: file"),
+        (["--by", "[causal]", "--risk", "0.01"], "risk is for by: greedy"),
+        (["--by", "[greedy]", "--risk", "0.7"], "0 to 0.49"),
         (["--of", "domains", "--fill", "mean"], "fill"),
         (["--draws", "5"], "draws"),
         (["--people", "3"], "8 to 5,000"),

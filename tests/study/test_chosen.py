@@ -14,6 +14,7 @@ from torch import nn
 from facelesion.analysis import matched_units
 from facelesion.analysis.against import AGAINST, against_controls, on_common_scale
 from facelesion.analysis.ranked import rank, top_units
+from facelesion.analysis.ways import Greedy
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
@@ -339,6 +340,8 @@ class TestReading:
             ({"units": FACES | {"against": "eyes"}}, r"units\.against is 'eyes', .*faces"),
             ({"units": FACES | {"alfa": 0.1}}, r"units\.alfa is no setting of a ranking by selectivity"),
             ({"units": FACES | {"alpha": 2}}, "alpha lies between 0 and 1"),
+            ({"units": {"by": "greedy", "risk": 0.5}}, "risk of a greedy ranking is at least 0 and less than 0.5"),
+            ({"units": {"by": "greedy", "step": "few"}}, "step of a greedy ranking lies above 0"),
             ({"units": {"by": "causal", "of": "eyes"}}, r"units\.of is .* is for faces or objects"),
             ({"fraction": None}, "not how many"),
             ({"fraction": [0.1], "count": [1]}, "both lists"),
@@ -358,6 +361,10 @@ class TestReading:
         assert values["lesions"]["face units"][0]["units"] == FACES
         again = Study(**{**values, "pictures": SMALL, "controls": Controls(**values["controls"])})
         assert again.choices("face units") == study.choices("face units")
+
+    def test_a_greedy_ranking_may_be_raced(self):
+        choice = Choice.read({"by": "greedy", "of": "objects", "risk": 0.01}, "x")
+        assert choice.way == Greedy(risk=0.01) and choice.of == "objects"
 
     def test_what_it_is_compared_with_is_everything_else_of_its_sort(self):
         assert Choice.read(FACES, "x").groups == ("faces", "objects")

@@ -1,4 +1,4 @@
-"""The greedy ranking finds the units that a task needs, as trying them by hand would."""
+"""What removing a unit does to a loss: exactly, and to first order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from facelesion.lesions import Ablate
-from facelesion.sweep import SweepError, agreement, effects, first_order, greedy_ranking
+from facelesion.sweep import agreement, effects, first_order
 
 
 @pytest.fixture
@@ -18,23 +18,6 @@ def loss():
         return nn.functional.cross_entropy(outputs.float(), labels[numbers], reduction="none")
 
     return cross_entropy
-
-
-def test_the_ranking_is_that_of_trying_every_unit_by_hand(vgg, images, loss, naive):
-    numbers = torch.arange(5)
-    chosen: list[int] = []
-    for _ in range(2):
-        trials = {
-            unit: float(loss(naive(vgg, Ablate("conv3_1", units=[*chosen, unit]), images), numbers).mean())
-            for unit in range(32)
-            if unit not in chosen
-        }
-        chosen += sorted(trials, key=lambda unit: -trials[unit])[:3]
-    ranking = greedy_ranking(vgg, "conv3_1", images, loss, fraction=6 / 32, step=3 / 32, batch_size=2)
-    assert ranking.site == "features.11" and ranking.rounds == (3, 3)
-    assert list(ranking.units) == chosen
-    last = naive(vgg, Ablate("conv3_1", units=[*chosen[:3], chosen[3]]), images)
-    assert ranking.losses[3] == pytest.approx(float(loss(last, numbers).mean()), rel=1e-4)
 
 
 def test_effects_are_the_rise_of_the_loss(vgg, images, loss, naive):
@@ -58,8 +41,3 @@ def test_the_first_order_screen_agrees_roughly_elsewhere(vgg, images, loss):
     exact = effects(vgg, "conv5_2", images, loss)
     assert agreement(screen, exact) > 0.5
     assert not any(module._forward_hooks for module in vgg.modules())
-
-
-def test_a_pattern_of_several_sites_is_refused(vgg, images, loss):
-    with pytest.raises(SweepError, match="names 3 sites"):
-        greedy_ranking(vgg, "conv5_*", images, loss)
