@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -153,6 +154,25 @@ def test_the_cost_counts_the_passes_of_tasks_that_look_into_the_network(study):
         _, cost = work("identification", task)
         assert cost.multiply_adds - plain.multiply_adds == pytest.approx(one * passes * lesions * 2, rel=1e-6)
         assert cost.seconds > 0
+
+
+def test_the_time_expected_is_that_of_the_quickest_piece_and_the_same_for_networks_alike(study, monkeypatch):
+    """Whatever else the machine is at: most pieces are held up."""
+    from facelesion.study import cost
+    from facelesion.study.run import gather
+
+    clock, taken = [0.0], iter([9.0, 7.0, 2.0, 30.0, 5.0])  # the first to warm up
+
+    def held_up(network, lesions, images, **more):
+        clock[0] += next(taken)
+
+    monkeypatch.setattr(cost, "sweep", held_up)
+    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    two = ["untrained", {"network": "untrained", "seed": 1}]
+    asked = dataclasses.replace(study, participants=two, stimuli=["intact"], tasks=["identification"])
+    gathered = gather(asked)
+    one, other = cost.estimate(gathered, torch.device("cpu"))
+    assert one.seconds == other.seconds == 2.0 / 4 * len(gathered.pool)  # of pieces of four pictures
 
 
 def test_nobody_is_in_two_roles_and_the_same_seed_gathers_the_same_pictures():
