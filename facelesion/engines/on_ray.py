@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import socket
 import time
 import uuid
@@ -24,6 +23,7 @@ from typing import Annotated, Any
 from facelesion.engines.contract import Desk, Failure, Job, Work, Worker, attempted
 from facelesion.engines.parts import Carried, Parts
 from facelesion.engines.progress import Progress
+from facelesion.engines.ray_address import TOKEN, answers, hushed
 from facelesion.errors import Error
 from facelesion.ranges import Label, Range
 from facelesion.settings import check
@@ -33,7 +33,6 @@ LOSSES = 10  # workers that one cell may lose before it is thought to kill them:
 TRIES = 3  # of a cell that fails by no mistake of the user's, such as a disk that cannot be written
 _ROUNDS = 5  # looks for parts that a worker has written and that are not seen yet
 _PACKAGES = ("facelesion", "torch")
-_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # gRPC's, answered by settings of its own
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ class Ray:
             ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
-        if self.address:
-            _answers(self.address)
+        there = bool(self.address and answers(self.address))
         # `local` starts one of its own, even where another is running on this machine.
         settings: dict[str, Any] = {"address": self.address or "local", "log_to_driver": False}
         settings["logging_level"] = logging.ERROR
@@ -116,33 +114,12 @@ class Ray:
             if self.object_store_gb:
                 settings["object_store_memory"] = int(self.object_store_gb * 1e9)
         try:
-            ray.init(**settings)
+            with hushed():
+                ray.init(**settings)
         except (ConnectionError, RuntimeError, ValueError) as problem:
             said = " ".join(str(problem).split())[:200]
-            raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said})") from None
-
-
-def _answers(address: str) -> None:
-    """Tell soon where there is no Ray at an address: Ray itself tries for minutes.
-
-    Raises:
-        Error: so it is.
-    """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():  # `auto`, or what Ray will not understand
-        return
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=10) as line:
-            line.sendall(_GREETING)
-            said = line.recv(4)
-    except (OSError, OverflowError, UnicodeError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise Error(f"address: no Ray cluster at {address[:100]} ({reason})") from None
-    if said[3:] != _GREETING[-6:-5] and os.environ.get("RAY_USE_TLS", "0") == "0":
-        raise Error(
-            f"address: no Ray cluster at {address[:100]} (something else listens there; `ray start --head` says "
-            "where it is, at port 6379 as a rule)"
-        )
+            hint = f"; {TOKEN}" if there else ""
+            raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said}){hint}") from None
 
 
 def library() -> Any:
@@ -311,7 +288,8 @@ class _Crew:
             self.ray.kill(actor)
             if not self.free and not any(cell is not None for _, cell in self.running.values()):
                 said = " ".join(str(problem).split())[:300]
-                raise Error(f"no worker can begin on the Ray cluster: {said}") from None
+                hint = f"; {TOKEN}" if isinstance(problem, self.ray.exceptions.RayActorError) else ""
+                raise Error(f"no worker can begin on the Ray cluster ({said}){hint}") from None
             return
         ours = versions()
         if about["versions"] != ours:

@@ -132,6 +132,7 @@ class Slurm:
             "cpus_per_task": self.cpus_per_task,
             "slurm_job_name": name,
             "slurm_array_parallelism": self.at_once,
+            "slurm_signal_delay_s": min(90, 15 * self.time),  # before its end a task is told to be requeued
             "slurm_additional_parameters": {"requeue": True},
         }
         if self.gpus_per_task:

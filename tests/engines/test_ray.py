@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ import pytest
 from facelesion.engines import Here, Parts, Ray
 from facelesion.errors import Error
 
-from .conftest import ROOT, same_tables
+from .conftest import same_tables
 from .toys import Counting, at_work, begun, read_words, study, words
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed: pip install 'facelesion[ray]'")
@@ -111,12 +110,13 @@ def test_words_are_those_that_one_process_writes(nodes, tmp_path):
 
 
 def test_where_nothing_is_shared_parts_are_carried_to_the_coordinator(nodes, tmp_path, monkeypatch):
-    shared, carried = words(tmp_path / "shared"), words(tmp_path / "carried")
-    TWO.run(shared)
+    carried = words(tmp_path / "carried")
     touch = Path.touch
     monkeypatch.setattr(Path, "touch", lambda path, *rest: None if path.name[0] == "." else touch(path, *rest))
     TWO.run(carried)
-    assert read_words(carried) == read_words(shared)
+    assert read_words(carried) == {
+        cell.key: b"olleh tsrif" + f"{cell.key} hello"[::-1].encode() for cell in carried.cells
+    }
     assert Parts(carried.folder).has("first.word")
 
 
@@ -153,7 +153,7 @@ def test_a_sweep_is_that_of_one_process(nodes, tmp_path, monkeypatch, shared):
     if not shared:
         touch = Path.touch
         monkeypatch.setattr(Path, "touch", lambda path, *rest: None if path.name[0] == "." else touch(path, *rest))
-    sweep_to_folder(tmp_path / "ray", network, {"a": lesions["a"]}, images, engine=TWO, **given)
+    sweep_to_folder(tmp_path / "ray", network, {"a": lesions["a"]}, images, engine=Ray(workers=1), **given)
     sweep_to_folder(tmp_path / "ray", network, lesions, images, engine=TWO, **given)
     one, other = read_sweep(tmp_path / "here"), read_sweep(tmp_path / "ray")
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
@@ -199,31 +199,28 @@ def test_nodes_that_die_and_join_change_nothing(nodes, tmp_path, pictures, alone
 
 
 def test_a_coordinator_that_is_killed_loses_nothing(nodes, tmp_path, pictures, alone):
-    log = tmp_path / "log"
-    program = f"""
-from pathlib import Path
-from facelesion.engines import Ray
-from tests.engines.toys import Counting, study
-if __name__ == "__main__":
-    engine = Counting(Ray(address={nodes.address!r}, workers=2), Path({str(log)!r}), seconds=0.1)
-    study(Path({str(tmp_path)!r}), Path({str(pictures)!r}), engine, shard=1)
-"""
-    parts = tmp_path / "tiny" / "parts"
+    log, parts = tmp_path / "log", tmp_path / "tiny" / "parts"
+    engine = Counting(Ray(address=nodes.address, workers=2), log, seconds=0.1)
+    # Its processes begin as copies of one that has imported what they need.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["facelesion.study", "facelesion.report", "ray", "tests.engines.toys"])
 
     def count() -> int:
         return len(list(parts.glob("*.cell")))
 
     for more in (3, 3, 3, None):
         goal = count() + (more or 0)
-        with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True) as begun_here:
-            try:
-                while more and count() < goal and begun_here.poll() is None:
-                    time.sleep(0.05)
-                if more:
-                    assert begun_here.poll() is None
-                    os.killpg(begun_here.pid, signal.SIGKILL)
-                assert begun_here.wait(timeout=300) == (-signal.SIGKILL if more else 0)
-            finally:
+        begun_here = context.Process(target=study, args=(tmp_path, pictures, engine, 1))
+        begun_here.start()
+        try:
+            while more and count() < goal and begun_here.is_alive():
+                time.sleep(0.05)
+            if more:
+                assert begun_here.is_alive()
                 begun_here.kill()
+            begun_here.join(timeout=300)
+            assert begun_here.exitcode == (-signal.SIGKILL if more else 0)
+        finally:
+            begun_here.kill()
     assert max(begun(log).values()) <= 1 + 3
     same_tables(tmp_path / "tiny", alone)
