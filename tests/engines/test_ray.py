@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from facelesion.engines import Here, Parts, Ray
+from facelesion.engines import Here, Parts, Ray, on_ray
 from facelesion.errors import Error
 
 from .conftest import same_tables
-from .toys import Counting, at_work, begun, read_words, study, words
+from .toys import Counting, Word, Words, at_work, begun, read_words, study, words
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed: pip install 'facelesion[ray]'")
 pytestmark = pytest.mark.slow
@@ -120,6 +121,21 @@ def test_where_nothing_is_shared_parts_are_carried_to_the_coordinator(nodes, tmp
     assert Parts(carried.folder).has("first.word")
 
 
+def test_a_folder_that_shows_parts_late_is_waited_for_and_no_other_is(nodes, tmp_path, monkeypatch):
+    slept, log, seen = [], tmp_path / "log", Words.missing
+    monkeypatch.setattr(on_ray, "time", SimpleNamespace(sleep=slept.append, monotonic=time.monotonic))
+    TWO.run(words(tmp_path / "soon"))
+    assert max(slept) < 1
+
+    def late(work: Words, cells: list[Word], parts: Parts) -> list[Word]:
+        return list(cells) if sum(slept) < 12 else seen(work, cells, parts)
+
+    slept.clear()
+    monkeypatch.setattr(Words, "missing", late)
+    Counting(TWO, log).run(words(tmp_path / "late"))
+    assert len(begun(log)) == 7 and set(begun(log).values()) == {1}
+
+
 def test_a_mistake_stops_the_work_with_its_line_and_a_dying_worker_does_not(nodes, tmp_path):
     job = words(tmp_path / "mistake", 2, "mistake")
     with pytest.raises(Error, match=r"^lesions\.x is too strong: take less$"):
@@ -129,8 +145,6 @@ def test_a_mistake_stops_the_work_with_its_line_and_a_dying_worker_does_not(node
 
 
 def test_a_cell_that_kills_every_worker_is_named(nodes, tmp_path, monkeypatch):
-    from facelesion.engines import on_ray
-
     monkeypatch.setattr(on_ray, "LOSSES", 2)
     with pytest.raises(Error, match="word x0: 2 workers died over it"):
         TWO.run(words(tmp_path, 2, "kill"))
