@@ -148,7 +148,7 @@ def many(given: argparse.Namespace) -> None:
     """Many workers of one Ray coordinator, on this machine: their cells sleep, so that its cores do not matter."""
     import ray
 
-    ray.init(num_cpus=given.workers, include_dashboard=False, log_to_driver=False,
+    ray.init("local", num_cpus=given.workers, include_dashboard=False, log_to_driver=False,
              object_store_memory=int(STORE_GB * 1e9))  # fmt: skip
     try:
         found = timed(Ray(workers=given.workers), given.cells, given.seconds, heavy=False)
