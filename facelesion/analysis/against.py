@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facelesion.analysis.answers import answers_of, plain
 from facelesion.analysis.statistics import false_discovery_rate, null_test
 from facelesion.errors import Error
 
@@ -21,7 +22,8 @@ AGAINST = {
     "dose": "how much",
     "stimulus": "what was done to the picture",
     "task": "what was asked",
-    "metric": "the task's main measure",
+    "metric": "choice: the share of right choices between two, one scale for all tasks; or the task's main measure, where "
+    "it has no place on that scale",
     "control": "what it is compared with: random or matched sets of as many other units",
     "intact": "the measure of the intact network on the same pictures",
     "value": "the measure with the chosen units damaged, mean over draws",
@@ -37,6 +39,48 @@ AGAINST = {
 }
 
 
+def on_common_scale(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """A study's main measures as right choices between two, the scale that contrasts are measured on.
+
+    Tasks differ in how many answers there are, so that their own measures cannot be compared: a share right of thirty
+    people is not that of sixteen kinds of things, and one of them may be at its floor where the other has room. A task
+    that has no place on the scale, and one in sections, whose main measure is of some of its trials, keeps its own.
+
+    Args:
+        table: a study's `table.parquet`.
+        trials: its `trials.parquet`, or those of the rows that are asked about.
+
+    Returns:
+        The main rows of the table that have trials; `metric` is `choice`, `better` is `higher` where the value is on
+        the common scale.
+    """
+    import pandas as pd
+
+    key = ["participant", "stimulus", "task", "control", "lesion", "dose", "draw"]
+    rows = []
+    groups = trials.groupby(["participant", "stimulus", "task", "control"], sort=False, observed=True)
+    for (participant, stimulus, task, control), part in groups:
+        answers = answers_of(plain(part))[str(task)]
+        if not answers.comparable or set(part["section"]) != {""}:
+            continue
+        draws: dict[tuple[str, float], list[int]] = {}
+        for lesion, dose, draw in answers.cells:
+            draws.setdefault((lesion, dose), []).append(draw)
+        rows += [
+            (participant, stimulus, task, control, *lesion, draw, value)
+            for lesion, values in answers.levels("choice").items()
+            for draw, value in zip(sorted(draws[lesion]), values, strict=True)
+        ]
+    found = pd.DataFrame(rows, columns=[*key, "choice"])
+    main = table[table["main"]].merge(found, on=key, how="left")
+    there = main["choice"].notna()
+    return main.assign(
+        metric=main["metric"].where(~there, "choice"),
+        better=main["better"].where(~there, "higher"),
+        value=main["value"].where(~there, main["choice"]),
+    ).drop(columns="choice")
+
+
 def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     """Compare every lesion of chosen units with its control sets, on each task's main measure.
 
@@ -45,7 +89,7 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     Hochberg 1995: where nothing is beyond other units, anything is called in 5 % of studies).
 
     Args:
-        table: a study's `table.parquet`, with its controls.
+        table: a study's `table.parquet`, with its controls; through `on_common_scale` to compare tasks.
 
     Returns:
         One row per participant, lesion, dose, stimulus, task and kind of control. The columns are `AGAINST`.

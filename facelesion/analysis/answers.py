@@ -87,23 +87,55 @@ class Answers:
         Raises:
             Error: a scale that there is not, or a task that cannot be put on it.
         """
-        one_of("scale", scale, ("own", "choice"))
-        if scale == "choice" and not self.comparable:
-            raise Error(f"{self.task} has no known number of answers: it has no place on a common scale")
-        if self.yes:
-            values = self._areas()
-        else:
-            chosen = self.right.astype(float) if scale == "own" or self.beaten is None else self.beaten
-            values = self._means(chosen)
+        self._check(scale)
+        values = self._areas() if self.yes else self._means(self._chosen(scale))
         found = {}
-        for lesion in dict.fromkeys(cell[:2] for cell in self.cells):
-            rows = [row for row, cell in enumerate(self.cells) if cell[:2] == lesion]
-            rows.sort(key=lambda row: self.cells[row][2])
+        for lesion, rows in self._rows().items():
             part = values[rows]
-            if scale == "choice" and not self.yes and self.beaten is None:
+            if self._by_observer(scale):
                 part = _on_choice(part, self.alternatives)
             found[lesion] = PersonScores(self.names, part)
         return found
+
+    def levels(self, scale: Scale = "own") -> dict[Lesion, NDArray[np.float64]]:
+        """By series and dose: the task's score under every draw, which is the mean of `scores` over people.
+
+        Where thousands of lesions are compared and nobody asks about people, as with control sets, this is many times
+        quicker.
+
+        Raises:
+            Error: a scale that there is not, or a task that cannot be put on it.
+        """
+        self._check(scale)
+        if self.yes:
+            values = self._areas_over_all()
+        elif self.paired:
+            values = self._chosen(scale).mean(1)
+        else:
+            member = self._member()
+            values = (self._chosen(scale) @ member / member.sum(0)).mean(1)
+        if self._by_observer(scale):
+            values = np.array([choice_of_two(float(share), self.alternatives) for share in values])
+        return {lesion: values[rows] for lesion, rows in self._rows().items()}
+
+    def _check(self, scale: Scale) -> None:
+        one_of("scale", scale, ("own", "choice"))
+        if scale == "choice" and not self.comparable:
+            raise Error(f"{self.task} has no known number of answers: it has no place on a common scale")
+
+    def _by_observer(self, scale: Scale) -> bool:
+        """Whether a share right among many has to be carried over to two."""
+        return scale == "choice" and not self.yes and self.beaten is None
+
+    def _chosen(self, scale: Scale) -> NDArray[np.float64]:
+        return self.right.astype(float) if scale == "own" or self.beaten is None else self.beaten
+
+    def _rows(self) -> dict[Lesion, list[int]]:
+        """The rows of each series and dose, by draw."""
+        found: dict[Lesion, list[int]] = {}
+        for row, cell in enumerate(self.cells):
+            found.setdefault(cell[:2], []).append(row)
+        return {lesion: sorted(rows, key=lambda row: self.cells[row][2]) for lesion, rows in found.items()}
 
     def _means(self, chosen: NDArray[np.float64]) -> NDArray[np.float64]:
         """Each person's mean (rows, people); of pairs, the pseudo-value of leaving the person out of all of them.
@@ -132,6 +164,13 @@ class Answers:
         for trial, pair in enumerate(self.people):
             member[trial, [place[name] for name in pair]] = 1
         return member
+
+    def _areas_over_all(self) -> NDArray[np.float64]:
+        """The area under the ROC curve (rows,)."""
+        positive = self.target == self.yes
+        yes, no = self.value[:, positive], self.value[:, ~positive]
+        wins = [_beats(a, b).sum() for a, b in zip(yes, no, strict=True)]
+        return np.array(wins) / (yes.shape[1] * no.shape[1])
 
     def _areas(self) -> NDArray[np.float64]:
         """Pseudo-values of the area under the ROC curve (rows, people): a person's are those of all its trials."""
@@ -252,6 +291,12 @@ def answers_of(trials: pd.DataFrame, chance: Mapping[str, float] | None = None) 
         str(task): _answers(str(task), part, (chance or {}).get(str(task)))
         for task, part in trials.groupby("task", sort=False)
     }
+
+
+def plain(part: pd.DataFrame) -> pd.DataFrame:
+    """Names as words, since categories would be grouped where there are none of them; and no mark of controls."""
+    part = part.drop(columns="control", errors="ignore")
+    return part.astype({name: object for name in part.columns if str(part[name].dtype) == "category"})
 
 
 def _answers(task: str, part: pd.DataFrame, chance: float | None) -> Answers:

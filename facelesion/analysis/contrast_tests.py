@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facelesion.analysis.answers import Answers, answers_of
+from facelesion.analysis.answers import Answers, Lesion, answers_of, plain
 from facelesion.analysis.checks import check_level, one_of
 from facelesion.analysis.contrasts import NO_LESION, Cell, Contrast
 from facelesion.analysis.crossed import (
@@ -206,11 +206,10 @@ def contrast_against_controls(
         raise Error(f"{which.name}: there are no trials of {control} control lesions")
     others = trials[(trials["control"] == control) | (trials["lesion"] == NO_LESION)]
     everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
-    weights = which.weights()
     return {
         name: null_test(
-            float(np.mean(_by_draw(which, _scores(which, weights, _chosen(trials), name, chance), whole=True))),
-            _by_draw(which, _scores(which, weights, others, name, chance), whole=False),
+            float(_by_draw(which, _chosen(trials), name, chance, whole=True)[0]),
+            _by_draw(which, others, name, chance),
             alternative,
         )
         for name in _participants(which, everybody)
@@ -222,14 +221,21 @@ def _chosen(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["control"] == ""] if "control" in trials else trials
 
 
-def _by_draw(which: Contrast, scores: _Scores, whole: bool) -> NDArray[np.float64]:
+def _by_draw(
+    which: Contrast,
+    trials: pd.DataFrame,
+    participant: str,
+    chance: Mapping[str, float] | None,
+    whole: bool = False,
+) -> NDArray[np.float64]:
     """The contrast of every draw of its lesions; or, on the whole, of their mean."""
     total: NDArray[np.float64] = np.zeros(1)
     for cell, weight in which.weights().items():
-        value = scores.by_cell[_task(cell), cell.lesion].values.mean(1)
+        answers = _answers(which, cell, trials, participant, chance)
+        value = _of_doses(which, cell, answers, answers.levels("choice"))
         value = value.mean(keepdims=True) if whole else value
         if which.scale == "sensitivity":
-            value = _sensitivity(scores.trials_of[cell.task])(value)
+            value = _sensitivity(len(answers.people))(value)
         if len(total) > 1 and len(value) not in (1, len(total)):
             raise Error(f"{which.name}: its lesions have {len(total)} and {len(value)} control sets")
         total = total + weight * value
@@ -264,29 +270,44 @@ def _scores(
     chance: Mapping[str, float] | None,
 ) -> _Scores:
     """The scores of a participant that a contrast needs, averaged over doses or at its step."""
-    mine = trials[trials["participant"] == participant]
     found: dict[tuple[str, str], PersonScores] = {}
     trials_of: dict[str, int] = {}
     for cell in weights:
-        task, _, section = cell.task.partition("/")
-        part = mine[
-            (mine["task"] == task) & (mine["lesion"] == cell.lesion) & (mine["stimulus"] == cell.stimulus)
-        ]
-        if section and "section" in part:
-            part = part[_in_section(part["section"], section)]
-        if not len(part):
-            raise Error(
-                f"{which.name}: {participant} has no trials of {cell.task} under {cell.lesion} with {cell.stimulus} "
-                "pictures"
-            )
-        answers = answers_of(_plain(part), chance)[task]
-        if not answers.comparable:
-            raise Error(
-                f"{which.name}: {cell.task} has no known number of answers, so it has no place on a common scale"
-            )
-        found[_task(cell), cell.lesion] = _of_doses(which, cell, answers)
+        answers = _answers(which, cell, trials, participant, chance)
+        values = {lesion: scores.values for lesion, scores in answers.scores("choice").items()}
+        found[_task(cell), cell.lesion] = PersonScores(answers.names, _of_doses(which, cell, answers, values))
         trials_of[cell.task] = len(answers.people)
     return _Scores(found, trials_of)
+
+
+def _answers(
+    which: Contrast,
+    cell: Cell,
+    trials: pd.DataFrame,
+    participant: str,
+    chance: Mapping[str, float] | None,
+) -> Answers:
+    """A participant's answers to a task under one lesion and stimulus."""
+    task, _, section = cell.task.partition("/")
+    part = trials[
+        (trials["participant"] == participant)
+        & (trials["task"] == task)
+        & (trials["lesion"] == cell.lesion)
+        & (trials["stimulus"] == cell.stimulus)
+    ]
+    if section and "section" in part:
+        part = part[_in_section(part["section"], section)]
+    if not len(part):
+        raise Error(
+            f"{which.name}: {participant} has no trials of {cell.task} under {cell.lesion} with {cell.stimulus} "
+            "pictures"
+        )
+    answers = answers_of(plain(part), chance)[task]
+    if not answers.comparable:
+        raise Error(
+            f"{which.name}: {cell.task} has no known number of answers, so it has no place on a common scale"
+        )
+    return answers
 
 
 def _in_section(sections: pd.Series, section: str) -> pd.Series:
@@ -298,15 +319,11 @@ def _in_section(sections: pd.Series, section: str) -> pd.Series:
     return sections == section
 
 
-def _plain(part: pd.DataFrame) -> pd.DataFrame:
-    """Names as words, since categories would be grouped where there are none of them; and no mark of controls."""
-    part = part.drop(columns="control", errors="ignore")
-    return part.astype({name: object for name in part.columns if str(part[name].dtype) == "category"})
-
-
-def _of_doses(which: Contrast, cell: Cell, answers: Answers) -> PersonScores:
-    scores = answers.scores("choice")
-    steps = sorted(scores)
+def _of_doses(
+    which: Contrast, cell: Cell, answers: Answers, values: Mapping[Lesion, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """What a cell comes to, of values by draw: the mean over its doses, or its step, over the draws that all have."""
+    steps = sorted(values)
     if cell.lesion != NO_LESION and which.step is not None:
         if which.step > len(steps):
             raise Error(f"{which.name}: {cell.lesion} has {len(steps)} doses, and no step {which.step}")
@@ -318,8 +335,8 @@ def _of_doses(which: Contrast, cell: Cell, answers: Answers) -> PersonScores:
     parts = []
     for step, own in zip(steps, draws, strict=True):
         order = sorted(own)
-        parts.append(scores[step].values[[order.index(draw) for draw in shared]])
-    return PersonScores(answers.names, np.mean(parts, axis=0))
+        parts.append(values[step][[order.index(draw) for draw in shared]])
+    return np.asarray(np.mean(parts, axis=0))
 
 
 def _task(cell: Cell) -> str:

@@ -106,8 +106,8 @@ class Fitted:
         if self.select is not None:
             damaged = torch.where(self.select, damaged, part)
         if self.units is not None:
-            damaged = rows.index_copy(2, self.units, damaged)
-        return damaged if self.blocks is None else z.index_copy(0, self.blocks, damaged)
+            damaged = _replaced(rows, 2, self.units, damaged)
+        return damaged if self.blocks is None else _replaced(z, 0, self.blocks, damaged)
 
     # What a kind may ask for (kinds.Material).
 
@@ -145,3 +145,12 @@ class Fitted:
         steps = 1 + (draws * (images - 1)).to(torch.int64)
         donors = (torch.arange(images, device=y.device) + steps) % images
         return y[torch.arange(len(y), device=y.device)[:, None], donors]
+
+
+def _replaced(z: Tensor, axis: int, numbers: Tensor, part: Tensor) -> Tensor:
+    """`index_copy` that keeps units last in memory where they are: PyTorch's own lays all out anew, twice the work."""
+    last = z.movedim(2, -1)
+    if z.is_contiguous() or not last.is_contiguous():
+        return z.index_copy(axis, numbers, part)
+    copied = last.index_copy(-1 if axis == 2 else axis, numbers, part.movedim(2, -1))
+    return copied.movedim(-1, 2)

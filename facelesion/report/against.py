@@ -59,11 +59,9 @@ def _largest(part: pd.DataFrame, names: list[str], task: str) -> str:
     """At the last dose: what is left of a task with the chosen units damaged, and with sets of other units."""
     here = part[(part["task"] == task) & part["participant"].isin(names)]
     here = here[here["dose"] == here["dose"].max()]
-    own, sets = here["value"], here["mean"]
-    return (
-        f"{_from_to(own)} of the measure is left of {_from_to(here['intact'])}, with other units "
-        f"{_from_to(sets)} on average"
-    )
+    own, intact, sets = (_from_to(here[column]) for column in ("value", "intact", "mean"))
+    what = "right choices between two are" if set(here["metric"]) == {"choice"} else "of the measure is"
+    return f"{own} {what} left of {intact}, with other units {sets} on average"
 
 
 def _from_to(values: pd.Series) -> str:

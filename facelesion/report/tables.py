@@ -260,8 +260,8 @@ RANKINGS_NEEDED = (
     "pictures", "people",
 )  # fmt: skip
 CONTROLS_NEEDED = (
-    "participant", "lesion", "step", "dose", "stimulus", "task", "control", "intact", "value", "mean", "low", "high",
-    "p", "floor", "adjusted", "sets", "distinct", "mismatch",
+    "participant", "lesion", "step", "dose", "stimulus", "task", "metric", "control", "intact", "value", "mean", "low",
+    "high", "p", "floor", "adjusted", "sets", "distinct", "mismatch",
 )  # fmt: skip
 CONTRASTS_NEEDED = (
     "contrast", "words", "primary", "participant", "estimate", "low", "high", "over", "p", "adjusted", "called",

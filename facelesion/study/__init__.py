@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import facelesion
-from facelesion.analysis.against import against_controls
+from facelesion.analysis.against import against_controls, on_common_scale
 from facelesion.data.materials import Materials
 from facelesion.engines.contract import Engine
 from facelesion.engines.here import Here
@@ -32,7 +32,7 @@ from facelesion.models import Subject
 from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
 from facelesion.study.cells import device_called, say
-from facelesion.study.contrasted import write_contrasts
+from facelesion.study.contrasted import chosen_trials, write_contrasts
 from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import (
@@ -116,7 +116,7 @@ def run_study(
     if gathered.chosen:
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
         if (table["control"] != "").any():
-            report.write_controls(folder, against_controls(table))
+            report.write_controls(folder, against_controls(on_common_scale(table, chosen_trials(folder, study))))
     write_contrasts(folder, study)
     report.write_config(folder, asked.to_dict())
     if gathered.found is not None:

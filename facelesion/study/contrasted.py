@@ -63,6 +63,18 @@ def write_contrasts(folder: Path, study: Study) -> Path | None:
     return write_bytes(folder / CONTRASTS, table.to_csv(index=False, float_format="%.6g").encode("utf-8", "replace"))
 
 
+def chosen_trials(folder: Path, study: Study) -> pd.DataFrame:
+    """The trials of the series whose units were chosen, of their control sets, and of the intact network."""
+    import pandas as pd
+
+    series = [NO_LESION, *(name for name in study.lesions if study.choices(name))]
+    columns = [
+        "participant", "lesion", "dose", "draw", "control", "stimulus", "task", "trial", "section", "person", "other",
+        "target", "answer", "value", "right", "forced_choice",
+    ]  # fmt: skip
+    return pd.read_parquet(folder / "trials.parquet", columns=columns, filters=[("lesion", "in", series)])
+
+
 def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     """A row for every contrast over all its participants, and one for each of them. The columns are `CONTRAST_COLUMNS`.
 

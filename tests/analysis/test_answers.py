@@ -1,6 +1,7 @@
 """Answers become scores of people: the task's own measure, and one scale for all."""
 
 import itertools
+import dataclasses
 import math
 
 import numpy as np
@@ -68,6 +69,34 @@ def test_a_person_counts_with_its_pairs_with_others_too():
         pseudo = people * whole - (people - 1) * without
         shift = scores.values[0].mean() - pseudo
         assert scores.values[0, place] == pytest.approx(pseudo, abs=abs(shift) + 0.1)
+
+
+@pytest.mark.parametrize("scale", ["own", "choice"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_levels_are_the_means_of_peoples_scores(scale, kept):
+    random = np.random.default_rng(3)
+    named = pd.concat(
+        [
+            pd.DataFrame(
+                dict(lesion=lesion, dose=dose, draw=draw, task="who", trial=range(30), person=list("AABBBBCDEF") * 3,
+                     other="", target=list("AABBBBCDEF") * 3, answer=random.choice(list("ABCDEF"), 30), value=0.0)
+            )
+            for lesion, dose, draw in [("none", 0.0, 0), ("noise", 1.0, 1), ("noise", 1.0, 0), ("noise", 2.0, 0)]
+        ]
+    )  # fmt: skip
+    named["right"] = named["answer"] == named["target"]
+    who = answers_of(named.assign(forced_choice=random.random(len(named))) if kept else named)["who"]
+    pair = answers_of(pairs())["pairs"]
+    named_pairs = dataclasses.replace(pair, yes="", alternatives=3)
+    for answers in (who, pair, named_pairs):
+        scores, levels = answers.scores(scale), answers.levels(scale)
+        assert list(scores) == list(levels) and len(levels) > 1
+        for lesion, values in levels.items():
+            one_observer = scale == "choice" and answers is not pair and answers.beaten is None
+            if one_observer and len(values) > 1:  # draws are carried over together in one, each by itself in the other
+                assert values == pytest.approx(scores[lesion].values.mean(1), abs=0.02)
+            else:
+                assert values == pytest.approx(scores[lesion].values.mean(1), abs=1e-6)
 
 
 def test_intervals_of_pairs_cover_what_other_people_would_give():

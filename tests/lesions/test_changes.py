@@ -184,3 +184,17 @@ def test_it_is_the_same_for_any_batch_and_layout(toy, images):
         found.append(changes.relative()[0])
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-21, 1.0, 1e18, 1e30])
+@pytest.mark.parametrize("shape", [(6,), (6, 4), (6, 3, 8, 8), (2, 64, 160, 160)], ids=str)
+def test_sums_of_squares_are_exact_whatever_their_size(shape, size):
+    values = (0.1 + torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 1e-3) * size
+    values[0] = 0
+    changes = Changes()
+    changes.expect([["a"], ["a"]])
+    changes.add("a", values, values * 3)
+    halves = values.double().split(len(values) // 2)
+    for found, half in zip(changes.squares, halves, strict=True):
+        exact = float(half.square().sum())
+        assert found["a"].tolist() == [pytest.approx(4 * exact, rel=3e-6), pytest.approx(exact, rel=3e-6)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import os
 
 import pytest
 import torch
@@ -66,15 +68,22 @@ def _one_rank(rank: int, folder: str) -> None:
     """Half of the images on each of two processes; writes the gradients that both agreed on."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    try:
-        model, images, lesion = _setting()
-        parallel = nn.parallel.DistributedDataParallel(model)
-        mine = range(rank * 4, rank * 4 + 4)
-        with lesioned(parallel, lesion, ids=mine):
-            parallel(images[list(mine)]).square().mean().backward()
-        torch.save([each.grad for each in model.parameters()], f"{folder}/{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
+    torch.save(_gradients_of(rank), f"{folder}/{rank}.pt")
+    # A process that leaves while the other is still at it can take gloo's threads down with it: both leave together,
+    # when nothing holds the group any more, and without the interpreter's farewell.
+    gc.collect()
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    os._exit(0)
+
+
+def _gradients_of(rank: int) -> list[torch.Tensor | None]:
+    model, images, lesion = _setting()
+    parallel = nn.parallel.DistributedDataParallel(model)
+    mine = range(rank * 4, rank * 4 + 4)
+    with lesioned(parallel, lesion, ids=mine):
+        parallel(images[list(mine)]).square().mean().backward()
+    return [each.grad for each in model.parameters()]
 
 
 def _setting() -> tuple[nn.Module, torch.Tensor, Lesion]:

@@ -49,6 +49,12 @@ def test_sentences_name_dose_networks_and_sets_and_tell_of_what_was_not_shown(co
     assert third.startswith("others: no task falls further")
 
 
+def test_on_the_common_scale_sentences_speak_of_choices(controls):
+    assert sentences(controls.assign(metric="choice"))[0].endswith(
+        "(one): 0.40 right choices between two are left of 1.00, with other units 0.80 on average."
+    )
+
+
 def test_the_figure_fills_the_markers_that_are_beyond(controls):
     figure = against_figure(controls, "face units")
     filled = [

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from facelesion.analysis import matched_units
-from facelesion.analysis.against import AGAINST, against_controls
+from facelesion.analysis.against import AGAINST, against_controls, on_common_scale
 from facelesion.analysis.ranked import rank, top_units
 from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.materials import Materials
@@ -160,6 +160,14 @@ class TestRun:
         against = pd.read_csv(folder / "controls.csv", keep_default_na=False)
         assert list(against.columns) == list(AGAINST) and len(against) == 2 * 2 * 2
         assert set(against.sets) == {4, 5} and (against.p.astype(float) >= against.floor.astype(float)).all()
+        # On the scale of the contrasts, by the naive way: the mean of what every trial beat.
+        assert set(against.metric) == {"choice"}
+        part = trials[(trials.task == "objects") & (trials.lesion == "face units") & (trials.dose == 0.25)]
+        by_set = part.groupby(["control", "draw", "person"], observed=True).forced_choice.mean()
+        by_set = by_set.groupby(["control", "draw"], observed=True).mean()
+        row = against[(against.task == "objects") & (against.dose.astype(float) == 0.25) & (against.control == "matched")]
+        assert float(row.value.item()) == pytest.approx(by_set[""].mean())
+        assert float(row["mean"].item()) == pytest.approx(by_set["matched"].mean())
 
     def test_rankings_are_kept_and_a_killed_study_goes_on_with_them(self, study, pictures, monkeypatch):
         subject = {"mine": tiny()}
@@ -231,6 +239,22 @@ class TestAgainst:
                 for number, value in enumerate(found)
             ]
         return pd.DataFrame(rows)
+
+    def test_tasks_without_a_place_on_the_common_scale_keep_their_own_measure(self):
+        table = self.table({"": [0.5], "random": [0.4]}).assign(draw=0)
+        trials = pd.DataFrame(
+            dict(participant="a", stimulus="intact", task="who", control=control, lesion=lesion, dose=dose, draw=0,
+                 trial=range(2), person="p", other="", target="x", answer="x", value=1.0, right=True, section=section,
+                 forced_choice=[0.0, 0.5])
+            for control, lesion, dose in (("", "none", 0.1), ("", "chosen", 0.1), ("random", "chosen", 0.1))
+            for section in ("",)
+        )  # fmt: skip
+        trials = trials.explode(["trial", "forced_choice"], ignore_index=True)
+        trials = trials.astype({"forced_choice": float, "trial": int})
+        common = on_common_scale(table, trials)
+        assert (common.value == 0.25).all() and set(common.metric) == {"choice"} and len(common) == len(table)
+        in_sections = on_common_scale(table, trials.assign(section="one"))
+        pd.testing.assert_frame_equal(in_sections, table.reset_index(drop=True))
 
     def test_p_counts_the_sets_that_lose_as_much(self):
         found = against_controls(self.table({"": [0.5], "random": [0.4, 0.5, 0.6, 0.7]})).iloc[0]
