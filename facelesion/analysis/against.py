@@ -22,8 +22,8 @@ AGAINST = {
     "dose": "how much",
     "stimulus": "what was done to the picture",
     "task": "what was asked",
-    "metric": "choice: the share of right choices between two, one scale for all tasks; or the task's main measure, where "
-    "it has no place on that scale",
+    "metric": "choice, the share of right choices between two, which is one scale for all tasks; or the task's main "
+    "measure, where it has no place on that scale",
     "control": "what it is compared with: random or matched sets of as many other units",
     "intact": "the measure of the intact network on the same pictures",
     "value": "the measure with the chosen units damaged, mean over draws",

@@ -131,8 +131,8 @@ def against_controls(results: Results) -> list[Drawing]:
         Drawing(
             f"{lesion}: chosen units against other units",
             against.against_figure(controls, str(lesion)),
-            shows="A column is a network, a row a task, in right choices between two where the task has a place on that "
-            "scale, else in its own measure. The line is the damage of the chosen units; the grey band "
+            shows="A column is a network, a row a task, in right choices between two where the task has a place on "
+            "that scale, else in its own measure. The line is the damage of the chosen units; the grey band "
             "holds 95 % of the matched control sets, as many other units of the same sites that were as active; "
             "dashed lines those at random. Dotted: the intact network. A filled marker lies beyond all kinds of "
             "control after adjustment for all that was compared. Pictures are unchanged.",

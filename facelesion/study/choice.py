@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from facelesion.analysis.ways import LOSSES, WAYS, Way
@@ -31,19 +31,55 @@ class Controls:
         random: sets of as many units, at random.
         matched: sets of as many units that were as active in health.
         stimuli: under which they are shown, by name; all of the study's when left out.
+        participants: in which units are damaged so, by name or as a group; in all when left out.
     """
 
     random: Annotated[int, Range(0, 10_000)] = 200
     matched: Annotated[int, Range(0, 10_000)] = 200
     stimuli: Annotated[Sequence[Label], Size(0, 1000, twice=False)] = ()
+    participants: Annotated[Sequence[Label], Size(0, 1000, twice=False)] = ()
 
     def __post_init__(self) -> None:
         check(self)
         object.__setattr__(self, "stimuli", tuple(self.stimuli))
+        object.__setattr__(self, "participants", tuple(self.participants))
 
     def under(self, stimulus: str) -> bool:
         """Whether control sets are shown under a stimulus."""
         return not self.stimuli or stimulus in self.stimuli
+
+    def settled(
+        self, stimuli: Sequence[str], people: Sequence[str], groups: Mapping[str, Sequence[str]]
+    ) -> Controls:
+        """The same with every group as its members.
+
+        Raises:
+            SettingError: a stimulus or a participant that the study does not have.
+        """
+        for number, name in enumerate(self.stimuli):
+            if name not in stimuli:
+                hint = nearest(name, stimuli)
+                raise SettingError(f"controls.stimuli.{number}", f"is {name!r}, no stimulus of this study: {hint}")
+        for number, name in enumerate(self.participants):
+            if name not in people and name not in groups:
+                hint = nearest(name, people)
+                raise SettingError(f"controls.participants.{number}", f"is {name!r}, nobody who takes part: {hint}")
+        return replace(self, participants=members(self.participants, groups))
+
+    def within(self, participant: str) -> Controls:
+        """Those of one participant: none where others are named."""
+        if not self.participants or participant in self.participants:
+            return self
+        return replace(self, random=0, matched=0)
+
+
+def members(participants: Sequence[str], groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Participants of whom some may be given as a group, each by its own name.
+
+    >>> members(["us", "two"], {"us": ["one", "two"]})
+    ('one', 'two')
+    """
+    return tuple(dict.fromkeys(name for each in participants for name in groups.get(each, (each,))))
 
 
 @dataclass(frozen=True)

@@ -170,12 +170,14 @@ def _by_participant(
 
 
 def _against(which: Contrast, trials: pd.DataFrame, kind: Literal["matched", "random"]) -> Mapping[str, NullTest]:
-    """The contrast among control sets, where every lesion in it has such."""
+    """The contrast among control sets, where every lesion in it has such in every network of it."""
     if not which.damage or which.participant is not None:
         return {}
     of = trials[trials["control"] == kind]
-    there = set(zip(of["lesion"].astype(str), of["stimulus"].astype(str), strict=True))
-    asked = {(cell.lesion, cell.stimulus) for cell in which.weights() if cell.lesion != NO_LESION}
-    if asked - there:
+    columns = ["participant", "lesion", "stimulus"]
+    there = set(of[columns].drop_duplicates().astype(str).itertuples(index=False, name=None))
+    people = which.participants or [str(name) for name in dict.fromkeys(trials["participant"])]
+    damaged = [cell for cell in which.weights() if cell.lesion != NO_LESION]
+    if {(name, cell.lesion, cell.stimulus) for name in people for cell in damaged} - there:
         return {}
     return contrast_against_controls(which, trials, kind)

@@ -87,8 +87,10 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
         lines.append(f"{name[:23]:24}{len(series):>6}{study.draws if series.draws else 1:>7}  {series.meaning}")
         lines.append(f"{'':39}{doses} at {', '.join(series.sites)}")
     lines += ["", f"stimuli: {', '.join(map(str, study.stimuli))}", f"tasks: {', '.join(study.tasks)}", ""]
-    if study.chooses and study.controls is not None and study.controls.stimuli:
-        lines[-1:] = [f"control sets under: {', '.join(study.controls.stimuli)}", ""]
+    if study.chooses and study.controls is not None:
+        for words, names in (("under", study.controls.stimuli), ("in", study.controls.participants)):
+            if names:
+                lines[-1:] = [f"control sets {words}: {', '.join(names)}", ""]
     if study.difficulty is not None or study.sought:
         lines += ["difficulty and doses are found first, and pictures may be shown under noise too: on top of this", ""]
     lines.append(f"{'participant':24}{'cells':>8}{'multiply-adds':>16}{'time expected':>16}")

@@ -21,7 +21,7 @@ from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
 from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
 from facelesion.settings import SettingError, build, check, overlaid, refuse_idle
-from facelesion.study.choice import Choice, Controls, choices, without_choice
+from facelesion.study.choice import Choice, Controls, choices, members, without_choice
 from facelesion.study.levels import Difficulty, Losses, stand_in, together
 from facelesion.tasks import TASKS
 from facelesion.weights import registry
@@ -187,10 +187,9 @@ class Study:
         )  # fmt: skip
         if self.controls is not None and not self.chooses:
             raise SettingError("controls", "does nothing: no lesion takes units by a ranking (`units: {by: ...}`)")
-        for number, name in enumerate(self.controls.stimuli if self.controls else ()):
-            if name not in names:
-                hint = nearest(name, names)
-                raise SettingError(f"controls.stimuli.{number}", f"is {name!r}, no stimulus of this study: {hint}")
+        if self.controls is not None:
+            found = self.controls.settled(names, [each.name for each in people], self.groups)
+            object.__setattr__(self, "controls", found)
         self._check_levels()
 
     def _check_levels(self) -> None:
@@ -259,8 +258,7 @@ class Study:
 
     def _of_group(self, contrast: Contrast) -> Contrast:
         """A contrast whose participants were given as a group, with their names."""
-        names = [name for each in contrast.participants for name in self.groups.get(each, (each,))]
-        return dataclasses.replace(contrast, participants=tuple(dict.fromkeys(names)))
+        return dataclasses.replace(contrast, participants=members(contrast.participants, self.groups))
 
     def _stimuli(self) -> list[Stimulus]:
         found = []
@@ -312,12 +310,13 @@ class Study:
         """
         found = [Planned(NONE, 0, 0.0, 0, None)]
         others: list[Planned] = []
+        controls = (self.controls or Controls()).within(participant)
         for name in self.lesions:
             series, ranked = self.series(name, participant), bool(self.choices(name))
             for step, dose in enumerate(series.doses):
                 sets: Iterable[Set] = [("", series.steps[step], None)]
                 if ranked and chosen is not None:
-                    sets = chosen.sets(name, series.steps[step], self.controls or Controls(), self.seed)
+                    sets = chosen.sets(name, series.steps[step], controls, self.seed)
                 drawn: Counter[str] = Counter()
                 for control, lesion, mismatch in sets:
                     # A set of control units is a draw by itself; the lesion is drawn as often as the study says.

@@ -1,7 +1,7 @@
 """Answers become scores of people: the task's own measure, and one scale for all."""
 
-import itertools
 import dataclasses
+import itertools
 import math
 
 import numpy as np

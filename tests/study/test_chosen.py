@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -165,7 +166,7 @@ class TestRun:
         part = trials[(trials.task == "objects") & (trials.lesion == "face units") & (trials.dose == 0.25)]
         by_set = part.groupby(["control", "draw", "person"], observed=True).forced_choice.mean()
         by_set = by_set.groupby(["control", "draw"], observed=True).mean()
-        row = against[(against.task == "objects") & (against.dose.astype(float) == 0.25) & (against.control == "matched")]
+        row = against[(against.task == "objects") & (against.dose == 0.25) & (against.control == "matched")]
         assert float(row.value.item()) == pytest.approx(by_set[""].mean())
         assert float(row["mean"].item()) == pytest.approx(by_set["matched"].mean())
 
@@ -221,6 +222,34 @@ class TestRun:
         assert set(against.stimulus) == {"intact"}
         with pytest.raises(SettingError, match=r"controls\.stimuli\.0 is 'inverted', no stimulus .*invert"):
             dataclasses.replace(some, controls=dataclasses.replace(study.controls, stimuli=["inverted"]))
+
+    def test_control_sets_are_damaged_in_the_participants_that_are_named(self, study, pictures):
+        people = [{"network": "mine", "name": "one", "group": "us"}, {"network": "mine", "name": "two"}]
+        contrasts = [
+            {"name": "in one", "task": "objects", "lesion": "face units", "participants": ["one"]},
+            {"name": "in both", "task": "objects", "lesion": "face units"},
+        ]
+        some = dataclasses.replace(
+            study, participants=people, contrasts=contrasts, stimuli=["intact"],
+            controls=dataclasses.replace(study.controls, participants=["us"]),
+        )  # fmt: skip
+        assert some.controls.participants == ("one",) and some.to_dict()["controls"]["participants"] == ["one"]
+        networks = {"one": tiny(), "two": tiny()}
+        run_study(some, participants=networks, pictures=pictures)
+        folder = Path(study.output) / study.name
+        table = pd.read_parquet(folder / "table.parquet")
+        assert set(table[table.control != ""].participant) == {"one"}
+        assert set(pd.read_csv(folder / "controls.csv").participant) == {"one"}
+        found = pd.read_csv(folder / "contrasts.csv").set_index(["contrast", "participant"])
+        assert found.p_random["in one", "one"] <= 1 and math.isnan(found.p_random["in both", "one"])
+        # The oracle: everything with controls in everybody, less what was not asked for.
+        whole = dataclasses.replace(some, name="whole", controls=study.controls)
+        run_study(whole, participants=networks, pictures=pictures)
+        everything = pd.read_parquet(Path(study.output) / "whole" / "table.parquet")
+        kept = everything[(everything.participant == "one") | (everything.control == "")].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept.drop(columns="study"), table.drop(columns="study"))
+        with pytest.raises(SettingError, match=r"controls\.participants\.0 is 'twoo', nobody who takes part: .*two"):
+            dataclasses.replace(some, controls=dataclasses.replace(study.controls, participants=["twoo"]))
 
     def test_the_cost_counts_controls(self, study, pictures):
         assert "1 participants × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
@@ -316,7 +345,7 @@ class TestReading:
 
     def test_it_is_written_down_and_read_back(self, study):
         values = study.to_dict()
-        assert values["controls"] == {"random": 5, "matched": 4, "stimuli": []}
+        assert values["controls"] == {"random": 5, "matched": 4, "stimuli": [], "participants": []}
         assert values["lesions"]["face units"][0]["units"] == FACES
         again = Study(**{**values, "pictures": SMALL, "controls": Controls(**values["controls"])})
         assert again.choices("face units") == study.choices("face units")
