@@ -27,8 +27,8 @@ def read_arguments(
 
     With `config`, the first plain word is a YAML file, as is what follows `--config`; `--key.part value` goes over it.
     `--key=value` is the same, `--switch` alone is true, and a value is YAML: `--stimuli "[intact, invert]"`. A setting
-    that is a list takes all the words up to the next key: `--stimuli intact invert`. Without `config`, a first plain
-    word is the first argument; where that is a list, all first plain words are.
+    that is a list takes all the words up to the next key: `--stimuli intact invert`. Without `config`, a plain word, of
+    no key, is the first argument, wherever it stands; where that is a list, all plain words are.
 
     Raises:
         SystemExit: after `--help`.
@@ -49,21 +49,28 @@ def read_words(target: Callable[..., Any], argv: Sequence[str], prog: str, confi
         raise SystemExit(0)
     tree = Node({}, COMMAND_LINE)
     given: dict[str, str] = {}
-    first = ""  # what plain words stand for
-    if words and not words[0].startswith("-") and not config and (known := fields_of(target)):
-        first = known[0].name
-        words = [f"--{first}", *words] if _is_list(target, first) else [f"--{first}={words[0]}", *words[1:]]
-    elif words and not words[0].startswith("-") and config:
+    known = fields_of(target)
+    first = known[0].name if known and not config else ""  # what plain words stand for
+    several = bool(first) and _is_list(target, first)
+    plain: list[str] = []
+    if words and not words[0].startswith("-") and config:
         words = [f"--config={words[0]}", *words[1:]]
     for key, word in _pairs(target, words, config):
-        if key == "config" and config:
+        if key is None:
+            if not first or word.startswith("-") or (plain and not several):
+                raise Error(f"{word[:60]!r} stands there alone: a setting is written --key value")
+            plain.append(word)
+        elif key == "config" and config:
             if tree.source != COMMAND_LINE:
                 raise Error(f"two configs, {tree.source} and {word}: give one, and --key value over it")
             tree = read_settings(config_path(word))
-        elif key == first and key in given:
-            raise Error(f"{key} is given twice, as {given[key]} and with --{key} {word}: give it once")
         else:
             given[key] = word
+    if plain:
+        word = _as_list(plain) if several else plain[0]
+        if first in given:
+            raise Error(f"{first} is given twice, as {word} and with --{first} {given[first]}: give it once")
+        given = {first: word} | given
     return overlaid(tree, given)
 
 
@@ -103,14 +110,15 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _pairs(target: Callable[..., Any], words: list[str], config: bool) -> Iterator[tuple[str, str]]:
-    """Keys and their words, in order."""
+def _pairs(target: Callable[..., Any], words: list[str], config: bool) -> Iterator[tuple[str | None, str]]:
+    """Keys and their words, in order; None before a word of no key."""
     place = 0
     while place < len(words):
         word = words[place]
         place += 1
         if not word.startswith("--") or word == "--":
-            raise Error(f"{word[:60]!r} stands there alone: a setting is written --key value")
+            yield None, word
+            continue
         key, equals, value = word[2:].partition("=")
         key = _known(target, key, config)
         if not equals:

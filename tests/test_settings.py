@@ -302,5 +302,19 @@ def test_a_list_takes_all_the_words_up_to_the_next_key():
     assert read("a", "--stimuli", "[intact, invert]")["stimuli"] == ("intact", "invert")
     with pytest.raises(Error, match="needs a value"):
         read("a", "--stimuli", "--size", "4")
-    with pytest.raises(Error, match="stands there alone"):
-        read("a", "--size", "4", "5")
+
+
+def test_a_plain_word_is_the_first_argument_wherever_it_stands():
+    def look(photographs: Sequence[str], out: PathText = "out", size: int = 3) -> None: ...
+
+    def cut(photograph: str, out: PathText = "out") -> None: ...
+
+    asked = {"photographs": ("a.jpg", "b.jpg"), "out": "here", "size": 4}
+    assert read_arguments(look, ["--out", "here", "a.jpg", "--size=4", "b.jpg"], "look") == asked
+    assert read_arguments(look, ["a.jpg", "--out", "here", "b.jpg", "--size", "4"], "look") == asked
+    assert read_arguments(cut, ["--out", "here", "a.jpg"], "cut") == {"photograph": "a.jpg", "out": "here"}
+    with pytest.raises(Error, match="photographs is given twice, as"):
+        read_arguments(look, ["--photographs", "a.jpg", "--size", "4", "b.jpg"], "look")
+    for words in (["a.jpg", "b.jpg"], ["--out", "here", "a.jpg", "b.jpg"], ["a.jpg", "-o", "here"]):
+        with pytest.raises(Error, match=f"{words[-2 if '-o' in words else -1]!r} stands there alone"):
+            read_arguments(cut, words, "cut")

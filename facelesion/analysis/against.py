@@ -27,15 +27,15 @@ AGAINST = {
     "control": "what it is compared with: random or matched sets of as many other units",
     "intact": "the measure of the intact network on the same pictures",
     "value": "the measure with the chosen units damaged, mean over draws",
-    "mean": "its mean over the control sets",
-    "low": "2.5 % of the control sets lie below",
-    "high": "2.5 % of the control sets lie above",
-    "p": "share of the control sets that lose at least as much, the lesion itself counted among them",
-    "floor": "the smallest p that so many sets allow",
+    "mean": "its mean over the different control sets",
+    "low": "2.5 % of them lie below",
+    "high": "2.5 % of them lie above",
+    "p": "share of the different control sets that lose at least as much, the lesion itself counted among them",
+    "floor": "the smallest p that so many different sets allow",
     "adjusted": "p adjusted over all rows of one kind of control (Benjamini & Hochberg 1995)",
-    "sets": "control sets",
+    "sets": "control sets that were damaged",
     "distinct": "how many of them differ",
-    "mismatch": "mean of the sets' mismatch in activation; not a number for random sets",
+    "mismatch": "mean of the different sets' mismatch in activation; not a number for random sets",
 }
 
 
@@ -85,8 +85,9 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     """Compare every lesion of chosen units with its control sets, on each task's main measure.
 
     The null hypothesis: any other set of as many units of these sites does as much. p is one-sided, towards a loss
-    (Phipson & Smyth 2010: the lesion is counted among the sets), and adjusted over all that was looked at (Benjamini &
-    Hochberg 1995: where nothing is beyond other units, anything is called in 5 % of studies).
+    (Phipson & Smyth 2010: the lesion is counted among the sets, and a set that was found twice counts once), and
+    adjusted over all that was looked at (Benjamini & Hochberg 1995: where nothing is beyond other units, anything is
+    called in 5 % of studies).
 
     Args:
         table: a study's `table.parquet`, with its controls; through `on_common_scale` to compare tasks.
@@ -117,7 +118,8 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     for keys, part in main[main["lesion"] != "none"].groupby(_CONDITION, sort=False):
         chosen = part[part["control"] == ""]
         for control, sets in part[part["control"] != ""].groupby("control", sort=False):
-            values = sets["value"].to_numpy(dtype=float)
+            other = sets.drop_duplicates("damage_hash")
+            values = other["value"].to_numpy(dtype=float)
             lower_is_better = chosen["better"].iloc[0] == "lower"
             value = float(chosen["value"].mean())
             tested = null_test(value, values, "greater" if lower_is_better else "less")
@@ -135,9 +137,9 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
                     "high": float(high),
                     "p": tested.p,
                     "floor": 1 / (len(values) + 1),
-                    "sets": len(values),
-                    "distinct": sets["damage_hash"].nunique(),
-                    "mismatch": float(sets["mismatch"].mean()),
+                    "sets": len(sets),
+                    "distinct": len(other),
+                    "mismatch": float(other["mismatch"].mean()),
                 }
             )
     found = pd.DataFrame(rows)

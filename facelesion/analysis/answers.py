@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,6 +118,16 @@ class Answers:
         if self._by_observer(scale):
             values = np.array([choice_of_two(float(share), self.alternatives) for share in values])
         return {lesion: values[rows] for lesion, rows in self._rows().items()}
+
+    def fingerprints(self) -> dict[Lesion, list[bytes]]:
+        """By series and dose: all that was answered under every draw, to the last bit, as a hash.
+
+        Two draws with the same one damaged the same units.
+        """
+        tables = [each for each in (self.value, self.right, self.beaten) if each is not None]
+        rows = range(len(self.cells))
+        found = [hashlib.sha256(b"".join(each[row].tobytes() for each in tables)).digest() for row in rows]
+        return {lesion: [found[row] for row in own] for lesion, own in self._rows().items()}
 
     def _check(self, scale: Scale) -> None:
         one_of("scale", scale, ("own", "choice"))

@@ -179,7 +179,9 @@ def contrast_against_controls(
 ) -> dict[str, NullTest]:
     """Is the contrast more than sets of other units would give in place of the chosen ones, in each participant?
 
-    The n-th control set of each lesion takes the place of its units, so there are as many null values as sets.
+    Every set takes the place of the chosen units; of two lesions every set of the one goes with every set of the other,
+    the chosen ones among them, but for the very pair that is tested: were any set as good as the chosen one, all of
+    these would be equally likely. A set that was found twice counts once, for it is one that might have been chosen.
 
     Args:
         which: what is compared; its lesions' units were chosen.
@@ -189,11 +191,12 @@ def contrast_against_controls(
         alternative: 'greater' asks whether the contrast is larger than among the controls.
 
     Returns:
-        By participant. p counts the lesion itself as one of the sets, so that it is never below 1 / (sets + 1).
+        By participant. p counts the chosen units as one of the sets, so that it is never below 1 / (n + 1); n is how
+        many sets, or pairs of sets, differ.
 
     Raises:
-        Error: a contrast without a lesion, lesions without controls or with different numbers of them, or one
-            participant against the others, who have no controls together.
+        Error: a contrast without a lesion, lesions without controls, or one participant against the others, who have no
+            controls together.
 
     Example:
         `contrast_against_controls(primary, trials)["builtin"].p`
@@ -207,11 +210,7 @@ def contrast_against_controls(
     others = trials[(trials["control"] == control) | (trials["lesion"] == NO_LESION)]
     everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
     return {
-        name: null_test(
-            float(_by_draw(which, _chosen(trials), name, chance, whole=True)[0]),
-            _by_draw(which, others, name, chance),
-            alternative,
-        )
+        name: null_test(*_instead(which, _chosen(trials), others, name, chance), alternative)
         for name in _participants(which, everybody)
     }
 
@@ -221,25 +220,61 @@ def _chosen(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["control"] == ""] if "control" in trials else trials
 
 
-def _by_draw(
+def _instead(
+    which: Contrast,
+    chosen: pd.DataFrame,
+    others: pd.DataFrame,
+    participant: str,
+    chance: Mapping[str, float] | None,
+) -> tuple[float, NDArray[np.float64]]:
+    """The contrast with the chosen units, and with other sets in their place."""
+    whole = _by_lesion(which, chosen, participant, chance, whole=True)
+    sets = _by_lesion(which, others, participant, chance)
+    totals: NDArray[np.float64] = np.zeros(1)
+    for lesion, own in whole.items():  # the chosen set of each comes first
+        each = own.values if lesion == NO_LESION else np.concatenate([own.values, sets[lesion].distinct()])
+        totals = np.add.outer(totals, each).ravel()
+    return float(totals[0]), totals[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one lesion adds to a contrast under each of its draws, and all answers that were given under it."""
+
+    values: NDArray[np.float64]
+    answers: tuple[bytes, ...]
+
+    def distinct(self) -> NDArray[np.float64]:
+        """One value for all draws that were answered alike to the last bit: they damaged the same units."""
+        first = {given: number for number, given in reversed(list(enumerate(self.answers)))}
+        return self.values[sorted(first.values())]
+
+
+def _by_lesion(
     which: Contrast,
     trials: pd.DataFrame,
     participant: str,
     chance: Mapping[str, float] | None,
     whole: bool = False,
-) -> NDArray[np.float64]:
-    """The contrast of every draw of its lesions; or, on the whole, of their mean."""
-    total: NDArray[np.float64] = np.zeros(1)
+) -> dict[str, _Part]:
+    """What every lesion adds to the contrast, by its draws; or, on the whole, the mean over them."""
+    found: dict[str, _Part] = {}
     for cell, weight in which.weights().items():
         answers = _answers(which, cell, trials, participant, chance)
         value = _of_doses(which, cell, answers, answers.levels("choice"))
         value = value.mean(keepdims=True) if whole else value
         if which.scale == "sensitivity":
             value = _sensitivity(len(answers.people))(value)
-        if len(total) > 1 and len(value) not in (1, len(total)):
-            raise Error(f"{which.name}: its lesions have {len(total)} and {len(value)} control sets")
-        total = total + weight * value
-    return total
+        printed, doses = answers.fingerprints(), _doses(which, cell, answers)
+        by_dose = [[printed[dose][row] for row in rows] for dose, rows in doses]
+        given = [b"".join(each) for each in zip(*by_dose, strict=True)]
+        part = _Part(weight * value, tuple(given))
+        if cell.lesion in found:
+            before = found[cell.lesion]
+            given = [one + two for one, two in zip(before.answers, part.answers, strict=True)]
+            part = _Part(before.values + part.values, tuple(given))
+        found[cell.lesion] = part
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,20 +358,24 @@ def _of_doses(
     which: Contrast, cell: Cell, answers: Answers, values: Mapping[Lesion, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """What a cell comes to, of values by draw: the mean over its doses, or its step, over the draws that all have."""
-    steps = sorted(values)
+    parts = [values[dose][rows] for dose, rows in _doses(which, cell, answers)]
+    return np.asarray(np.mean(parts, axis=0))
+
+
+def _doses(which: Contrast, cell: Cell, answers: Answers) -> list[tuple[Lesion, list[int]]]:
+    """The doses that a cell is of, and the places of the draws that all of them have."""
+    drawn: dict[Lesion, list[int]] = {}
+    for series, dose, draw in answers.cells:
+        drawn.setdefault((series, dose), []).append(draw)
+    steps = sorted(drawn)
     if cell.lesion != NO_LESION and which.step is not None:
         if which.step > len(steps):
             raise Error(f"{which.name}: {cell.lesion} has {len(steps)} doses, and no step {which.step}")
         steps = [steps[which.step - 1]]
-    draws = [{draw for series, dose, draw in answers.cells if (series, dose) == step} for step in steps]
-    shared = sorted(set.intersection(*draws))
+    shared = sorted(set.intersection(*(set(drawn[step]) for step in steps)))
     if not shared:
         raise Error(f"{which.name}: no draw of {cell.lesion} has all of its doses")
-    parts = []
-    for step, own in zip(steps, draws, strict=True):
-        order = sorted(own)
-        parts.append(values[step][[order.index(draw) for draw in shared]])
-    return np.asarray(np.mean(parts, axis=0))
+    return [(step, [sorted(drawn[step]).index(draw) for draw in shared]) for step in steps]
 
 
 def _task(cell: Cell) -> str:

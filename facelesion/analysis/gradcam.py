@@ -104,8 +104,9 @@ def sites_called(module: nn.Module, wanted: Sequence[str]) -> dict[str, Site]:
         except NoSuchSite as error:
             known = [*aliases(module), *list_sites(module)]
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-            hint = f"; did you mean {', '.join(near)}?" if near else f" ({error})"
-            raise Error(f"the network has no site {name!r}{hint}") from None
+            raise Error(
+                f"the network has no site {name!r}; did you mean {', '.join(near)}?" if near else str(error)
+            ) from None
         except LesionError as error:
             raise Error(str(error)) from None
         found |= {name: several[0]} if len(several) == 1 else {str(site): site for site in several}

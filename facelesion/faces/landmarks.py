@@ -295,7 +295,7 @@ class Dlib:
             import dlib
         except ImportError:
             raise Error(
-                "dlib is not installed: pip install 'facelesion[dlib]', or use --landmarks mediapipe"
+                "dlib is not installed: pip install 'facelesion[dlib]', or take mediapipe"
             ) from None
         path = _dlib_model(model)
         version = getattr(dlib, "__version__", "?")

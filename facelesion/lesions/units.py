@@ -61,7 +61,8 @@ def chosen_units(part: UnitLesion, site: Site, count: int) -> Tensor:
     if part.units is not None:
         beyond = [unit for unit in part.units if unit >= count]
         if beyond:
-            raise NoSuchUnit(f"{site} has {count} units, numbered from 0: there is no unit {beyond[0]}")
+            name = str(site) if part.site in (str(site), "") else f"{part.site} ({site})"
+            raise NoSuchUnit(f"{name} has {count} units, numbered from 0: there is no unit {beyond[0]}")
         chosen = torch.tensor(part.units, dtype=torch.int64)
     elif part.draws_units:
         number = _how_many(part, site, count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
 
 _MASKS = ("mask eyebrows", "mask eyes", "mask nose", "mask mouth")
 _ENDINGS = (".png", ".svg", ".pdf", ".jpg")
-_SEVERAL = 1000  # faces in a sheet of stimuli that anybody would look at
+_SEVERAL = 200  # faces in a sheet of stimuli that anybody would look at
 
 
 def stimuli_command(argv: Sequence[str]) -> None:
@@ -64,6 +65,10 @@ def stimuli(
     writable_file(out, "out")
     folder = None if each is None else writable_folder(each, "each")
     given = photographed(photographs, size, backend, model)
+    if len(given.faces) > _SEVERAL:
+        raise Error(
+            f"photographs: {len(given.faces)} faces, and nobody looks at a sheet of more than {_SEVERAL}: give fewer"
+        )
     _check_pairs(read, len(given.faces))
     pictures = shown(given, read)
     data = encoded(stimuli_sheet(given, read, pictures), ending)
@@ -80,7 +85,9 @@ def gradcam(
     photographs: Annotated[Sequence[PathText], Size(1, 100_000)],
     participant: PathText = "builtin",
     of: PathText = "identity",
-    sites: Annotated[Sequence[Label] | None, Size(1, 1000)] = None,
+    sites: Annotated[
+        Sequence[Label] | None, Size(1, 1000), OnlyWhen("method", "gradcam", "guided-gradcam")
+    ] = None,
     stimuli: Annotated[Sequence[Any], Size(1, 100)] = ("intact", *_MASKS),
     lesion: PathText | None = None,
     method: Literal["gradcam", "guided-gradcam", "integrated-gradients", "occlusion"] = "gradcam",
@@ -160,7 +167,7 @@ def gradcam(
     write_whole(folder / "maps.npz", lambda file: np.savez_compressed(file, **maps.arrays()))  # type: ignore[arg-type]
     _write_table(folder, list(evidence_rows(maps, about)))
     settings = {
-        "command": " ".join(["facelesion", *sys.argv[1:]]), **about, "damage": maps.damage, "of": target.words,
+        "command": shlex.join(["facelesion", *sys.argv[1:]]), **about, "damage": maps.damage, "of": target.words,
         "method": method, "seed": seed,
         "stimuli": [str(each) for each in read], "sites": [site.name for site in maps.sites],
         "lesion": None if damage is None else damage.to_dict(), "versions": _versions(),

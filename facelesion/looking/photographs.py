@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +105,17 @@ def _readable(photographs: Sequence[str]) -> None:
 
 
 def _names(photographs: Sequence[str]) -> list[str]:
-    """What each is called: its file's name without the ending, and its folder's before that where two are alike."""
-    short = [Path(each).stem for each in photographs]
-    return [
-        stem if short.count(stem) == 1 else f"{Path(each).parent.name}/{stem}"
-        for each, stem in zip(photographs, short, strict=True)
-    ]
+    """What each is called: its file's name without the ending, after as many of its folders as tell it from others."""
+    whole = [Path(os.path.abspath(each)).with_suffix("").parts for each in photographs]
+    names = [parts[-1] for parts in whole]
+    for depth in range(2, max(map(len, whole)) + 1):
+        alike = Counter(names)
+        if max(alike.values()) == 1:
+            break
+        names = [
+            "/".join(parts[-depth:]) if alike[name] > 1 else name for name, parts in zip(names, whole, strict=True)
+        ]
+    return names
 
 
 def _one(path: str, name: str, size: int, backend: object) -> tuple[FaceSet, Shot]:
@@ -175,7 +182,7 @@ def _together(sets: Sequence[FaceSet]) -> FaceSet:
     names = tuple(name for each in sets for name in each.names)
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
-        raise Error(f"{twice} is given twice: give each photograph once")
+        raise Error(f"{twice.lstrip('/')} is given twice: give each photograph once")
     return FaceSet(
         torch.cat([each.images for each in sets]),
         tuple(label for each in sets for label in each.labels),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ Scale = Literal["healthy", "own"]
 Picture = npt.NDArray[Any]
 DOTS = 150  # per inch
 _TILE, _LABEL, _GAP = 0.86, 1.5, 0.1  # inches
+_NARROWEST = 5.0  # inches, of a sheet whose scales can still be read
 _EVIDENCE, _DIFFERENCE = "inferno", "RdBu_r"
 _COLOURS = {"eyebrows": "#009e73", "eyes": "#56b4e9", "nose": "#e69f00", "mouth": "#d55e00"}
 
@@ -50,24 +52,29 @@ def evidence_sheet(
     shown = list(range(len(maps.stimuli)) if stimuli is None else stimuli)
     states = [*maps.networks, "difference"] if DAMAGED in maps.networks else [HEALTHY]
     lines = len(sites) * len(states)
-    width = _LABEL + len(shown) * (2 * _TILE + _GAP)
-    head, foot = 0.75 + 2 * _TILE + 0.34, 0.72
+    width = max(_NARROWEST, _LABEL + len(shown) * (2 * _TILE + _GAP))
+    title = f"{legible(maps.faces[face], 60)}: {_METHODS[maps.method]} for {maps.of}"
+    above = [*_lines(title, width - 0.3, 10, 0.85), *_lines(_damage_line(maps), width - 0.3, 8.5)]
+    bold = len(_lines(title, width - 0.3, 10, 0.85))
+    upper = 0.31 + 0.22 * len(above)
+    head, foot = upper + 2 * _TILE + 0.34, 0.85
     blocks = len(sites) * 0.12
     height = head + lines * _TILE + blocks + foot
     with figure_style():
         figure = Figure(figsize=(width, height), dpi=DOTS)
         place = _Places(figure, width, height)
-        place.text(0.1, 0.24, f"{legible(maps.faces[face], 60)}: {_METHODS[maps.method]} for {maps.of}", weight="bold")
-        place.text(0.1, 0.46, _damage_line(maps, width), color=QUIET, size=8.5)
+        for number, words in enumerate(above):
+            style = {"weight": "bold"} if number < bold else {"color": QUIET, "size": 8.5}
+            place.text(0.1, 0.24 + 0.22 * number, words, **style)
         for column, s in enumerate(shown):
             left = _LABEL + column * (2 * _TILE + _GAP)
-            axes = place.axes(left + _TILE * 0.08, 0.75, 1.84 * _TILE, 1.84 * _TILE)
+            axes = place.axes(left + _TILE * 0.08, upper, 1.84 * _TILE, 1.84 * _TILE)
             axes.imshow(maps.pictures[face, s], interpolation="bilinear")
             title = "normal" if maps.stimuli[s] == "intact" else legible(maps.stimuli[s], 26)
             axes.set_title(title, loc="center", fontsize=9, pad=3)
             score = " → ".join(f"{value:.3g}" for value in maps.scores[face, s])
-            place.text(left + _TILE, 0.75 + 1.84 * _TILE + 0.15, score, size=8, color=QUIET, ha="center")
-        place.text(_LABEL - 0.1, 0.75 + 1.84 * _TILE + 0.15, "score", size=8, color=QUIET, ha="right")
+            place.text(left + _TILE, upper + 1.84 * _TILE + 0.15, score, size=8, color=QUIET, ha="center")
+        place.text(_LABEL - 0.1, upper + 1.84 * _TILE + 0.15, "score", size=8, color=QUIET, ha="right")
         top = head
         for name in sites:
             k = [site.name for site in maps.sites].index(name)
@@ -166,12 +173,16 @@ def _site_block(
                     )  # fmt: skip
 
 
-def _damage_line(maps: Maps, width: float) -> str:
-    """What the rows show, no longer than a sheet of so many inches is wide."""
+def _damage_line(maps: Maps) -> str:
+    """What the rows show."""
     if DAMAGED not in maps.networks:
         return "healthy network; left the map, right the map over the picture"
-    room = max(20, int(13.5 * (width - 0.3)) - 72)  # letters of this size to the inch, less the words around it
-    return f"healthy and under: {legible(maps.damage, room)}; left the map, right the map over the picture"
+    return f"healthy and under: {legible(maps.damage, 200)}; left the map, right the map over the picture"
+
+
+def _lines(words: str, inches: float, size: float, share: float = 1.0) -> list[str]:
+    """Words in lines of no more than so many inches; bold ones take more room than `share` 1 says."""
+    return textwrap.wrap(words, max(20, int(share * 125 * inches / size)))
 
 
 def _scales(place: _Places, top: float, width: float, difference: bool, unit: str) -> None:
@@ -183,14 +194,17 @@ def _scales(place: _Places, top: float, width: float, difference: bool, unit: st
         kinds.append((_DIFFERENCE, -1, 1, "damaged less healthy, same unit", "both"))
     length = min(3.2, (width - 0.4) / len(kinds) - 0.3)
     for number, (name, low, high, words, extend) in enumerate(kinds):
-        left = 0.2 + number * (length + 1.4 if width > 8 else length + 0.3)
+        step = length + (1.4 if width > 8 else 0.3)
+        left = 0.2 + number * step
         axes = place.axes(left, top, length, 0.1)
         bar = place.figure.colorbar(
             ScalarMappable(Normalize(low, high), name), cax=axes, orientation="horizontal", extend=extend
         )
         bar.ax.tick_params(labelsize=7.5, length=2)
         bar.set_ticks([low, (low + high) / 2, high])
-        place.text(left, top + 0.42, words, size=7.5, color=QUIET)
+        room = (step if difference else width) - 0.25
+        for line, said in enumerate(_lines(words, room, 7.5)):
+            place.text(left, top + 0.42 + 0.15 * line, said, size=7.5, color=QUIET)
 
 
 def stimuli_sheet(given: Photographed, stimuli: Sequence[Stimulus], pictures: Sequence[Picture]) -> Figure:
@@ -222,13 +236,11 @@ def stimuli_sheet(given: Photographed, stimuli: Sequence[Stimulus], pictures: Se
                 if row == 0:
                     axes.set_title(_wrapped(str(stimulus)), loc="center", fontsize=8.5, pad=3)
             if row == 0:
-                place.text(0.1, 0.38, "landmarks, regions", size=8.5, weight="bold")
+                place.text(0.1, 0.42, "landmarks, regions", size=8.5, weight="bold")
     return figure
 
 
 def _wrapped(name: str) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(legible(name, 44), 22))
 
 

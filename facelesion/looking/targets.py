@@ -66,6 +66,8 @@ def target_of(
     Raises:
         Error: no such person, file or answer.
     """
+    if known is not None and (of in (DETECTION, IDENTITY) or _looks_like_a_file(of)):
+        raise Error(f"known does nothing with of {of}: leave it out, or set of to a person's name")
     if of == DETECTION:
         readout = face_readout(materials(), represent)
         sign = 1.0 if readout.classes.index(FACE) else -1.0

@@ -146,7 +146,10 @@ class Asked:
         named = [name for name in dict.fromkeys(faces.labels) if faces.labels.count(name) > 3]
         known = faces[[row for row, name in enumerate(faces.labels) if name in set(named)]]
         if len(named) < 2:
-            raise Error(f"{self.place}: identification needs two people with four pictures or more: add some")
+            raise Error(
+                f"{self.place}, {self.pictures} pictures of each at the most: who it is can be asked of people with "
+                "four or more, two people at least: add pictures, or set each to 4 or more"
+            )
         return {
             "faces": identification(subject, known),
             "objects": objects(subject, things),

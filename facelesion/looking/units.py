@@ -18,6 +18,7 @@ from facelesion.analysis.receptive import WHOLE, ReceptiveField, receptive_field
 from facelesion.analysis.ways import LOSSES, WAYS, FromFile, Responsible, Way
 from facelesion.errors import Error
 from facelesion.files import write_bytes, write_whole
+from facelesion.lesions.functional import how_many
 from facelesion.looking.questions import Question
 from facelesion.looking.unit_pictures import FACESPACE, Asked, UnitPictures
 from facelesion.models import Subject, get
@@ -115,13 +116,17 @@ def find_units(config: UnitsConfig) -> Path:
     # What cannot be asked is told before the pictures are made.
     questions = config.asked.questions(subject) if asks else {}
     tested = config.asked.questions(subject, test=True) if config.necessity else {}
+    given = {name: _given(config, subject, way) for name, way in ways.items() if isinstance(way, FromFile)}
     pictures = config.asked.gather(subject)
     shown = {name: subject.preprocess(images) for name, images in pictures.groups.items()}
     origin = {
         "weights": subject.weights, "participant": subject.name, "source": pictures.source,
         "people_seen": pictures.seen, "seed": config.seed,
     }  # fmt: skip
-    tables = [_ranked(config, subject, name, way, shown, pictures, questions) for name, way in ways.items()]
+    tables = [
+        given[name] if name in given else _ranked(config, subject, name, way, shown, pictures, questions)
+        for name, way in ways.items()
+    ]
     table = pandas.concat(tables, ignore_index=True).assign(**origin)
     found = {name: picture_activations(subject.module, list(fields), images) for name, images in shown.items()}
     by_site = {site: {group: found[group][site] for group in shown} for site in fields}
@@ -169,7 +174,9 @@ def shared_units(table: pd.DataFrame) -> pd.DataFrame:
         places: dict[str, torch.Tensor] = {}
         for group, ranking in part.groupby("of", sort=False):
             rule = ranking["chosen"].notna().any() and way != "greedy"
-            units = top_units(ranking, str(site)) if rule else top_units(ranking, str(site), fraction=0.1)
+            # A file may rank fewer than a tenth.
+            tenth = min(max(1, how_many(0.1, len(ranking))), int(ranking["rank"].notna().sum()))
+            units = top_units(ranking, str(site)) if rule else top_units(ranking, str(site), tenth)
             named[str(group)] = set(units)
             ordered = ranking.sort_values("unit")["rank"].fillna(len(ranking)).astype(float)
             places[str(group)] = torch.tensor(ordered.to_numpy())
@@ -198,11 +205,19 @@ def told(table: pd.DataFrame, shared: pd.DataFrame) -> list[str]:
         words = f"{site} by {way}: {total} units; reliability {reliability.min():.2f} to {reliability.max():.2f}"
         if reliability.isna().all():
             words = f"{site} by {way}: {total} units"
-        if len(pairs):
-            alike = pairs["jaccard"].mean()
+        alike = pairs["jaccard"].mean()
+        if len(pairs) and not alike == alike:
+            words += "; the way's own rule names no unit for any group"
+        elif len(pairs):
             words += f"; of the units named for two of {part['of'].nunique()} groups {alike:.0%} are the same"
         lines.append(words)
     return lines
+
+
+def _given(config: UnitsConfig, subject: Subject, way: FromFile) -> pd.DataFrame:
+    """The ranking that a file holds: of no group, since who made it knows for what."""
+    blank = subject.preprocess(torch.zeros(1, 3, subject.size, subject.size))
+    return rank(subject.module, config.sites, {"file": blank}, way).assign(way="file")
 
 
 def _ranked(
@@ -225,9 +240,6 @@ def _ranked(
             loss={group: each.loss for group, each in questions.items()},
             seed=config.seed,
         )
-    elif isinstance(way, FromFile):
-        first = next(iter(shown))
-        table = rank(subject.module, config.sites, {first: shown[first][:1]}, way)
     else:
         table = rank(subject.module, config.sites, shown, way, people=pictures.people, seed=config.seed)
     return table.assign(way=name)
@@ -300,10 +312,13 @@ def _necessity(
     from facelesion.looking.unit_figures import draw_necessity
 
     tables = []
-    for (site, way, group), part in table.groupby(["site", "way", "of"], sort=False):
-        question = tested.get(str(group))
-        if question is None:
-            continue
+    asked = [
+        (site, way, group, question, part)
+        for (site, way, of), part in table.groupby(["site", "way", "of"], sort=False)
+        for group, question in tested.items()
+        if group == of or way == "file"
+    ]
+    for site, way, group, question, part in asked:
         ranked = part[part["rank"].notna()].sort_values("rank")
         found = necessity_and_sufficiency(
             subject.module, str(site), ranked["unit"].tolist(), subject.preprocess(question.images), question.right,
@@ -342,7 +357,4 @@ def units_command(argv: Sequence[str]) -> None:
     """`facelesion units`, from the words of the command line."""
     from facelesion.arguments import read_arguments
 
-    words = list(argv)
-    if words and not words[0].startswith("-"):
-        words = [f"--pictures={words[0]}", *words[1:]]
-    print(find_units(UnitsConfig(**read_arguments(UnitsConfig, words, "facelesion units [PICTURES]"))))
+    print(find_units(UnitsConfig(**read_arguments(UnitsConfig, argv, "facelesion units [PICTURES]"))))

@@ -152,7 +152,7 @@ def _sets(run: Run, known: Mapping[str, Any]) -> str:
     tests = int(run.controls.groupby("control").size().max())
     return (
         f"Each was compared with {_list(kinds)} of as many other units of the same sites; p is the share "
-        "of sets that lose "
+        "of different sets that lose "
         f"at least as much, the lesion counted among them, adjusted over {tests} comparisons (Benjamini–Hochberg). "
         f"The least p is {float(run.controls['floor'].max()):.2g}."
     )

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import textwrap
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -132,7 +133,8 @@ def figure_style() -> Iterator[None]:
         "text.usetex": False,
         "axes.formatter.use_mathtext": False,
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ ")  # a sign that no font has is drawn as a box
         yield
 
 

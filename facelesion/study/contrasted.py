@@ -41,9 +41,10 @@ CONTRAST_COLUMNS: Mapping[str, str] = {
     "called": "whether adjusted p is below 0.05, and adjusted_controls where there is one; empty for one network",
     "effect": "in standard deviations between people; empty for one network",
     "crossover": "of two tasks and two lesions: p that each lesion takes more of its own task; empty for others",
-    "p_random": "share of random control sets with a contrast as far out, two-sided; empty without controls",
+    "p_random": "share of different random control sets, or of two lesions' pairs of such, with a contrast as far out, "
+    "two-sided; empty without controls",
     "p_matched": "the same of matched control sets",
-    "sets": "control sets of either kind at the most",
+    "sets": "how many different sets, or pairs of sets, of the kind that has fewer: of N, p is 2/(N + 1) at the least",
 }
 
 
@@ -163,7 +164,7 @@ def _by_participant(
                 "participant": name, "estimate": one.estimate, "low": interval.low, "high": interval.high,
                 "over": over, "p": one.p,
                 **{f"p_{kind}": test.p for kind, test in tests.items()},
-                "sets": max((test.n for test in tests.values()), default=math.nan),
+                "sets": min((test.n for test in tests.values()), default=math.nan),
             }
         )  # fmt: skip
     return rows

@@ -1,12 +1,20 @@
 """What contrasts come to on trials: the differences they are, and calls that are as rare as they say."""
 
+import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.analysis import Contrast, choice_of_two, contrast_against_controls, d_prime, measure_contrast
+from facelesion.analysis import (
+    Contrast,
+    choice_of_two,
+    contrast_against_controls,
+    d_prime,
+    measure_contrast,
+    null_test,
+)
 from facelesion.errors import Error
 
 CROSSED = Contrast("crossed", tasks=("who", "what"), lesions=("faces", "objects"))
@@ -231,6 +239,37 @@ class TestAgainstControls:
         assert found.p == pytest.approx(1 / 20) and found.n == 19
         none = contrast_against_controls(which, self.trials(0.0), alternative="greater")["net0"]
         assert none.p > 0.05
+
+    @pytest.mark.parametrize("scale", ["choice", "sensitivity"])
+    def test_of_two_lesions_every_set_of_the_one_goes_with_every_set_of_the_other(self, scale):
+        which = Contrast("x", tasks=("who", "what"), lesions=("faces", "objects"), scale=scale)
+        chosen = study(7, {("who", "faces", "intact"): 1.5}, draws=1).assign(control="")
+        others = study(8, {}, draws=6).assign(control="matched")
+        others = others[others["lesion"] != "none"]
+        others = others[(others["lesion"] != "objects") | (others["draw"] < 4)]
+        trials = pd.concat([chosen, others], ignore_index=True)
+        found = contrast_against_controls(which, trials)["net0"]
+        # The naive way: each pair put in the chosen ones' place, and measured as a contrast of its own.
+        healthy = chosen[chosen["lesion"] == "none"]
+        sets = {
+            lesion: [chosen[chosen["lesion"] == lesion]]
+            + [part for _, part in others[others["lesion"] == lesion].groupby("draw")]
+            for lesion in ("faces", "objects")
+        }
+        values = []
+        for one, two in itertools.product(sets["faces"], sets["objects"]):
+            put = pd.concat([healthy, one.assign(draw=0, control=""), two.assign(draw=0, control="")])
+            values.append(measure_contrast(which, put, undrawn=which.damage).by_participant["net0"].estimate)
+        oracle = null_test(values[0], values[1:], "two-sided")
+        assert found.n == 7 * 5 - 1 == oracle.n
+        assert (found.p, found.z) == (oracle.p, pytest.approx(oracle.z, rel=1e-3))
+
+    def test_a_set_that_was_found_twice_counts_once(self):
+        trials = self.trials(2.5, sets=5)
+        again = trials[(trials["control"] == "matched") & (trials["draw"] == 0)].assign(draw=5)
+        which = Contrast("x", tasks=("who", "what"), lesion="faces")
+        once, twice = (contrast_against_controls(which, each)["net0"] for each in (trials, pd.concat([trials, again])))
+        assert once == twice and once.n == 5
 
     def test_control_lesions_are_left_out_of_the_contrast_itself(self):
         which, trials = Contrast("x", task="who", lesion="faces"), self.trials(2.5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -12,13 +14,15 @@ import torch
 from PIL import Image
 
 from facelesion.analysis import grad_cam
+from facelesion.analysis.mapped_sites import MapSite
 from facelesion.cli import run
 from facelesion.data.facespace import FaceSpace
 from facelesion.faces.division import PARTS
 from facelesion.faces.landmarks import BACKENDS, Face
 from facelesion.faces.regions import mean_face
 from facelesion.lesions import Ablate, lesioned
-from facelesion.looking.maps import EVIDENCE_COLUMNS
+from facelesion.looking.maps import EVIDENCE_COLUMNS, Maps
+from facelesion.looking.sheets import evidence_sheet
 from facelesion.models import VGGFace, get
 from facelesion.weights import store
 
@@ -112,7 +116,8 @@ def test_the_arrays_are_what_the_library_computes_and_do_not_hang_on_who_else_is
 @pytest.mark.parametrize("method", ["guided-gradcam", "integrated-gradients", "occlusion"])
 def test_other_methods_write_the_same_things(here, capsys, method):
     words = ["gradcam", "facespace:0", "--participant", "untrained", "--stimuli", "intact", "--method", method]
-    assert run([*words, "--sites", "conv5_3", "--lesion", "dropout 0.5 on conv4_3", "--out", "found"]) == 0
+    words += ["--sites", "conv5_3"] if method == "guided-gradcam" else []
+    assert run([*words, "--lesion", "dropout 0.5 on conv4_3", "--out", "found"]) == 0
     table = pd.read_parquet(here / "found" / "evidence.parquet")
     assert set(table.method) == {method} and len(table) == 2 * len(PARTS)
     assert set(table.site) == {"conv5_3" if method == "guided-gradcam" else "input"}
@@ -220,8 +225,49 @@ def test_photographs_are_looked_at_and_a_reference_may_be_another_one(photograph
     assert "its likeness to itself" in refused(capsys, *words, "--of", "people/person-4-1/0.png")
 
 
-def test_a_folder_that_was_prepared_gives_all_its_faces(photographs, capsys):
+def test_photographs_of_one_name_are_told_apart_by_their_folders(photographs, capsys):
+    for number, place in enumerate(("p/a", "q/a", "q/b")):
+        (photographs.parent / place).mkdir(parents=True)
+        shutil.copy(photographs / "person-4-0" / f"{number % 2}.png", photographs.parent / place / "x.png")
+    words = ["gradcam", "p/a/x.png", "q/a/x.png", "q/b/x.png", *QUICK, "--sites", "conv5_3", "--out", "found"]
+    assert run(words) == 0
+    assert np.load("found/maps.npz")["faces"].tolist() == ["p/a/x", "q/a/x", "b/x"]
+    assert {path.stem for path in (photographs.parent / "found").glob("*.png")} == {"p_a_x", "q_a_x", "b_x"}
+    words[2] = "q/../p/a/x.png"
+    assert "p/a/x is given twice" in refused(capsys, *words)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_that_no_font_has_is_no_warning(photographs, capsys):
+    shutil.copy(photographs / "person-4-0" / "0.png", "Zoë 🙂 名.png")
+    assert run(["stimuli", "Zoë 🙂 名.png", "--stimuli", "intact", "--size", "64", "--out", "sheet.png"]) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stimuli", [1, 2, 5])
+def test_the_words_on_a_sheet_stay_on_it(stimuli):
+    draw = np.random.default_rng(0).random
+    maps = Maps(
+        ("a photograph with a long name",), tuple(f"stimulus {number}" for number in range(stimuli)),
+        ("healthy", "damaged"), (MapSite("conv5_3", 7, 7, "late"),), np.zeros((1, stimuli, 8, 8, 3), np.uint8),
+        {"conv5_3": draw((1, stimuli, 2, 7, 7), np.float32)}, np.ones((1, stimuli, 2), np.float32),
+        np.ones((1, stimuli, 2, 1, len(PARTS)), np.float32), np.ones((1, stimuli, len(PARTS)), np.float32),
+        "integrated-gradients", "likeness to Maximiliane Featherstonehaugh-Beauchamp (cosine with 12 of her pictures)",
+        "ablate units 3,7 of conv5_3 + noise std 0.5 relative on 20% of conv3_2 (seed 0) + scale 0.5 at conv4_3",
+    )  # fmt: skip
+    figure = evidence_sheet(maps, 0, ["conv5_3"])
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    words = [text.get_window_extent() for text in figure.texts]
+    assert all(0 <= box.x0 and box.x1 <= width and 0 <= box.y0 and box.y1 <= height for box in words)
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(words, 2))
+
+
+def test_a_folder_that_was_prepared_gives_all_its_faces(photographs, capsys, monkeypatch):
     assert run(["prepare", "people", "--out", "ready", "--workers", "1"]) == 0
+    monkeypatch.setattr("facelesion.looking.commands._SEVERAL", 5)
+    assert "6 faces, and nobody looks at a sheet of more than 5" in refused(capsys, "stimuli", "ready")
+    assert not (photographs.parent / "stimuli.png").exists()
     words = ["ready", *QUICK, "--sites", "conv5_3", "--sheets", "1", "--out", "found"]
     assert run(["gradcam", *words]) == 0
     assert len(np.load("found/maps.npz")["faces"]) == 6
@@ -255,6 +301,11 @@ def test_what_cannot_be_looked_at_is_one_line_and_nothing_is_written(here, capsy
         (["gradcam", "facespace:0", "--stimuli", "mask eyes"], "begin with intact"),
         (["gradcam", "facespace:0", "--stimuli", "intact", "mask ears"], "no region 'ears'"),
         (["gradcam", "facespace:0", "--stimuli", "intact", "{kind: swap, region: eyes}"], "made of two faces"),
+        ([*start, "--of", "detection", "--known", "people"], "known does nothing with of detection"),
+        ([*start, "--of", "facespace:1", "--known", "people"], "known does nothing with of facespace:1"),
+        ([*start, "--method", "occlusion", "--sites", "conv5_3"], "sites does nothing with method occlusion"),
+        ([*start, "--sites", "zzz*"], "error: no site 'zzz*' in VGGFace"),
+        ([*start, "--lesion", "ablate units 3,700 of conv5_3"], "conv5_3 (features.29) has"),
         (["gradcam"], "photographs"),
         (["gradcam", str(here)], "is a folder"),
         (["stimuli", "facespace:0", "--out", "sheet.txt"], "end it in .png"),

@@ -18,7 +18,7 @@ from facelesion.data import nonfaces
 from facelesion.looking.questions import FEATURES, detection, feature_decision, identification, represent
 from facelesion.looking.unit_pictures import Asked
 from facelesion.looking.unit_sheets import as_shown, examples, profiles
-from facelesion.looking.units import shared_units
+from facelesion.looking.units import shared_units, told
 from facelesion.models import Subject, get
 from facelesion.models.subject import Preprocessing
 
@@ -75,6 +75,17 @@ def test_shared_units_counts_those_named_for_both() -> None:
     (row,) = shared_units(pandas.DataFrame(rows)).to_dict("records")
     assert (row["of_first"], row["of_second"], row["both"], row["jaccard"]) == (3, 2, 1, 0.25)
     assert row["correlation"] == 1.0
+
+
+def test_a_rule_that_names_no_unit_is_told_as_that() -> None:
+    rows = [
+        {"site": "a", "way": "selectivity", "by": "selectivity", "of": of, "unit": unit, "rank": unit + 1,
+         "ranking": of, "chosen": False, "reliability": 0.9}
+        for of in ("eyes", "nose") for unit in range(5)
+    ]  # fmt: skip
+    table = pandas.DataFrame(rows)
+    (line,) = told(table, shared_units(table))
+    assert line.endswith("the way's own rule names no unit for any group") and "nan" not in line
 
 
 def test_examples_are_the_most_and_least_driving_pictures_with_what_the_unit_sees() -> None:
@@ -141,6 +152,30 @@ def test_units_are_found_and_tested_on_different_people() -> None:
     assert not set(one.people) & set(two.people)
 
 
+def test_a_ranking_of_a_file_is_for_no_feature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ranking.csv").write_text("site,unit\nconv5_3,3\nconv5_3,1\n")
+    words = ["units", "--by", "file", "--ranking", str(tmp_path / "ranking.csv"), "--sites", "conv5_3"]
+    words += ["--participant", "untrained", "--people", "8", "--each", "2", "--sheets", "1"]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0
+    table = pandas.read_csv(tmp_path / "out" / "units.csv")
+    assert set(table["of"]) == {"file"} == set(table["way"])
+    assert table.sort_values("rank")["unit"].tolist()[:2] == [3, 1]
+    assert [path.name for path in (tmp_path / "out" / "sheets").iterdir()] == ["conv5_3_unit_3.png"]
+
+
+def test_a_file_that_is_no_ranking_is_told_before_pictures_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(self: Asked, subject: Subject) -> None:
+        raise AssertionError("pictures were made")
+
+    monkeypatch.setattr(Asked, "gather", made)
+    (tmp_path / "ranking.csv").write_text("site,unit\nconv5_3,900\n")
+    words = ["units", "--by", "file", "--ranking", str(tmp_path / "ranking.csv"), "--sites", "conv5_3"]
+    assert run([*words, "--participant", "untrained", "--out", str(tmp_path / "out")]) == 2
+    assert "unit 900 is none of its" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -150,6 +185,7 @@ def test_units_are_found_and_tested_on_different_people() -> None:
         (["--of", "domains", "--fill", "mean"], "fill"),
         (["--draws", "5"], "draws"),
         (["--people", "3"], "8 to 5,000"),
+        (["--of", "domains", "--by", "[causal]", "--people", "8", "--each", "3"], "set each to 4 or more"),
         (["--out", "/dev/null/units"], "nothing can be written"),
         (["--participant", "nobody"], "no network is called"),
         (["--by", "[file]", "--ranking", "/nowhere.csv", "--people", "8", "--each", "2"], "no such file"),

@@ -16,6 +16,7 @@ from facelesion.models import get
 from facelesion.training import notebook_facts as facts
 from facelesion.training.files import read_table
 from facelesion.training.notebook_page import printed, tables, words, write_notebook
+from facelesion.training.notebook_page.drawings import curves_figure
 from facelesion.training.notebook_page.looks import face_answer
 
 
@@ -220,3 +221,11 @@ def test_scores_without_any_face_called_are_zero() -> None:
     assert tables.scores_of((14, 0, 2633, 0)) == (0.0, 0.0, 0.0)
     answers = pandas.DataFrame({"target": [0, 0, 1, 1, 1], "answer": [0, 1, 0, 1, 1]})
     assert tables.counts_of(answers) == (1, 1, 1, 2)
+
+
+def test_a_single_epoch_is_no_fraction_of_one() -> None:
+    log = pandas.DataFrame({"epoch": [0], **{f"{kind}_{value}": [0.5] for kind in ("train", "val") for value in
+                                             ("accuracy", "loss")}})  # fmt: skip
+    figure = curves_figure({"no lesion": log, "dropout": log}, printed=False)
+    figure.draw_without_rendering()
+    assert all([label.get_text() for label in axis.get_xticklabels()] == ["1"] for axis in figure.axes)

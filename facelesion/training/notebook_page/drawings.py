@@ -70,8 +70,9 @@ def curves_figure(logs: Mapping[str, pd.DataFrame], printed: bool) -> Figure:
                 axis.grid(axis="y", color=FAINT)
                 axis.xaxis.get_major_locator().set_params(integer=True)
             if max(map(len, (log, CURVES.get(name, ()) if printed else ()))) == 1:
-                axes[0][column].set_xlim(0.5, 1.5)
-                axes[1][column].set_xlim(0.5, 1.5)
+                for axis in axes[:, column]:
+                    axis.set_xlim(0.5, 1.5)
+                    axis.set_xticks([1])
             axes[0][column].set_title(legible(name, 18))
             axes[0][column].set_ylim(-0.04, 1.06)
             axes[1][column].set_yscale("log")

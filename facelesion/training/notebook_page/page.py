@@ -135,7 +135,8 @@ def _read(folder: Path) -> NotebookRun | Path:
         raise Error(f"{note}: not whole ({error}): run the recipe again") from None
     recipe = settings.get("recipe") if isinstance(settings, dict) else None
     if recipe != "notebook":
-        raise Error(f"{folder}: a run of the recipe {recipe!r}: give one of the recipe notebook")
+        what = f"a run of the recipe {recipe}" if recipe else "no recipe's run"
+        raise Error(f"{folder}: {what}: give one of the recipe notebook")
     if not table.is_file():
         raise Error(f"{folder}: the run is not finished (no notebook.csv): start the same command again")
     return NotebookRun(folder, settings, read_table(table))
