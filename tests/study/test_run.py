@@ -193,7 +193,8 @@ def test_the_builtin_network_does_every_task_well_before_it_is_damaged():
 
     asked = read_study(config_path("default"))
     easy = dataclasses.replace(asked.pictures, lookalike_pictures=0, other_pictures=8)
-    study = dataclasses.replace(asked, participants=["builtin"], contrasts=(), difficulty=None, pictures=easy)
+    plain = {"contrasts": (), "controls": None, "difficulty": None, "pictures": easy}
+    study = dataclasses.replace(asked, participants=["builtin"], **plain)
     gathered = gather(study)
     bench = gathered.bench("builtin", torch.device("cpu"))
     found, _ = bench.represent(study.stimuli[0], study.planned("builtin")[:1], progress=False)
