@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import tempfile
 import time
@@ -81,21 +82,44 @@ def engine_called(name: str, workers: int) -> Any:
     return Slurm(cluster=cluster, shares=workers, at_once=workers, look_every=1, time=600)
 
 
-def timed(engine: Any, cells: int, seconds: float, heavy: bool = True) -> tuple[float, float, int]:
-    """Seconds from call to return, the same from when the last worker had begun, and how many workers there were."""
+@dataclass(frozen=True)
+class Timed:
+    """How a job went.
+
+    Attributes:
+        spent: seconds from the call to the return.
+        steady: the same from when the last worker had begun, over what was slept then, by worker.
+        workers: how many there were.
+        between: seconds that a worker waited from the end of a cell to the begin of its next, on average.
+        idle: seconds that a worker had nothing left to do before the last was done, on average.
+    """
+
+    spent: float
+    steady: float
+    workers: int
+    between: float
+    idle: float
+
+
+def timed(engine: Any, cells: int, seconds: float, heavy: bool = True) -> Timed:
+    """Do so many cells, and tell how it went."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_FOLDER")) as folder:
         job = Job(Naps(heavy), [Nap(f"nap{number:05}", seconds) for number in range(cells)], {}, Path(folder))
         started = time.time()
         engine.run(job)
         ended = time.time()
         told = [(job.parts.read(cell.key) or b"").decode().split() for cell in job.cells]
-        first: dict[str, float] = {}
-        for begun, _, process in told:
-            first[process] = min(float(begun), first.get(process, float("inf")))
-        last = max(first.values())
+        naps: dict[str, list[tuple[float, float]]] = {}
+        for begun, end, process in told:
+            naps.setdefault(process, []).append((float(begun), float(end)))
+        each = [sorted(some) for some in naps.values()]
+        last = max(some[0][0] for some in each)
         # What was done before the last worker began is no part of the steady time, nor of its work.
-        after = sum(max(0.0, float(end) - max(float(begun), last)) for begun, end, _ in told)
-        return ended - started, (ended - last) / (after / len(first)), len(first)
+        after = sum(max(0.0, end - max(begun, last)) for some in each for begun, end in some)
+        waits = [begun - end for some in each for (_, end), (begun, _) in itertools.pairwise(some)]
+        idle = sum(ended - some[-1][1] for some in each) / len(each)
+        between = sum(waits) / max(1, len(waits))
+        return Timed(ended - started, (ended - last) / (after / len(each)), len(each), between, idle)
 
 
 def overhead(given: argparse.Namespace) -> None:
@@ -105,7 +129,8 @@ def overhead(given: argparse.Namespace) -> None:
     plain = None
     ideal = given.seconds * -(-given.cells // given.workers)
     for name in given.engines:
-        spent, steady, _ = timed(engine_called(name, given.workers), given.cells, given.seconds)
+        found = timed(engine_called(name, given.workers), given.cells, given.seconds)
+        spent, steady = found.spent, found.steady
         plain = plain or spent
         print(f"{name:12}{spent:8.1f}s{spent / ideal - 1:12.1%}{spent / plain - 1:16.1%}{steady - 1:9.1%}", flush=True)
 
@@ -115,7 +140,7 @@ def scaling(given: argparse.Namespace) -> None:
     print(f"{given.cells} cells of {given.seconds:g} s")
     print(f"{'engine':12}{'one':>9}{'two':>9}{'ratio':>7}")
     for name in given.engines:
-        one, two = (timed(engine_called(name, count), given.cells, given.seconds)[0] for count in (1, 2))
+        one, two = (timed(engine_called(name, count), given.cells, given.seconds).spent for count in (1, 2))
         print(f"{name:12}{one:8.1f}s{two:8.1f}s{one / two:7.2f}", flush=True)
 
 
@@ -123,16 +148,17 @@ def many(given: argparse.Namespace) -> None:
     """Many workers of one Ray coordinator, on this machine: their cells sleep, so that its cores do not matter."""
     import ray
 
-    ray.init(num_cpus=given.workers, include_dashboard=False, log_to_driver=False,
+    ray.init("local", num_cpus=given.workers, include_dashboard=False, log_to_driver=False,
              object_store_memory=int(STORE_GB * 1e9))  # fmt: skip
     try:
-        spent, steady, workers = timed(Ray(workers=given.workers), given.cells, given.seconds, heavy=False)
+        found = timed(Ray(workers=given.workers), given.cells, given.seconds, heavy=False)
     finally:
         ray.shutdown()
     ideal = given.cells * given.seconds / given.workers
     print(
-        f"{given.cells} cells of {given.seconds:g} s, {workers} workers: {spent:.1f} s, {ideal / spent:.1%} of ideal; "
-        f"{1 / steady:.1%} once all workers were there"
+        f"{given.cells} cells of {given.seconds:g} s, {found.workers} workers: {found.spent:.1f} s, "
+        f"{ideal / found.spent:.1%} of ideal; {1 / found.steady:.1%} once all workers were there\n"
+        f"a worker waited {found.between:.3f} s between two cells, and {found.idle:.1f} s for the last to end"
     )
 
 

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 from facelesion.engines.contract import Desk, Failure, Job, Work, Worker, attempted
 from facelesion.engines.parts import Carried, Parts
 from facelesion.engines.progress import Progress
+from facelesion.engines.ray_address import TOKEN, answers, hushed
 from facelesion.errors import Error
 from facelesion.ranges import Label, Range
 from facelesion.settings import check
@@ -30,7 +31,7 @@ from facelesion.settings import check
 INSTALL = "engine ray needs Ray: pip install 'facelesion[ray]', or 'ray>=2.40' alone"
 LOSSES = 10  # workers that one cell may lose before it is thought to kill them: machines die by themselves
 TRIES = 3  # of a cell that fails by no mistake of the user's, such as a disk that cannot be written
-_ROUNDS = 5  # looks for parts that a worker has written and that are not seen yet
+_LOOKS = (0.0, 5.0, 10.0, 15.0)  # seconds before each look for parts that workers wrote and that are not seen yet
 _PACKAGES = ("facelesion", "torch")
 
 
@@ -80,14 +81,12 @@ class Ray:
             crew = _Crew(ray, self, job, Progress(job, cells))
             try:
                 crew.do(before, counted=False)
-                for number in range(_ROUNDS):
-                    # A folder over a network shows late what others wrote, and never what was lost.
-                    time.sleep(5 * number if number else 0)
-                    cells = job.work.missing(cells, job.parts)
+                cells = job.work.missing(cells, job.parts)
+                for again in (False, True):
+                    crew.do(cells, counted=not again)
+                    cells = _unseen(cells, job)
                     if not cells:
                         return
-                    if number in (0, _ROUNDS - 2):
-                        crew.do(cells, counted=not number)
                 raise Error(f"{job.folder} does not keep what is written there: choose a folder on another disk")
             finally:
                 crew.end()
@@ -104,6 +103,7 @@ class Ray:
             ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
+        there = bool(self.address and answers(self.address))
         # `local` starts one of its own, even where another is running on this machine.
         settings: dict[str, Any] = {"address": self.address or "local", "log_to_driver": False}
         settings["logging_level"] = logging.ERROR
@@ -112,10 +112,23 @@ class Ray:
             if self.object_store_gb:
                 settings["object_store_memory"] = int(self.object_store_gb * 1e9)
         try:
-            ray.init(**settings)
+            with hushed():
+                ray.init(**settings)
         except (ConnectionError, RuntimeError, ValueError) as problem:
             said = " ".join(str(problem).split())[:200]
-            raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said})") from None
+            hint = f"; {TOKEN}" if there else ""
+            raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said}){hint}") from None
+
+
+def _unseen(cells: Sequence[Any], job: Job) -> list[Any]:
+    """Cells whose parts do not come: a folder over a network shows late what others wrote, and never what was lost."""
+    left = list(cells)
+    for pause in _LOOKS:
+        time.sleep(pause)
+        left = job.work.missing(left, job.parts)
+        if not left:
+            break
+    return left
 
 
 def library() -> Any:
@@ -284,7 +297,8 @@ class _Crew:
             self.ray.kill(actor)
             if not self.free and not any(cell is not None for _, cell in self.running.values()):
                 said = " ".join(str(problem).split())[:300]
-                raise Error(f"no worker can begin on the Ray cluster: {said}") from None
+                hint = f"; {TOKEN}" if isinstance(problem, self.ray.exceptions.RayActorError) else ""
+                raise Error(f"no worker can begin on the Ray cluster ({said}){hint}") from None
             return
         ours = versions()
         if about["versions"] != ours:

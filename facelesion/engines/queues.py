@@ -60,20 +60,37 @@ def _squeue(arrays: Sequence[Array]) -> list[Task] | None:
         raise Error("there is no SLURM on this machine: ask on the cluster's login node")
     names = ",".join(array.name for array in arrays)
     # Asked by name: an id may not have been noted down when a coordinator was killed.
-    asked = ["squeue", "--noheader", "--array", f"--name={names}", "--format=%i|%j|%T|%r|%N"]
-    try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return None
-    if said.returncode:
+    said = _said("squeue", "--noheader", "--array", f"--name={names}", "--format=%i|%j|%T|%r|%N")
+    if said is None:
         return None
     found = []
-    for line in said.stdout.splitlines():
+    for line in said.splitlines():
         number, name, state, reason, nodes = line.split("|")
         if state in LIVE:
             task = int(number.partition("_")[2] or 0)
             found.append(Task(name, task, number, state, nodes if state == "RUNNING" else reason))
     return found
+
+
+def partitions() -> list[str]:
+    """The names of the cluster's partitions.
+
+    Raises:
+        Error: SLURM does not answer.
+    """
+    said = _said("sinfo", "--noheader", "--all", "--format=%R")
+    if said is None:
+        raise Error("SLURM does not answer on this machine (sinfo): try again later, or on the cluster's login node")
+    return sorted(set(said.split()))
+
+
+def _said(*command: str) -> str | None:
+    """What a command of SLURM's prints; None where its controller does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (subprocess.TimeoutExpired, FileNotFoundError):
+        return None
+    return None if done.returncode else done.stdout
 
 
 def _processes(array: Array) -> list[Task]:
@@ -103,9 +120,23 @@ def end(arrays: Sequence[Array]) -> None:
                     with suppress(ProcessLookupError):
                         os.kill(int(process), signal.SIGKILL)
         else:
-            said = subprocess.run(["scancel", f"--name={array.name}"], capture_output=True, text=True)
-            if said.returncode:
-                raise Error(f"scancel could not end {array.name}: {' '.join(said.stderr.split())}")
+            _scancel([array])
+
+
+def withdraw(arrays: Sequence[Array]) -> None:
+    """Take tasks of these arrays that still wait out of the queue; those that run end by themselves.
+
+    Raises:
+        Error: SLURM does not do so.
+    """
+    _scancel([array for array in arrays if array.cluster == "slurm"], "--state=PENDING")
+
+
+def _scancel(arrays: Sequence[Array], *more: str) -> None:
+    for array in arrays:
+        said = subprocess.run(["scancel", f"--name={array.name}", *more], capture_output=True, text=True)
+        if said.returncode:
+            raise Error(f"scancel could not end {array.name}: {' '.join(said.stderr.split())}")
 
 
 def log_of(array: Array, task: int) -> Path | None:

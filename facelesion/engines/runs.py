@@ -16,6 +16,7 @@ from facelesion.ranges import PathText
 
 PLAN = "plan.json"  # in the folder of parts: every part's name, and what its cell is
 _SHOWN = 10  # cells that are told one by one
+_NO_ANSWER = "SLURM's controller does not answer (squeue)"
 
 
 def write_plan(parts: Path, told: dict[str, str]) -> None:
@@ -54,7 +55,7 @@ def _tasks(parts: Path, left: dict[str, str]) -> list[str]:
     arrays = arrays_in(parts)
     tasks = queues.in_queue(arrays)
     if tasks is None:
-        return ["SLURM's controller does not answer (squeue): what runs is not known just now"]
+        return [f"{_NO_ANSWER}: what runs is not known just now"]
     by_name = {array.name: array for array in arrays}
     lines, held = [], set[str]()
     running = [task for task in tasks if task.state == "RUNNING"]
@@ -63,7 +64,8 @@ def _tasks(parts: Path, left: dict[str, str]) -> list[str]:
         held |= {key for key in by_name[task.array].keys(task.number)}
     lines.append(f"  running {len(running)}, waiting {len(waiting)}")
     for task in running[:_SHOWN]:
-        cells = [left[key] for key in by_name[task.array].keys(task.number) if key in left]
+        share = by_name[task.array].shares[task.number]
+        cells = [told for key, told in share if key in left or not any(parts.glob(f"{key}.*"))]
         now = f"{cells[0]}; {len(cells)} cells left" if cells else "its cells are done"
         lines.append(f"    {task.id} on {task.why}: {now}")
     for why in sorted({f"{task.state.lower()} ({task.why})" for task in waiting}):
@@ -89,17 +91,20 @@ def cancel(run_folder: str | Path) -> str:
     """End all tasks of a study that wait or run; what is done is kept.
 
     Raises:
-        Error: the folder is no run, or has no tasks.
+        Error: the folder is no run, or has no tasks; or SLURM does not answer.
     """
     folder = Path(run_folder)
     parts = _parts_of(folder)
     arrays = arrays_in(parts)
     if not arrays:
         raise Error(f"{folder} has no tasks in a queue: stop the command that runs it with Ctrl-C")
-    tasks = queues.in_queue(arrays) or []
+    tasks = queues.in_queue(arrays)
+    if tasks is None:
+        raise Error(f"{_NO_ANSWER}: nothing is cancelled, so try again later")
     write_bytes(parts / CANCELLED, b"")  # first: whoever waits for them must not hand them in again
     queues.end([array for array in arrays if any(task.array == array.name for task in tasks)])
-    return f"{folder}: {len(tasks)} tasks ended; what is done is kept, and the same command goes on with it"
+    ended = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    return f"{folder}: {ended} ended; what is done is kept, and the same command goes on with it"
 
 
 def _parts_of(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import io
 import os
 import shutil
 import signal
@@ -36,13 +37,13 @@ from facelesion.engines.shares import (
     shared_out,
 )
 from facelesion.errors import Error
-from facelesion.files import digest_of
+from facelesion.files import digest_of, nearest
 from facelesion.ranges import Label, Range, Size
 from facelesion.settings import check
 
 INSTALL = "engine slurm needs submitit: pip install 'facelesion[slurm]', or 'submitit>=1.5' alone"
 TRIES = 3  # times that a cell is handed in: its task may have been cancelled, or its node have died
-_LATE = 2  # looks in a row at which a cell is in nobody's hands before it is handed in again
+_LATE = 2  # times `look_every`: so long is a cell in nobody's hands before it is handed in again
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,20 @@ class Slurm:
         """Tell before any work what could not be done.
 
         Raises:
-            Error: submitit is not installed, or there is no SLURM here.
+            Error: submitit is not installed, there is no SLURM here, or it has no such partition.
         """
         library()
-        if self.cluster == "slurm" and shutil.which("sbatch") is None:
+        if self.cluster == "local":
+            return
+        if shutil.which("sbatch") is None:
             raise Error(
                 "there is no SLURM on this machine (no sbatch): type it on the cluster's login node, or take "
                 "--cluster local"
             )
+        there = queues.partitions()
+        for name in self.partition.split(",") if self.partition else ():
+            if name not in there:
+                raise Error(f"partition: the cluster has none called {name[:60]!r}: {nearest(name, there)}")
 
     def run(self, job: Job) -> None:
         """As `Engine.run`: hands in what is in nobody's hands, and waits. Ctrl-C leaves the tasks at work.
@@ -125,6 +132,7 @@ class Slurm:
             "cpus_per_task": self.cpus_per_task,
             "slurm_job_name": name,
             "slurm_array_parallelism": self.at_once,
+            "slurm_signal_delay_s": min(90, 15 * self.time),  # before its end a task is told to be requeued
             "slurm_additional_parameters": {"requeue": True},
         }
         if self.gpus_per_task:
@@ -161,7 +169,8 @@ class _Watch:
         self.engine, self.job, self.progress = engine, job, progress
         self.arrays = arrays_in(job.folder)
         self.handed_in: Counter[str] = Counter()
-        self.adrift: Counter[str] = Counter()
+        self.adrift: dict[str, float] = {}  # by the key of a cell in nobody's hands, since when
+        self.every = engine.look_every if engine.cluster == "slurm" else min(1.0, engine.look_every)
         self.inputs: Inputs | None = None
         self.jobs: list[Any] = []  # kept, or submitit would end those on this machine with us
         (job.folder / CANCELLED).unlink(missing_ok=True)
@@ -179,11 +188,14 @@ class _Watch:
                 first = self._hand_in(before, "")
                 if self.engine.cluster == "local":
                     self._wait_for(first)
+                    self._heed(cells)  # cancelled meanwhile, or a mistake: nothing more is handed in
                 else:
                     after = first.ids[0].partition("_")[0]
             self._hand_in(loose, after)
-        while cells:
-            time.sleep(self.engine.look_every)
+        for pause in self._pauses():
+            if not cells:
+                break
+            time.sleep(pause)
             done = cells
             cells = self.job.work.missing(cells, self.job.parts)
             left = {cell.key for cell in cells}
@@ -192,6 +204,16 @@ class _Watch:
                     self.progress.finished(cell)
             self._heed(cells)
             self._hand_in_again(cells)
+        # A task that was requeued with nothing left to do would be started for nothing.
+        with contextlib.suppress(Error):
+            queues.withdraw(self.arrays)
+
+    def _pauses(self) -> Iterator[float]:
+        """Seconds before each look: soon at first, for a small study is done soon."""
+        pause = min(0.2, self.every)
+        while True:
+            yield pause
+            pause = min(1.5 * pause, self.every)
 
     def _loose(self, cells: Sequence[Any]) -> list[Any] | None:
         """The cells that no task in the queue has; None where nobody can tell."""
@@ -207,9 +229,10 @@ class _Watch:
         loose = self._loose(cells)
         if loose is None:
             return
-        self.adrift = Counter({cell.key: self.adrift[cell.key] + 1 for cell in loose})
+        now = time.monotonic()
+        self.adrift = {cell.key: self.adrift.get(cell.key, now) for cell in loose}
         # A task has ended and its part is not seen yet, or has just been handed in: no reason to do it twice.
-        again = [cell for cell in loose if self.adrift[cell.key] >= _LATE]
+        again = [cell for cell in loose if now - self.adrift[cell.key] >= _LATE * self.every]
         if again and not self.job.work.missing(again, self.job.parts):
             return
         for cell in again:
@@ -239,6 +262,7 @@ class _Watch:
             Error: so it is.
         """
         if (self.job.folder / CANCELLED).exists():
+            queues.end(self.arrays)  # whoever cancelled may not have known of those that were just handed in
             raise Error("cancelled: what is done is kept, and the same command goes on with it")
         left = {cell.key for cell in cells}
         for key, failure in failures_in(self.job.folder).items():
@@ -273,7 +297,7 @@ class _Watch:
     def _wait_for(self, array: Array) -> None:
         while queues.in_queue([array]):
             self._heed(self.job.before)
-            time.sleep(min(1.0, self.engine.look_every))
+            time.sleep(min(0.2, self.every))
 
 
 def _submitted(executor: Any, work: Sequence[Share]) -> list[Any]:
@@ -284,8 +308,9 @@ def _submitted(executor: Any, work: Sequence[Share]) -> list[Any]:
     """
     errors = importlib.import_module("submitit.core.utils")
     try:
-        with executor.batch():
-            return [executor.submit(share) for share in work]
+        with contextlib.redirect_stderr(io.StringIO()):  # sbatch's own words come with the error
+            with executor.batch():
+                return [executor.submit(share) for share in work]
     except errors.FailedJobError as problem:
         said = " ".join(str(problem).split())
         raise Error(f"SLURM does not take the tasks: {said[-300:]}") from None

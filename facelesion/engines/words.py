@@ -18,11 +18,16 @@ from facelesion.files import nearest
 #: What `--engine` may be. `processes` takes how many from the study's own setting of that name.
 ENGINES: dict[str, Callable[..., Any]] = {"here": Here, "processes": Processes, "ray": Ray, "slurm": Slurm}
 
+_CHOICE = f"""\
+--engine NAME says where the cells are done: {", ".join(ENGINES)} (docs/clusters.md).
+`facelesion study --engine ray --help` lists the settings of one.
+"""
+
 
 def engine_words(argv: Sequence[str]) -> tuple[Callable[[int], Engine | None], list[str]]:
     """What makes the engine that words of the command line ask for, given how many processes; and the words left.
 
-    `--help` prints the settings of the engine that stands beside it, after whatever the rest prints.
+    `--help` prints the settings of the engine that stands beside it, or which there are, before what the rest prints.
 
     Raises:
         Error: no such engine; a setting of an engine that is not chosen; a value that cannot be; an extra that is not
@@ -35,7 +40,10 @@ def engine_words(argv: Sequence[str]) -> tuple[Callable[[int], Engine | None], l
     """
     words = list(argv)
     name = _taken(words, "engine")
+    asked = "-h" in words or "--help" in words
     if name is None:
+        if asked:
+            print(_CHOICE)
         for other, kind in ENGINES.items():
             for key in _keys(kind):
                 if other != "processes" and _is_given(words, key):
@@ -46,7 +54,7 @@ def engine_words(argv: Sequence[str]) -> tuple[Callable[[int], Engine | None], l
     kind = ENGINES[name]
     if name == "processes":
         return lambda processes: Processes(processes if processes > 1 else 2), words
-    if "-h" in words or "--help" in words:
+    if asked:
         print(_help_of(name))
         return lambda processes: None, words
     given = []
@@ -61,6 +69,8 @@ def engine_words(argv: Sequence[str]) -> tuple[Callable[[int], Engine | None], l
 
 def _help_of(name: str) -> str:
     """The settings of an engine."""
+    if not _keys(ENGINES[name]):
+        return f"engine {name} has no settings\n"
     lines = help_text(ENGINES[name], f"--engine {name}").splitlines()
     return "\n".join([f"settings of engine {name}:", *lines[4:], ""])
 

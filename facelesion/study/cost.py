@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,10 @@ from facelesion.faces.stimuli import Intact
 from facelesion.study.bench import Bench
 from facelesion.study.design import Planned
 from facelesion.study.run import Gathered
-from facelesion.sweep import make_plan
+from facelesion.sweep import make_plan, sweep
 from facelesion.tasks import TASKS
 
-_SAMPLE = 16  # pictures of the measured piece
+_PIECES, _SAMPLE = 4, 4  # pieces that are measured, and the pictures of each
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Cost:
         participant: name of the network.
         cells: how many.
         multiply_adds: of all of them together.
-        seconds: expected, from a measured piece of the first.
+        seconds: expected, from measured pieces.
     """
 
     participant: str
@@ -37,11 +37,14 @@ class Cost:
 
 
 def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
-    """The cost of every participant: one piece of its first cell is run, and the rest in proportion.
+    """The cost of every participant: some pieces of its first cell are run, and the rest in proportion.
 
-    Tasks that look into the network add a pass of their own for every lesion.
+    Other work on the machine makes a piece slower and never quicker, so the quickest one counts; and networks that
+    differ in their weights alone are measured once, for they take the same time. Tasks that look into the network add
+    a pass of their own for every lesion.
     """
     costs, every_cell = [], gathered.cells()
+    measured: dict[object, float] = {}
     for participant in gathered.study.people:
         bench = gathered.bench(participant.name, device, asked=False)
         planned = bench.planned
@@ -56,7 +59,10 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
             plan = make_plan(bench.subject.module, lesions, bench.subject.preprocess(images))
             pictures = len(bench.pool) * stimuli
             multiply_adds += float(plan.multiply_adds) * pictures
-            seconds += _timed(bench, planned[:count]) * pictures
+            alike = _shape(bench), count, plan.multiply_adds
+            if alike not in measured:
+                measured[alike] = _timed(bench, planned[:count])
+            seconds += measured[alike] * pictures
         for name in gathered.study.tasks:
             more = _looked(gathered, bench, name)
             multiply_adds, seconds = multiply_adds + more.multiply_adds, seconds + more.seconds
@@ -101,18 +107,32 @@ def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
 
 
 def _timed(bench: Bench, planned: Sequence[Planned]) -> float:
-    """Seconds that one picture under all lesions takes here, from some pictures after a first one to warm up."""
-    from facelesion.sweep import sweep
-
+    """Seconds that one picture under all lesions takes here, after a first one to warm up."""
     lesions = {str(number): each.lesion for number, each in enumerate(planned)}
     images = bench.subject.preprocess(bench.pool.images[:_SAMPLE].to(bench.device))
     ids = bench.pool.ids[:_SAMPLE]
-    spent = []
-    for count in (1, len(images)):
-        started = time.monotonic()
+
+    def answer(count: int) -> None:
         sweep(bench.subject.module, lesions, images[:count], calibration=bench.calibration, ids=ids[:count])
+
+    answer(1)
+    return _least(lambda: answer(len(images))) / len(images)
+
+
+def _least(piece: Callable[[], object]) -> float:
+    """Seconds that a piece of work takes, the quickest of some."""
+    spent = []
+    for _ in range(_PIECES):
+        started = time.monotonic()
+        piece()
         spent.append(time.monotonic() - started)
-    return spent[1] / len(images)
+    return min(spent)
+
+
+def _shape(bench: Bench) -> tuple[object, ...]:
+    """What networks have in common that take the same time."""
+    module = bench.subject.module
+    return type(module), bench.subject.size, *((name, each.shape) for name, each in module.state_dict().items())
 
 
 @dataclass(frozen=True)
@@ -126,7 +146,7 @@ class _Looked:
 def _looked(gathered: Gathered, bench: Bench, task: str) -> _Looked:
     """The passes of a task's own: each of its pictures through the whole network, under every lesion and stimulus.
 
-    One look under the last lesion is measured, which stands for all: nothing is saved here by what lesions share.
+    Looks under the last lesion are measured, which stand for all: nothing is saved here by what lesions share.
     """
     kind = TASKS[task]
     count = kind.looked_at(gathered.materials)
@@ -134,19 +154,20 @@ def _looked(gathered: Gathered, bench: Bench, task: str) -> _Looked:
         return _Looked()
     rows = torch.arange(min(_SAMPLE, count))
     look = bench.look(Intact(), bench.planned[-1].lesion)
-    spent = []
-    for some in (rows[:1], rows):
-        started = time.monotonic()
+
+    def answer(some: torch.Tensor) -> None:
         if kind.looks == "maps":
             look.maps(lambda _: lambda answer: answer.flatten(1).sum(1), some)
         else:
             look.activations(some)
-        spent.append(time.monotonic() - started)
+
+    answer(rows[:1])
+    seconds = _least(lambda: answer(rows)) / len(rows)
     passes = count * len(bench.planned) * len(gathered.study.stimuli)
     image = bench.subject.preprocess(bench.pool.images[:1].to(bench.device))
     # Gradients to the sites' units take about as much again as the pass forward.
     each = float(make_plan(bench.subject.module, {"": None}, image).multiply_adds) * (2 if kind.looks == "maps" else 1)
-    return _Looked(each * passes, spent[1] / len(rows) * passes)
+    return _Looked(each * passes, seconds * passes)
 
 
 def _lesions(gathered: Gathered) -> str:

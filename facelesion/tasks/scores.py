@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from facelesion.tasks.task import Measure
 
@@ -27,10 +27,11 @@ def area_under_curve(scores: torch.Tensor, positive: torch.Tensor) -> float:
         >>> area_under_curve(torch.tensor([0.9, 0.4, 0.4, 0.1]), torch.tensor([True, True, False, False]))
         0.875
     """
-    ranks = rankdata(scores.double().numpy())
-    yes = positive.numpy()
-    count, others = int(yes.sum()), int((~yes).sum())
-    return float((ranks[yes].sum() - count * (count + 1) / 2) / (count * others))
+    _, place, many = torch.unique(scores.double(), return_inverse=True, return_counts=True)
+    many = many.double()
+    ranks = (many.cumsum(0) - (many - 1) / 2)[place]  # from 1; ties have their mean
+    count, others = int(positive.sum()), int((~positive).sum())
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
 def yes_no_scores(answers: torch.Tensor, positive: torch.Tensor) -> dict[str, float]:
@@ -52,9 +53,7 @@ def yes_no_scores(answers: torch.Tensor, positive: torch.Tensor) -> dict[str, fl
     alarms, no = int((answers & ~positive).sum()), int((~positive).sum())
     hit_rate, alarm_rate = hits / yes, alarms / no
     added = 1 / (yes + no)
-    sensitivity = norm.ppf((hit_rate + added) / (1 + 2 * added)) - norm.ppf(
-        (alarm_rate + added) / (1 + 2 * added)
-    )
+    sensitivity = ndtri((hit_rate + added) / (1 + 2 * added)) - ndtri((alarm_rate + added) / (1 + 2 * added))
     return {
         "accuracy": (hit_rate + 1 - alarm_rate) / 2,
         "hit_rate": hit_rate,

@@ -40,8 +40,8 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 JobRequeue=1
-SchedulerParameters=sched_interval=1,batch_sched_delay=1,requeue_setup_env_fail
-KillWait=2
+SchedulerParameters=sched_interval=1,sched_min_interval=100000,batch_sched_delay=0,requeue_setup_env_fail
+KillWait=1
 MinJobAge=60
 NodeName={host} CPUs={cores} State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
@@ -79,17 +79,21 @@ def started(cores: int = 2) -> Iterator[None]:
         for command in (munge, ["slurmctld", "-D"], ["slurmd", "-D"]):
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             daemons.append(subprocess.Popen(command, **quiet))  # type: ignore[call-overload]
-            time.sleep(1)
+            limit = time.monotonic() + 10
+            while command is munge and not (folder / "munge.socket").exists() and time.monotonic() < limit:
+                time.sleep(0.05)
         limit = time.monotonic() + 60
         while "idle" not in told("sinfo", "--noheader", "--format=%T"):
             if time.monotonic() > limit:
                 logs = [log.read_text()[-500:] for log in sorted(folder.glob("slurm*.log"))]
                 pytest.skip("SLURM does not start here: " + "\n".join(logs))
-            time.sleep(0.5)
+            time.sleep(0.1)
         yield
     finally:
         told("scancel", "--user=root", "--state=PENDING"), told("scancel", "--user=root")
-        time.sleep(2)
+        limit = time.monotonic() + 10
+        while told("squeue", "--noheader") and time.monotonic() < limit:
+            time.sleep(0.1)
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait()

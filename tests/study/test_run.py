@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -155,6 +156,25 @@ def test_the_cost_counts_the_passes_of_tasks_that_look_into_the_network(study):
         assert cost.seconds > 0
 
 
+def test_the_time_expected_is_that_of_the_quickest_piece_and_the_same_for_networks_alike(study, monkeypatch):
+    """Whatever else the machine is at: most pieces are held up."""
+    from facelesion.study import cost
+    from facelesion.study.run import gather
+
+    clock, taken = [0.0], iter([9.0, 7.0, 2.0, 30.0, 5.0])  # the first to warm up
+
+    def held_up(network, lesions, images, **more):
+        clock[0] += next(taken)
+
+    monkeypatch.setattr(cost, "sweep", held_up)
+    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    two = ["untrained", {"network": "untrained", "seed": 1}]
+    asked = dataclasses.replace(study, participants=two, stimuli=["intact"], tasks=["identification"])
+    gathered = gather(asked)
+    one, other = cost.estimate(gathered, torch.device("cpu"))
+    assert one.seconds == other.seconds == 2.0 / 4 * len(gathered.pool)  # of pieces of four pictures
+
+
 def test_nobody_is_in_two_roles_and_the_same_seed_gathers_the_same_pictures():
     materials = SMALL.gather(seed=3, size=112)
     roles = [set(faces.labels) for faces in (materials.training, materials.enrolment, materials.strangers)]
@@ -173,7 +193,8 @@ def test_the_builtin_network_does_every_task_well_before_it_is_damaged():
 
     asked = read_study(config_path("default"))
     easy = dataclasses.replace(asked.pictures, lookalike_pictures=0, other_pictures=8)
-    study = dataclasses.replace(asked, participants=["builtin"], contrasts=(), difficulty=None, pictures=easy)
+    plain = {"contrasts": (), "controls": None, "difficulty": None, "pictures": easy}
+    study = dataclasses.replace(asked, participants=["builtin"], **plain)
     gathered = gather(study)
     bench = gathered.bench("builtin", torch.device("cpu"))
     found, _ = bench.represent(study.stimuli[0], study.planned("builtin")[:1], progress=False)
