@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,11 +43,8 @@ def locked(path: str | Path, wait: bool = True, said: str = "") -> Iterator[bool
         ...         print(first, second)
         True False
     """
-    from filelock import FileLock
-
     path = Path(path)
-    # Never a lock that is a file's mere being there: a kill would leave it taken.
-    lock = FileLock(path, fallback_to_soft=False)
+    lock = _lock_of(path)
     if not _take(lock, wait, said):
         yield False
         return
@@ -58,6 +56,13 @@ def locked(path: str | Path, wait: bool = True, said: str = "") -> Iterator[bool
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()
+
+
+def _lock_of(path: Path) -> BaseFileLock:
+    """The system's own lock; never one that is a file's mere being there, which a kill would leave taken."""
+    from filelock import UnixFileLock, WindowsFileLock
+
+    return (WindowsFileLock if os.name == "nt" else UnixFileLock)(path, fallback_to_soft=False)
 
 
 def _take(lock: BaseFileLock, wait: bool, said: str) -> bool:

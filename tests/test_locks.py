@@ -103,7 +103,7 @@ def test_where_a_file_system_has_no_locks_everybody_holds_it(
     def refuse(self: object, *args: object, **named: object) -> None:
         raise OSError(why, "no locks here")
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    monkeypatch.setattr(filelock.BaseFileLock, "acquire", refuse)
     if everybody:
         with locked(tmp_path / "lock") as one, locked(tmp_path / "lock", wait=False) as two:
             assert one and two
