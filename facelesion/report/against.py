@@ -51,7 +51,7 @@ def sentences(controls: pd.DataFrame, stimulus: str = INTACT) -> list[str]:
         if len(spared) == part["task"].nunique():
             told.append(f"{lesion}: no task falls further than with as many other units ({kinds} sets).")
         elif spared:
-            told.append(f"{lesion}: not shown for {', '.join(spared)}.")
+            told.append(f"{lesion}: no such loss is shown for {', '.join(spared)}; that is no proof of none.")
     return told
 
 
@@ -60,8 +60,8 @@ def _largest(part: pd.DataFrame, names: list[str], task: str) -> str:
     here = part[(part["task"] == task) & part["participant"].isin(names)]
     here = here[here["dose"] == here["dose"].max()]
     own, intact, sets = (_from_to(here[column]) for column in ("value", "intact", "mean"))
-    what = "right choices between two are" if set(here["metric"]) == {"choice"} else "of the measure is"
-    return f"{own} {what} left of {intact}, with other units {sets} on average"
+    what = "a share of right choices between two of" if set(here["metric"]) == {"choice"} else "the measure is"
+    return f"{what} {intact} intact, {own} with these damaged, {sets} with other units on average"
 
 
 def _from_to(values: pd.Series) -> str:

@@ -109,12 +109,12 @@ def side_by_side(results: Results) -> list[Drawing]:
             Drawing(
                 "Participants side by side" + (f" ({place + 1} of {groups})" if groups > 1 else ""),
                 figures.side_by_side_figure(tables, results.profiles),
-                shows="A column is a network, a row a task on one scale. Mean over draws of the lesion, with its 95 % "
-                f"interval over {_over(shown)} as a band. Dotted: that network intact. Dashed: chance. Steps are the "
-                "study’s doses in its order. Pictures are unchanged.",
+                shows="A column is a network, a row a task in its own measure. Mean over draws of the lesion, with its "
+                f"95 % interval over {_over(shown)} as a band. Dotted: that network intact. Dashed: chance. Steps are "
+                "the study’s doses in its order. Pictures are unchanged.",
                 cannot="Bands say what other people and draws would give in the same network; how far networks differ "
                 "is seen between columns alone, and a few networks are few. Equal steps of different lesions are not "
-                "equal damage.",
+                "equal damage, or are in one task only, where doses were sought for it.",
                 name="side_by_side" if groups == 1 else f"side_by_side_{place + 1}",
                 numbers=shown,
             )
@@ -226,7 +226,8 @@ def confusions(results: Results) -> list[Drawing]:
                 f"Confusions in {task}",
                 examples.confusion_figure(group),
                 shows=f"{_first(results)}Rows are what was shown, columns what was answered, in percent of what was "
-                "shown. The colour scale is stretched at its low end so that single errors can be seen.",
+                "shown. The colour scale is stretched at its low end so that single errors can be seen. A dark column "
+                "is one answer given to nearly everything.",
                 cannot="One lesion and one draw, on unchanged images: an example, not an average.",
                 name=f"confusion_{task}",
                 numbers=numbers.confusion(group),
@@ -302,7 +303,7 @@ def same_group(results: Results) -> list[Drawing]:
                     if enough
                     else f"No band over networks is drawn: it takes {LEAST_CONTROLS} others. "
                 )
-                + "Dashed: chance. Pictures are unchanged.",
+                + "Dashed: chance. Doses are rounded. Pictures are unchanged.",
                 cannot="Lines have no interval over people or draws here; those stand in the figure of "
                        "the networks side "
                 "by side. Networks alike are one recipe and one teacher.",
@@ -330,7 +331,8 @@ def apart_of_sets(results: Results) -> list[Drawing]:
                 "point is one set "
                 "of as many other units of the same sites, as active (filled) or at random (open), in its lesion’s "
                 "colour. Black: the intact network. A chosen lesion far outside its own cloud, towards one axis, takes "
-                "one task more than equivalent lesions do. Pictures are unchanged.",
+                "one task more than equivalent lesions do. A network without small points had no control sets. "
+                "Pictures are unchanged.",
                 cannot="The axes are each task’s own measure, so distances along them are not alike, and a harder task "
                 "falls first (Plaut 1995). What is claimed is the contrast and its p against these very sets.",
                 name=f"apart_{number}",

@@ -151,7 +151,9 @@ def across(networks: Mapping[str, Evidence]) -> list[Finding]:
     if not claimed and all(math.isnan(row.p) for found in networks.values() for row in found.dissociations):
         sentences.append(Finding(UNTESTED))
     elif not claimed:
-        text = f"In none of the {len(networks)} networks is it shown that two kinds of damage take different tasks."
+        some = any(math.isnan(row.p) for found in networks.values() for row in found.dissociations)
+        which = "two kinds of damage that were drawn more than once" if some else "two kinds of damage"
+        text = f"In none of the {len(networks)} networks is it shown that {which} take different tasks."
         sentences.append(Finding(text))
     return sentences
 

@@ -125,7 +125,7 @@ def group_figure(shown: pd.DataFrame) -> Figure:
                 steps = part.drop_duplicates("step")
                 axes.set_xticks(
                     steps["step"],
-                    ["intact" if not row.step else f"{row.dose:g}" for row in steps.itertuples()],
+                    ["intact" if not row.step else _short(row.dose) for row in steps.itertuples()],
                 )
                 axes.tick_params(axis="x", labelsize=8)
                 axes.set_xlim(-0.3, max(1, int(part["step"].max())) + 0.3)
@@ -140,3 +140,13 @@ def group_figure(shown: pd.DataFrame) -> Figure:
         )  # fmt: skip
         figure.text(0.56, 0.12 / height, "dose", ha="center", fontsize=9, color=QUIET)
     return figure
+
+
+def _short(dose: float) -> str:
+    """A dose in the few digits for which an axis of narrow columns has room.
+
+    Example:
+        >>> _short(0.1016), _short(1.719), _short(128.0)
+        ('0.1', '1.7', '128')
+    """
+    return f"{dose:.2g}" if abs(dose) < 10 else f"{dose:g}"

@@ -202,7 +202,8 @@ def _contrasts(run: Run, scales: Mapping[str, Profile]) -> list[dict[str, Any]]:
         together = own["participant"] == ""
         each = own[~together].to_dict("records")
         whole = {"adjusted_controls": float("nan"), **own[together].iloc[0].to_dict()}
-        found.append({"all": whole, "each": each, "told": [*_in_each(each), *_levels(each, run, scales)]})
+        told = [*_in_each(each), *_without_sets(each, run), *_levels(each, run, scales)]
+        found.append({"all": whole, "each": each, "told": told})
     return sorted(found, key=lambda one: not one["all"]["primary"])
 
 
@@ -220,17 +221,27 @@ def _in_each(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"Network by network, uncorrected: {', '.join(told)}."] if told else []
 
 
-def _levels(rows: Sequence[Mapping[str, Any]], run: Run, scales: Mapping[str, Profile]) -> list[str]:
-    """What undamaged networks reach in the two tasks of a contrast, and whether these are as hard as one another."""
+def _without_sets(rows: Sequence[Mapping[str, Any]], run: Run) -> list[str]:
+    """That chosen units stand in a contrast without control sets, so that any other damage might do the same."""
+    named = _named(rows, run)
+    lesions = {named.get("lesion"), *(named.get("lesions") or ())}
+    if run.controls is None or not lesions & set(run.controls["lesion"]):
+        return []
+    if any(row[key] == row[key] for row in rows for key in ("p_random", "p_matched")):
+        return []
+    return ["Not compared with control sets: nothing here says that other units, or other damage, would do less."]
+
+
+def _named(rows: Sequence[Mapping[str, Any]], run: Run) -> Mapping[str, Any]:
+    """A contrast as the study's settings have it; empty where they have none of that name."""
     name = rows[0]["contrast"] if rows else None
-    named = next(
-        (
-            each.get("tasks")
-            for each in run.config.get("contrasts") or ()
-            if isinstance(each, Mapping) and each.get("name") == name
-        ),
-        None,
-    )
+    settings = run.config.get("contrasts") or ()
+    return next((each for each in settings if isinstance(each, Mapping) and each.get("name") == name), {})
+
+
+def _levels(rows: Sequence[Mapping[str, Any]], run: Run, scales: Mapping[str, Profile]) -> list[str]:
+    """What undamaged networks reach in the two tasks of a contrast, and whether these count as equally hard."""
+    named = _named(rows, run).get("tasks")
     own = [scales[row["participant"]] for row in rows if row["participant"] in scales]
     tasks = [task for task in named or () if own and all(task in each.tasks for each in own)]
     if len(tasks) != 2:
@@ -239,7 +250,7 @@ def _levels(rows: Sequence[Mapping[str, Any]], run: Run, scales: Mapping[str, Pr
     alike = all(MATCHED[0] <= level <= MATCHED[1] for each in levels for level in each)
     spans = [" to ".join(dict.fromkeys((percent(min(each)), percent(max(each))))) for each in levels]
     told = " and ".join(f"{span} in {task}" for span, task in zip(spans, tasks, strict=True))
-    words = "so they are as hard as one another" if alike else "so they are not shown to be as hard as one another"
+    words = "so they count as equally hard there" if alike else "so they do not count as equally hard"
     return [f"Undamaged, these networks reach {told} on that scale (75 to 90 % is asked for): {words}."]
 
 

@@ -186,7 +186,7 @@ def _beyond_sets(whole: pd.DataFrame) -> str:
     """That a contrast of chosen units is called only beyond its control sets, where there is such a one."""
     if "adjusted_controls" not in whole or whole["adjusted_controls"].isna().all():
         return ""
-    return " Contrasts of lesions that have control sets are called only if they lie beyond them in every network."
+    return " Contrasts that have control sets are called only if they lie beyond them in every network."
 
 
 def _claims(run: Run, known: Mapping[str, Any]) -> str:

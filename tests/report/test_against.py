@@ -43,15 +43,16 @@ def test_sentences_name_dose_networks_and_sets_and_tell_of_what_was_not_shown(co
     first, second, third = sentences(controls)
     assert first == (
         "face units: who falls further than with as many other units (200 random and 200 matched sets), at 0.2, in 1 "
-        "of 2 networks (one): 0.40 of the measure is left of 1.00, with other units 0.80 on average."
+        "of 2 networks (one): the measure is 1.00 intact, 0.40 with these damaged, 0.80 with other units on average."
     )
-    assert second == "face units: not shown for what."
+    assert second == "face units: no such loss is shown for what; that is no proof of none."
     assert third.startswith("others: no task falls further")
 
 
 def test_on_the_common_scale_sentences_speak_of_choices(controls):
     assert sentences(controls.assign(metric="choice"))[0].endswith(
-        "(one): 0.40 right choices between two are left of 1.00, with other units 0.80 on average."
+        "(one): a share of right choices between two of 1.00 intact, 0.40 with these damaged, 0.80 with other units "
+        "on average."
     )
 
 

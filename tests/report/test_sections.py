@@ -9,7 +9,7 @@ import pytest
 
 from facelesion.analysis.case_tables import judge_cases
 from facelesion.errors import Error
-from facelesion.report import read_run, run_folder, sections, write_report
+from facelesion.report import html, read_run, run_folder, sections, write_report
 from facelesion.report.findings import evidence, findings
 
 
@@ -86,8 +86,8 @@ def test_rankings_stand_with_their_reliability_and_agreement(study_run):
     assert agree["cells"][0].correlation == pytest.approx(1)
 
 
-def test_a_contrast_says_whether_its_tasks_are_as_hard_as_one_another_and_in_how_many_networks_it_is(page):
-    said = r"Undamaged, these networks reach (.*?) on that scale.*?: so they are (not shown to be )?as hard"
+def test_a_contrast_says_whether_its_tasks_count_as_equally_hard_and_in_how_many_networks_it_is(page):
+    said = r"Undamaged, these networks reach (.*?) on that scale.*?: so they (do not )?count as equally hard"
     told = re.search(said, page)
     assert told and "in who" in told[1] and "in what" in told[1]
     assert "Network by network, uncorrected: differs from 0 in" in page
@@ -148,3 +148,14 @@ def test_a_table_that_lost_a_column_is_named_with_it(study_run, tmp_path, name):
     getattr(table.drop(columns=column), write)(folder / name, index=False)
     with pytest.raises(Error, match=rf"{name}: column {column} is missing"):
         read_run(folder)
+
+
+def test_a_contrast_of_chosen_units_without_control_sets_says_so(study_run):
+    run = read_run(study_run)
+    name, lesion = "eyes under damage", run.controls["lesion"].iloc[0]
+    missing = float("nan")
+    row = {"contrast": name, "p_random": missing, "p_matched": missing}
+    run.config["contrasts"] = [{"name": name, "lesion": lesion}, {"name": "eyes"}]
+    assert html._without_sets([row], run)[0].startswith("Not compared with control sets")
+    assert html._without_sets([row | {"p_matched": 0.5}], run) == []
+    assert html._without_sets([row | {"contrast": "eyes"}], run) == []
