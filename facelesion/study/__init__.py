@@ -192,7 +192,8 @@ def _write_pictures(folder: Path, gathered: Gathered) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["role", "picture", "label"])
-    for role, pictures in gathered.materials.sets().items():
+    ranked = {f"ranking {name}": pictures for name, pictures in gathered.ranking.items()}
+    for role, pictures in {**gathered.materials.sets(), **ranked}.items():
         writer.writerows((role, *each) for each in zip(pictures.names, pictures.labels, strict=True))
     write_bytes(folder / "pictures.csv", text.getvalue().encode("utf-8", "backslashreplace"))
 

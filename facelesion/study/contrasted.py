@@ -129,10 +129,10 @@ def _p(result: ContrastResult) -> float:
 
 
 def _hangs_on(study: Study, result: ContrastResult) -> bool:
-    """Whether nothing says what other units would have done: units were chosen in one network, without controls."""
-    if result.contrast.participant is not None or "networks" in result.alone:
-        return False
-    return any(study.choices(name) for name in result.contrast.damage)
+    """Whether nothing says what other units would have done: units were chosen, and no control sets stand beside them,
+    as under a stimulus without controls. That it is so in several networks does not say it."""
+    which = result.contrast
+    return which.participant is None and any(study.choices(name) for name in which.damage)
 
 
 def _beyond(against: Mapping[str, Mapping[str, Mapping[str, NullTest]]], primary: str | None) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +18,7 @@ from facelesion.models import Preprocessing, Subject
 from facelesion.settings import SettingError
 from facelesion.study import Study, read_study, run_study
 from facelesion.study.choice import Controls
-from facelesion.study.contrasted import CONTRAST_COLUMNS
+from facelesion.study.contrasted import CONTRAST_COLUMNS, contrasts_of
 
 SMALL = FaceSpacePictures(
     training_people=6, training_pictures=2, enrolled_people=5, enrolment_pictures=1, probe_pictures=2, new_people=3,
@@ -114,3 +116,23 @@ def test_contrasts_are_written_down_and_read_back(study):
         "name": "crossed", "lesions": ["faces", "objects"], "tasks": ["identification", "objects"], "primary": True,
     }  # fmt: skip
     assert [Contrast(**each) for each in written] == list(study.contrasts)
+
+
+def test_a_contrast_of_chosen_units_is_called_only_beside_control_sets(study):
+    """Without such, as under a stimulus that has none, it may stand in every network and is not called."""
+    eyes = Contrast("under a stimulus", task="identification", lesion="faces", stimulus="invert")
+    plain = Contrast("unchanged", task="identification", lesion="faces")
+    some = dataclasses.replace(
+        study, contrasts=(plain, eyes), controls=dataclasses.replace(study.controls, stimuli=["intact"])
+    )
+    run_study(some, participants={"one": tiny(0), "two": tiny(1)}, pictures=SMALL.gather(seed=0, size=112))
+    trials = pd.read_parquet(Path(some.output) / some.name / "trials.parquet")
+    # Everybody falls from right to wrong: nobody could differ more clearly.
+    hurt = trials["lesion"] == "faces"
+    noise = np.random.default_rng(0).uniform(0, 0.05, len(trials))
+    trials["forced_choice"] = np.where(hurt & (trials["control"] == ""), 0.1, 0.9) + noise
+    found = contrasts_of(some, trials)
+    together = found[found["participant"] == ""].set_index("contrast")
+    assert (together["adjusted"] < 0.05).all()
+    assert math.isnan(together.loc[eyes.name, "adjusted_controls"]) and not together.loc[eyes.name, "called"]
+    assert together.loc["unchanged", "adjusted_controls"] > 0.05  # so few sets
