@@ -19,6 +19,8 @@ _PASSING = {
     for name in ("EIO", "ESTALE", "EAGAIN", "EBUSY", "ETIMEDOUT", "EREMOTEIO", "ECONNRESET", "ESHUTDOWN", "ENOENT")
     if hasattr(errno, name)
 }
+# What Windows answers to a move onto a file that somebody reads just now.
+_IN_USE = {errno.EACCES} if os.name == "nt" else set[int]()
 PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds before each further try
 
 
@@ -120,9 +122,18 @@ def _move(temporary: str, path: Path) -> None:
             with contextlib.suppress(OSError):
                 if not os.path.exists(temporary) and os.stat(path).st_ino == moved:
                     return
-            if error.errno not in _PASSING or pause is None:
+            if error.errno not in _PASSING | _IN_USE or pause is None:
                 raise
             time.sleep(pause)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no room left, on the disk or for this user.
+
+    >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(OSError(errno.EACCES, "Permission denied"))
+    (True, False)
+    """
+    return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def file_hash(path: str | Path, algorithm: str = "sha256") -> str:

@@ -11,7 +11,6 @@ the same command again. Several of these may run at once: a seed is trained by o
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from facelesion.locks import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "train" / "participant.yaml"
@@ -46,13 +47,8 @@ def seeds_of(text: str) -> list[int]:
 def claimed(folder: Path, seed: int) -> Iterator[bool]:
     """Whether this seed is ours to train; the system lets go of it when this process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"seed{seed}.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    with locked(folder / f"seed{seed}.lock", wait=False) as ours:
+        yield ours
 
 
 def train(seed: int, config: Path, folder: Path, words: list[str]) -> int:

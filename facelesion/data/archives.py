@@ -104,7 +104,7 @@ def unpack(
         raise Error(f"{target.parent}: cannot be written to ({error.strerror}): choose another") from None
     try:
         _unpack_into(archive, partial, max_bytes, max_files)
-        (partial / _MARKER).write_text(json.dumps(origin))
+        (partial / _MARKER).write_text(json.dumps(origin), encoding="utf-8")
         partial.chmod(0o755)
         try:
             partial.rename(target)
@@ -139,7 +139,7 @@ def _already(target: Path, origin: dict[str, Any]) -> bool:
     if not os.path.isdir(target):
         raise Error(f"{target} is in the way of unpacking: remove it or choose another folder")
     try:
-        if json.loads((target / _MARKER).read_text()) == origin:
+        if json.loads((target / _MARKER).read_text(encoding="utf-8")) == origin:
             return True
     except (OSError, ValueError):
         if not target.is_symlink() and not any(target.iterdir()):

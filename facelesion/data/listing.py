@@ -228,7 +228,7 @@ def _look_at_person(folder: os.DirEntry[str], found: _Found, root: str) -> None:
     name = folder.name
     if name.startswith("."):
         return _note_below(folder.path, name, found, "in a hidden folder: rename that")
-    if folder.is_symlink() and f"{root}/".startswith(f"{os.path.realpath(folder.path)}/".replace("//", "/")):
+    if folder.is_symlink() and Path(root).is_relative_to(os.path.realpath(folder.path)):
         return found.left_out.append(LeftOut(name, "a link to a folder that holds it: remove it"))
     for entry in _entries(Path(folder.path), found, name):
         inside = f"{name}/{entry.name}"
@@ -311,7 +311,7 @@ def _as_on_disk(folder: Path, name: str) -> str:
 def _below(root: Path, path: str, table: Path) -> str:
     """The path relative to the root, or an error when it leads out of it."""
     pure = PurePosixPath(path.replace("\\", "/"))
-    if pure.is_absolute():
+    if pure.is_absolute() or Path(path).anchor:  # with a drive's letter, where there are drives
         try:
             pure = PurePosixPath(Path(path).relative_to(root.absolute()).as_posix())
         except ValueError:

@@ -102,8 +102,15 @@ def _processes(array: Array) -> list[Task]:
 
 def _alive(process: str) -> bool:
     """Whether a process that works for an array is there; one that has ended and was not buried is not."""
-    said = subprocess.run(["ps", "-o", "stat=,args=", "-p", process], capture_output=True, text=True).stdout.strip()
+    asked = ["ps", "-o", "stat=", "-o", "args=", "-p", process]
+    said = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
     return bool(said) and not said.startswith("Z") and "submitit" in said
+
+
+def _children(process: str) -> list[str]:
+    # By options that every ps has; `--ppid` is Linux's alone.
+    said = subprocess.run(["ps", "-A", "-o", "pid=", "-o", "ppid="], capture_output=True, text=True).stdout
+    return [child for child, parent in map(str.split, said.splitlines()) if parent == process]
 
 
 def end(arrays: Sequence[Array]) -> None:
@@ -115,8 +122,7 @@ def end(arrays: Sequence[Array]) -> None:
     for array in arrays:
         if array.cluster == "local":
             for task in _processes(array):
-                children = subprocess.run(["ps", "-o", "pid=", "--ppid", task.id], capture_output=True, text=True)
-                for process in [*children.stdout.split(), task.id]:
+                for process in [*_children(task.id), task.id]:
                     with suppress(ProcessLookupError):
                         os.kill(int(process), signal.SIGKILL)
         else:

@@ -91,6 +91,8 @@ class Slurm:
         """
         library()
         if self.cluster == "local":
+            if shutil.which("ps") is None:
+                raise Error("cluster: local looks after its tasks by `ps`, which is not here: take --processes instead")
             return
         if shutil.which("sbatch") is None:
             raise Error(

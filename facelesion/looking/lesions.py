@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def lesion_of(given: str) -> Lesion:
         'noise std 0.8 at conv3_2'
     """
     path = Path(given)
-    if path.suffix.lower() not in (".yaml", ".yml") and not (os.sep in given and path.is_file()):
+    if path.suffix.lower() not in (".yaml", ".yml") and not (path.name != given and path.is_file()):
         return lesion_of_words(given)
     tree = read_yaml(path).plain()
     parts = tree.get("parts", tree) if isinstance(tree, Mapping) and tree.get("kind") == "Compound" else tree

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -12,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from facelesion.files import write_surely
+from facelesion import locks
+from facelesion.files import is_full, write_surely
 from facelesion.lesions import Lesion
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.identity import alike
@@ -89,7 +88,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         SweepError: no sweep is there, or its `sweep.json` cannot be read.
     """
     try:
-        told = json.loads((folder / "sweep.json").read_text())
+        told = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise SweepError(f"{folder} holds no sweep: there is no sweep.json") from None
     except (OSError, ValueError) as problem:
@@ -150,27 +149,9 @@ def claim(
             write_surely(folder / "sweep.json", text.encode())
 
 
-# What a file system says that has no locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-
-
-@contextlib.contextmanager
-def locked(folder: Path, name: str, wait: bool) -> Iterator[bool]:
-    """Holds a lock that the system lets go when this process ends, however it ends; False where another holds it.
-
-    It saves double work on one machine. Where the file system has no locks, everybody holds it.
-    """
-    (folder / "locks").mkdir(exist_ok=True)
-    with open(folder / "locks" / name, "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        except OSError as problem:
-            if problem.errno not in _NO_LOCKS:
-                raise
-        yield True
+def locked(folder: Path, name: str, wait: bool) -> contextlib.AbstractContextManager[bool]:
+    """Holds one of a sweep's locks; False where another process of this machine does. It saves double work."""
+    return locks.locked(folder / "locks" / name, wait)
 
 
 @contextlib.contextmanager
@@ -179,7 +160,7 @@ def told_if_full(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(problem):
             raise SweepError(
                 f"the disk is full at {folder}: make room and run the sweep again; every part before this one is kept"
             ) from problem

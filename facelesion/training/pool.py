@@ -8,7 +8,6 @@ people alone. Pictures stay on disk (memory-mapped): networks that train at once
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from facelesion.data.imagesets import ImageSet
 from facelesion.errors import Error
 from facelesion.files import digest_of, write_bytes
+from facelesion.locks import locked
 from facelesion.models.subject import Preprocessing
 from facelesion.training.views import Shares, count_views, draw_views, teach
 from facelesion.weights import store
@@ -77,14 +77,17 @@ class Pool:
             progress: show a progress bar.
         """
         path = self.folder / f"targets-{weights}.safetensors"
-        with _alone(self.folder):
-            if not path.is_file():
-                with tqdm(total=len(self.images), desc="teacher", unit=" views", disable=not progress) as bar:
-                    views = teach(
-                        teacher, Preprocessing(self.images.shape[-1]), self.images, progress=bar.update
-                    )
-                store.save_weights(path, {"targets": views.targets}, {"teacher": weights})
+        # Looked for again once nobody else is at it. What is there is only read: its folder may be another's.
+        if not path.is_file():
+            with _alone(self.folder):
+                if not path.is_file():
+                    self._teach(teacher, path, weights, progress)
         return store.read_weights(path)[0]["targets"]
+
+    def _teach(self, teacher: nn.Module, path: Path, weights: str, progress: bool) -> None:
+        with tqdm(total=len(self.images), desc="teacher", unit=" views", disable=not progress) as bar:
+            views = teach(teacher, Preprocessing(self.images.shape[-1]), self.images, progress=bar.update)
+        store.save_weights(path, {"targets": views.targets}, {"teacher": weights})
 
 
 def open_pool(faces: ImageSet, shares: Shares, seed: int, folder: str | Path, progress: bool = False) -> Pool:
@@ -105,11 +108,11 @@ def open_pool(faces: ImageSet, shares: Shares, seed: int, folder: str | Path, pr
         raise Error(f"{said}: validation asks about plain views")
     about = {"format": 1, "photographs": faces.digest, "shares": asdict(shares), "seed": seed}
     own = Path(folder) / f"views-{digest_of([json.dumps(about, sort_keys=True)])}"
-    own.mkdir(parents=True, exist_ok=True)
-    with _alone(own):
-        if not (own / _NOTE).is_file():
-            _make(own, faces, shares, seed, progress)
-            write_bytes(own / _NOTE, f"{json.dumps(about, indent=1)}\n".encode())
+    if not (own / _NOTE).is_file():
+        with _alone(own):
+            if not (own / _NOTE).is_file():
+                _make(own, faces, shares, seed, progress)
+                write_bytes(own / _NOTE, f"{json.dumps(about, indent=1)}\n".encode())
     shown = np.load(own / "shown.npy", allow_pickle=False)
     people = tuple(sorted(set(faces.labels)))
     return Pool(
@@ -151,16 +154,14 @@ def _mapped(path: Path) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else makes the same meanwhile; the system lets go when this process ends, however it ends."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise Error(f"{folder} cannot be read ({error.strerror}): name another folder") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Nobody else makes the same meanwhile."""
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder / ".lock", said=f"{folder}: another process is making it, waiting"))
+        except OSError as error:
+            raise Error(f"{folder} cannot be written ({error.strerror}): name another folder") from None
         yield
-    finally:
-        os.close(handle)
 
 
 def drawn_part(names: Sequence[str], share: float, seed: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,8 +7,6 @@ or killed goes on from there. Proxies are taken from the usual environment varia
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import http.client
 import json
 import os
@@ -26,7 +24,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from facelesion.errors import Error
-from facelesion.files import file_hash
+from facelesion.files import file_hash, is_full
+from facelesion.locks import locked
 
 MAX_BYTES = 8_000_000_000
 SECONDS = 30.0  # without a single byte
@@ -94,7 +93,7 @@ put the file at hostname
     reasons = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(wanted.part):
+        with _alone(wanted):
             # Another process may have fetched it while this one waited.
             if fits(target, checksum, size):
                 return target
@@ -141,9 +140,7 @@ class _Wanted:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def forget(self) -> None:
-        # Emptied, not removed: the lock hangs on the file.
-        with open(self.part, "wb"):
-            pass
+        self.part.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
 
@@ -164,7 +161,7 @@ def _fetch_from(address: str, wanted: _Wanted) -> None:
                 raise _Refused(f"the server says {error.code} {error.reason}") from None
             complete, reason = False, f"the server says {error.code} {error.reason}"
         except _NETWORK as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, OSError) and is_full(error):
                 raise
             complete, reason = False, _said(error)
             if wanted.have() == before and not isinstance(error, TimeoutError | ConnectionResetError):
@@ -183,7 +180,7 @@ def _fetch_from(address: str, wanted: _Wanted) -> None:
         if left <= 0:
             raise _Refused(reason)
         time.sleep(PAUSE)
-    with open(wanted.part, "rb") as file:
+    with open(wanted.part, "r+b") as file:  # Windows brings to the disk only what could be written
         os.fsync(file.fileno())
     os.replace(wanted.part, wanted.target)
     wanted.note.unlink(missing_ok=True)
@@ -325,33 +322,16 @@ def _said(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Nobody else fetches into this part meanwhile; the lock goes with the process, however that ends."""
-    while True:
-        handle, held = open(part, "ab"), False
+def _alone(wanted: _Wanted) -> Iterator[None]:
+    """Nobody else fetches this file meanwhile."""
+    said = f"{wanted.part.name}: another process is fetching it, waiting" if sys.stderr.isatty() else ""
+    # Beside the file, and hidden; not the part itself, which Windows moves only while nobody has it open.
+    with locked(wanted.target.with_name(f".{wanted.target.name}.lock"), said=said):
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if sys.stderr.isatty():
-                    print(f"{part.name}: another process is fetching it, waiting", file=sys.stderr)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            held = True
-            # The one before may have renamed the file that the lock hangs on.
-            if _same(handle, part):
-                yield
-                return
+            yield
         finally:
-            if held and _same(handle, part) and part.stat().st_size == 0:
-                part.unlink()
-            handle.close()
-
-
-def _same(handle: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+            if wanted.part.exists() and not wanted.have():
+                wanted.part.unlink()
 
 
 @contextlib.contextmanager

@@ -80,6 +80,12 @@ Slurm(cluster="local", shares=2, look_every=0.2).run(words(Path({str(tmp_path / 
     assert [array.name for array in arrays_in(job.folder)] == [array.name for array in arrays]
 
 
+def test_where_there_is_no_ps_tasks_of_this_machine_are_refused(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Error, match="^cluster: local looks after its tasks by `ps`"):
+        LOCAL.look()
+
+
 @pytest.mark.slow
 def test_cancel_ends_the_tasks_and_whoever_waits_for_them(tmp_path):
     job = words(tmp_path / "parts", 4, seconds=60)

@@ -1,7 +1,6 @@
 """The loop over seeds passes over what is done; the table says what the CSV says."""
 
 import argparse
-import fcntl
 import importlib.util
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from facelesion.locks import locked
 from facelesion.models import get
 from facelesion.training.reached import likeness_of
 from facelesion.weights import store
@@ -62,8 +62,7 @@ def test_seeds_that_are_done_or_with_somebody_else_are_passed_over(
         return 0
 
     monkeypatch.setattr(module, "train", train)
-    with open(tmp_path / "seed4.lock", "w") as theirs:
-        fcntl.flock(theirs, fcntl.LOCK_EX)
+    with locked(tmp_path / "seed4.lock"):
         assert module.train_all([3, 4], tmp_path, tmp_path, []) == [] and trained == [3]
     assert "seed 4: another process trains it" in capfd.readouterr().out
     assert module.train_all([3, 4, 6, 7], tmp_path, tmp_path, []) == [6] and trained == [3, 4, 6, 7]

@@ -7,6 +7,7 @@ import torch
 
 from facelesion.data import ImageSet
 from facelesion.errors import Error
+from facelesion.locks import locked
 from facelesion.training.pool import drawn_part, open_pool
 from facelesion.training.views import Shares, count_views, draw_views, make_views
 
@@ -71,6 +72,19 @@ def test_a_pool_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     (whole.folder / "pool.json").unlink()
     (whole.folder / "images.npy").write_bytes(b"half")
     assert torch.equal(open_pool(faces(), SHARES, 0, tmp_path).images, expected)
+
+
+def test_what_is_whole_is_read_while_somebody_else_is_at_it_and_holds_no_lock(tmp_path: Path) -> None:
+    whole = open_pool(faces(), SHARES, 0, tmp_path)
+    assert not list(whole.folder.glob(".*"))
+    with locked(whole.folder / ".lock"):
+        assert torch.equal(open_pool(faces(), SHARES, 0, tmp_path).images, whole.images)
+
+
+def test_a_pool_s_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Error, match=r"file/views-\w+ cannot be written \(.*\): name another folder"):
+        open_pool(faces(), SHARES, 0, tmp_path / "file")
 
 
 def test_plain_views_are_needed(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from facelesion.files import LeftOut, cache_folder, file_hash
 FORMAT = 1
 MESH_POINTS = 478
 JOURNAL = ".journal"  # what an unfinished run has done so far
+# Who writes here now. Inside, since what lies around the folder may be another's; it is no part of the result.
+LOCK = ".lock"
 
 # What faces.parquet says of each face. Pixels are the photograph's unless said otherwise.
 COLUMNS = {
@@ -108,7 +110,7 @@ def manifest_of(out: Path) -> dict[str, Any] | None:
     if not os.path.isdir(out) or os.path.isfile(out / JOURNAL / "new" / "manifest.json"):
         return None
     try:
-        manifest = json.loads((out / "manifest.json").read_text())
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

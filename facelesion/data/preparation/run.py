@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -16,6 +15,7 @@ from typing import Any
 from facelesion.data.listing import Listing, list_folder, list_table
 from facelesion.data.preparation.folder import (
     JOURNAL,
+    LOCK,
     check_unchanged,
     left_out_of,
     manifest_of,
@@ -26,6 +26,7 @@ from facelesion.data.preparation.workers import work_in_parallel
 from facelesion.errors import Error
 from facelesion.faces.landmarks import landmark_backend
 from facelesion.files import write_bytes
+from facelesion.locks import locked
 from facelesion.outputs import writable_folder
 
 _CHUNK = 32
@@ -149,21 +150,15 @@ def _done_already(listing: Listing, out: Path, landmarks: str, size: int, margin
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Nobody else writes to the folder meanwhile; the system lets go when this process ends, however it ends."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise Error(f"{out} cannot be written ({error.strerror}): name another folder") from None
-    try:
+    """Nobody else writes to the folder meanwhile."""
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{out}: another process is preparing it, waiting", file=sys.stderr)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            out.mkdir(parents=True, exist_ok=True)
+            said = f"{out}: another process is preparing it, waiting"
+            held.enter_context(locked(out / LOCK, said=said))
+        except OSError as error:
+            raise Error(f"{out} cannot be written ({error.strerror}): name another folder") from None
         yield
-    finally:
-        os.close(handle)
 
 
 def _claim(out: Path, options: Options) -> None:
@@ -171,7 +166,8 @@ def _claim(out: Path, options: Options) -> None:
     journal = out / JOURNAL
     finish_swap(out)
     manifest = manifest_of(out)
-    if manifest is None and not journal.is_dir() and out.is_dir() and any(out.iterdir()):
+    others = (path for path in out.iterdir() if path.name != LOCK)
+    if manifest is None and not journal.is_dir() and any(others):
         raise Error(f"{out} holds something else: name an empty or a new folder")
     stored = journal / "options.json"
     earlier = None
@@ -180,7 +176,7 @@ def _claim(out: Path, options: Options) -> None:
         earlier = manifest["options"]
     elif stored.is_file():
         try:
-            earlier = dict(json.loads(stored.read_text()))
+            earlier = dict(json.loads(stored.read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError):
             raise Error(
                 f"{stored} is not as it was written: delete {out} and prepare again"

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from PIL import Image
 from facelesion.data.preparation import COLUMNS, load_prepared, prepare
 from facelesion.errors import Error
 from facelesion.faces import landmarks
+from facelesion.locks import locked
 
 
 def test_every_face_is_kept_with_its_person_and_every_other_photograph_is_listed(
@@ -205,6 +208,30 @@ def test_folders_that_are_something_elses_are_left_alone(root: Path, tmp_path: P
     with pytest.raises(Error, match="thesis.txt is no folder"):
         run(root, other / "thesis.txt")
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_who_prepares_a_folder_is_waited_for_and_leaves_nothing(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, done = tmp_path / "out", []
+    with locked(out / ".lock"):
+        second = threading.Thread(target=lambda: done.append(run(root, out)))
+        second.start()
+        deadline = time.monotonic() + 30
+        while not (said := capfd.readouterr().err) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert said == f"{out}: another process is preparing it, waiting\n" and not done
+    second.join(60)
+    assert done[0].faces == 9
+    assert sorted(path.name for path in out.iterdir()) == [
+        "crops.npy", "faces.parquet", "left_out.csv", "manifest.json",
+    ]  # fmt: skip
+
+
+def test_the_lock_of_a_run_that_was_killed_is_not_something_else(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").touch()
+    assert run(root, tmp_path / "out").faces == 9 and not (tmp_path / "out" / ".lock").exists()
 
 
 def test_other_options_need_another_folder(root: Path, tmp_path: Path) -> None:
