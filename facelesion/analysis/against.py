@@ -63,13 +63,11 @@ def on_common_scale(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
         answers = answers_of(plain(part))[str(task)]
         if not answers.comparable or set(part["section"]) != {""}:
             continue
-        draws: dict[tuple[str, float], list[int]] = {}
-        for lesion, dose, draw in answers.cells:
-            draws.setdefault((lesion, dose), []).append(draw)
+        draws = answers.draws()
         rows += [
             (participant, stimulus, task, control, *lesion, draw, value)
             for lesion, values in answers.levels("choice").items()
-            for draw, value in zip(sorted(draws[lesion]), values, strict=True)
+            for draw, value in zip(draws[lesion], values, strict=True)
         ]
     found = pd.DataFrame(rows, columns=[*key, "choice"])
     main = table[table["main"]].merge(found, on=key, how="left")

@@ -113,11 +113,14 @@ class Answers:
         elif self.paired:
             values = self._chosen(scale).mean(1)
         else:
-            member = self._member()
-            values = (self._chosen(scale) @ member / member.sum(0)).mean(1)
+            values = self._means(self._chosen(scale)).mean(1)
         if self._by_observer(scale):
             values = np.array([choice_of_two(float(share), self.alternatives) for share in values])
         return {lesion: values[rows] for lesion, rows in self._rows().items()}
+
+    def draws(self) -> dict[Lesion, list[int]]:
+        """By series and dose: the numbers of its draws, ordered as in scores, levels and fingerprints."""
+        return {lesion: [self.cells[row][2] for row in rows] for lesion, rows in self._rows().items()}
 
     def fingerprints(self) -> dict[Lesion, list[bytes]]:
         """By series and dose: all that was answered under every draw, to the last bit, as a hash.

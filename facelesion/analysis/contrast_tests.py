@@ -364,9 +364,7 @@ def _of_doses(
 
 def _doses(which: Contrast, cell: Cell, answers: Answers) -> list[tuple[Lesion, list[int]]]:
     """The doses that a cell is of, and the places of the draws that all of them have."""
-    drawn: dict[Lesion, list[int]] = {}
-    for series, dose, draw in answers.cells:
-        drawn.setdefault((series, dose), []).append(draw)
+    drawn = answers.draws()
     steps = sorted(drawn)
     if cell.lesion != NO_LESION and which.step is not None:
         if which.step > len(steps):
@@ -375,7 +373,7 @@ def _doses(which: Contrast, cell: Cell, answers: Answers) -> list[tuple[Lesion, 
     shared = sorted(set.intersection(*(set(drawn[step]) for step in steps)))
     if not shared:
         raise Error(f"{which.name}: no draw of {cell.lesion} has all of its doses")
-    return [(step, [sorted(drawn[step]).index(draw) for draw in shared]) for step in steps]
+    return [(step, [drawn[step].index(draw) for draw in shared]) for step in steps]
 
 
 def _task(cell: Cell) -> str:

@@ -106,6 +106,17 @@ def images() -> torch.Tensor:
     return torch.rand(5, 3, 32, 32)
 
 
+@pytest.fixture
+def loss() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """What a task loses on each of `images`: which of five classes is it?"""
+    labels = torch.tensor([0, 3, 1, 4, 2])
+
+    def cross_entropy(outputs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs.float(), labels[numbers], reduction="none")
+
+    return cross_entropy
+
+
 @pytest.fixture(scope="session")
 def naive() -> Callable[..., torch.Tensor]:
     """The oracle: the whole network, one lesion, plain hooks."""

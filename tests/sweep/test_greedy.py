@@ -11,16 +11,6 @@ from facelesion.sweep import Options, SweepError, greedy_ranking, kept
 from facelesion.sweep.task import Task
 
 
-@pytest.fixture
-def loss():
-    labels = torch.tensor([0, 3, 1, 4, 2])
-
-    def cross_entropy(outputs, numbers):
-        return nn.functional.cross_entropy(outputs.float(), labels[numbers], reduction="none")
-
-    return cross_entropy
-
-
 def test_the_ranking_is_that_of_trying_every_unit_by_hand(vgg, images, loss, naive):
     numbers = torch.arange(5)
     chosen: list[int] = []

@@ -10,16 +10,6 @@ from facelesion.lesions import Ablate
 from facelesion.sweep import agreement, effects, first_order
 
 
-@pytest.fixture
-def loss():
-    labels = torch.tensor([0, 3, 1, 4, 2])
-
-    def cross_entropy(outputs, numbers):
-        return nn.functional.cross_entropy(outputs.float(), labels[numbers], reduction="none")
-
-    return cross_entropy
-
-
 def test_effects_are_the_rise_of_the_loss(vgg, images, loss, naive):
     found = effects(vgg, "conv5_1", images, loss, batch_size=2)
     healthy = loss(naive(vgg, None, images), torch.arange(5)).mean()
