@@ -45,7 +45,7 @@ $(VENV)/.project: $(INSTALLED)
 
 # Needs `uv` (pip install uv) and the package index; reads pyproject.toml.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra ray --extra slurm --no-header --no-annotate --no-emit-index-url \
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra ray --extra slurm --extra lab --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links -o $(LOCK) pyproject.toml
 
 clean:

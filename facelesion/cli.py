@@ -37,6 +37,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion gradcam PHOTO ... [--lesion WORDS]    where its evidence lies, layer by layer, in health and in damage
   facelesion faces [--show people] [--out FILE]    draw faces of the built-in face space
   facelesion units [PICTURES] [--by selectivity]   units that answer to a feature: table, contact sheets
+  facelesion lab [--port 7862]                     damage a network by hand, in a page on this machine
   facelesion notebook RUN_FOLDER                   the Keras notebook part by part, beside what it printed
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
@@ -416,6 +417,12 @@ def _notebook(argv: list[str]) -> None:
     notebook_command(argv)
 
 
+def _lab(argv: list[str]) -> None:
+    from facelesion.lab.command import lab_command
+
+    lab_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -434,4 +441,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "status": _status,
     "cancel": _cancel,
     "notebook": _notebook,
+    "lab": _lab,
 }

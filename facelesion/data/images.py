@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,9 @@ _ORIENTATIONS = {
 Image = npt.NDArray[np.uint8]
 
 
-def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> Image:
+def read_image(
+    path: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE, name: str = "the picture"
+) -> Image:
     """Read one picture as 8-bit RGB, upright.
 
     The camera's EXIF rotation is applied, once; palettes, greyscale and CMYK become RGB; 16-bit greys are scaled to
@@ -58,9 +61,11 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
     Colour profiles are not applied.
 
     Args:
-        path: a regular file (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM; its content counts, not its suffix).
+        path: a regular file (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM; its content counts, not its suffix), or the bytes
+            of one, which are never written anywhere.
         max_pixels: larger pictures are refused before a pixel is decoded.
         min_side: pictures narrower or lower than this many pixels are refused.
+        name: what bytes are called in an error.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -77,39 +82,51 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int 
         >>> picture.shape, picture.dtype, int(picture.min())
         ((20, 30, 3), dtype('uint8'), 255)
     """
-    from PIL import Image as pillow
     from PIL import TiffImagePlugin, WebPImagePlugin  # noqa: F401  # Pillow knows only the other formats from the start
 
+    if isinstance(path, bytes):
+        if not path:
+            raise Error(f"{name} is empty: replace it or leave it out")
+        return _read(io.BytesIO(path), name, max_pixels, min_side)
     path = Path(path)
     _check_regular(path)
+    with open(path, "rb") as file:
+        return _read(file, str(path), max_pixels, min_side)
+
+
+def _read(file: BinaryIO, name: str, max_pixels: int, min_side: int) -> Image:
+    from PIL import Image as pillow
+
+    head = file.read(12)
+    file.seek(0)
     try:
         with warnings.catch_warnings():
             # Pillow warns of what is refused below anyway, and of every oddity in the metadata.
             warnings.simplefilter("ignore")
-            with pillow.open(path, formats=_FORMATS) as opened:
+            with pillow.open(file, formats=_FORMATS) as opened:
                 width, height = opened.size
                 if width * height > max_pixels:
                     raise Error(
-                        f"{path}: {width} x {height} is over {max_pixels / 1e6:g} megapixels: make it smaller"
+                        f"{name}: {width} x {height} is over {max_pixels / 1e6:g} megapixels: make it smaller"
                     )
                 if min(width, height) < min_side:
                     raise Error(
-                        f"{path}: {width} x {height} pixels; a side needs at least {min_side}: leave it out"
+                        f"{name}: {width} x {height} pixels; a side needs at least {min_side}: leave it out"
                     )
-                _refuse_previews(opened, path)
+                _refuse_previews(opened, name, head)
                 # Decoding may turn the picture as well (Pillow turns TIFFs): what is left to do is asked afterwards.
                 opened.load()
                 turns, mirrored = _orientation(opened)
-                pixels = _rgb(opened, path)
+                pixels = _rgb(opened, name)
     except Error:
         raise
     except pillow.UnidentifiedImageError:
-        raise Error(f"{path}: {_what_it_is(path)}") from None
+        raise Error(f"{name}: {_what_it_is(head)}") from None
     except pillow.DecompressionBombError:
-        raise Error(f"{path}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
+        raise Error(f"{name}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
     except Exception as error:  # decoders fail in many ways on damaged files; none of them is a fault of ours
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise Error(f"{path}: damaged or cut short ({reason}): replace it or leave it out") from None
+        raise Error(f"{name}: damaged or cut short ({reason}): replace it or leave it out") from None
     pixels = np.rot90(pixels, turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 
@@ -161,30 +178,25 @@ def _orientation(opened: object) -> tuple[int, bool]:
         return 0, False
 
 
-def _what_it_is(path: Path) -> str:
-    """What to say of a file that none of the decoders knows."""
-    with open(path, "rb") as file:
-        head = file.read(12)
+def _what_it_is(head: bytes) -> str:
+    """What to say of a file that none of the decoders knows, by its first twelve bytes."""
     brand = _UNREAD_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
     if brand is not None:
         return f"a picture in {brand}, which is not read: save it as JPEG or PNG"
     return "not a picture (JPEG, PNG, BMP, GIF, TIFF, WebP or PPM): replace it or leave it out"
 
 
-def _refuse_previews(opened: object, path: Path) -> None:
+def _refuse_previews(opened: object, name: str, head: bytes) -> None:
     """A camera's raw file is a TIFF whose first picture is a preview the size of a stamp."""
     tags = getattr(opened, "tag_v2", {})
-    canon = False
-    if getattr(opened, "format", "") == "TIFF":
-        with open(path, "rb") as file:
-            canon = file.read(10)[8:] == b"CR"
+    canon = getattr(opened, "format", "") == "TIFF" and head[8:10] == b"CR"
     if canon or _DNG_TAG in tags or int(tags.get(_SUBFILE_TAG, 0)) & 1:
         raise Error(
-            f"{path}: a camera's raw file, of which only the preview could be read: save it as JPEG or PNG"
+            f"{name}: a camera's raw file, of which only the preview could be read: save it as JPEG or PNG"
         )
 
 
-def _rgb(opened: object, path: Path) -> Image:
+def _rgb(opened: object, name: str) -> Image:
     """The first picture of an opened file as uint8 (H, W, 3)."""
     from PIL import Image as pillow
 
@@ -194,13 +206,13 @@ def _rgb(opened: object, path: Path) -> Image:
     signed = any(kind == 2 for kind in np.atleast_1d(tags.get(_SIGN_TAG, 1)))
     if mode == "F" or (tags and (mode == "I" or signed)):
         raise Error(
-            f"{path}: {'floating-point' if mode == 'F' else 'signed or 32-bit'} pixels have no known range: "
+            f"{name}: {'floating-point' if mode == 'F' else 'signed or 32-bit'} pixels have no known range: "
             "save it with 8 or 16 bits"
         )
     if mode == "LAB":
-        raise Error(f"{path}: its colours are kept as Lab, which is not read: save it as RGB")
+        raise Error(f"{name}: its colours are kept as Lab, which is not read: save it as RGB")
     if mode == "I" or mode.startswith("I;16"):
-        return np.repeat(_levels(opened, path, tags)[:, :, None], 3, axis=2)
+        return np.repeat(_levels(opened, name, tags)[:, :, None], 3, axis=2)
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in opened.info:
         over = (opened.convert("LA") if mode == "La" else opened).convert("RGBA")
         white = pillow.new("RGBA", over.size, (255, 255, 255, 255))
@@ -208,13 +220,13 @@ def _rgb(opened: object, path: Path) -> Image:
     return np.array(opened.convert("RGB"))
 
 
-def _levels(opened: Any, path: Path, tags: Mapping[int, Any]) -> Image:
+def _levels(opened: Any, name: str, tags: Mapping[int, Any]) -> Image:
     """Grey levels of more than 8 bits as uint8 (H, W): white is what the file calls white."""
     grey = np.asarray(opened, dtype=np.int64)
     # Twelve bits come in the lower part of sixteen; whole-bit scales come spread out.
     white = 4095 if tuple(np.atleast_1d(tags.get(_BITS_TAG, 16))) == (12,) else 65535
     if grey.min() < 0 or grey.max() > white:
-        raise Error(f"{path}: grey levels beyond 16 bits: save it with 8 or 16 bits")
+        raise Error(f"{name}: grey levels beyond 16 bits: save it with 8 or 16 bits")
     levels = ((grey * 255 + white // 2) // white).astype(np.uint8)
     if tags.get(_PHOTOMETRIC_TAG) == 0:  # zero is white
         levels = 255 - levels

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Invert,
         Isolate,
         Mask,
+        Painted,
         PartSwap,
         PhaseScramble,
         Stimulus,
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS", "FEATURES", "REGIONS", "Backend", "Blur", "Boxes", "Chain", "Composite", "Contrast", "ControlMask",
-    "Face", "GaussianNoise", "Greyscale", "Intact", "Invert", "Isolate", "Mask", "PartSwap", "PhaseScramble",
-    "Region", "Stimulus", "TileScramble", "align", "boxes", "choose", "complete", "eye_centres", "landmark_backend",
-    "mean_face", "outlines", "region", "region_mask",
+    "Face", "GaussianNoise", "Greyscale", "Intact", "Invert", "Isolate", "Mask", "Painted", "PartSwap",
+    "PhaseScramble", "Region", "Stimulus", "TileScramble", "align", "boxes", "choose", "complete", "eye_centres",
+    "landmark_backend", "mean_face", "outlines", "region", "region_mask",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
@@ -58,7 +59,7 @@ __getattr__, __dir__ = lazily(
         ),
         "stimuli": (
             "Blur", "Chain", "Composite", "Contrast", "ControlMask", "GaussianNoise", "Greyscale", "Intact",
-            "Invert", "Isolate", "Mask", "PartSwap", "PhaseScramble", "Stimulus", "TileScramble",
+            "Invert", "Isolate", "Mask", "Painted", "PartSwap", "PhaseScramble", "Stimulus", "TileScramble",
         ),
     },
 )  # fmt: skip

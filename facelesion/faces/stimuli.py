@@ -25,6 +25,7 @@ from torch import Tensor
 from facelesion.errors import Error
 from facelesion.faces import randomness
 from facelesion.faces.blur import gaussian_blur
+from facelesion.faces.painted import Painted
 from facelesion.faces.sent import beside
 from facelesion.faces.stimuli_of_regions import Blur, ControlMask, Isolate, Mask
 from facelesion.faces.stimuli_of_two import Composite, PartSwap, similarity_matrix
@@ -41,8 +42,8 @@ from facelesion.faces.stimulus import (
 
 __all__ = [
     "KINDS", "REFERENCE_SIZE", "Blur", "Chain", "Composite", "Contrast", "ControlMask", "GaussianNoise", "Greyscale",
-    "Intact", "Invert", "Isolate", "Mask", "PartSwap", "PhaseScramble", "Stimulus", "TileScramble", "gaussian_blur",
-    "similarity_matrix",
+    "Intact", "Invert", "Isolate", "Mask", "Painted", "PartSwap", "PhaseScramble", "Stimulus", "TileScramble",
+    "gaussian_blur", "similarity_matrix",
 ]  # fmt: skip
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV

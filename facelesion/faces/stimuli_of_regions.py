@@ -20,14 +20,14 @@ ISOLATE_SIGMA = 3.5  # ... and for its 21 x 21 kernel
 ISOLATE_SCALE = 1.5
 WIDEST = 1000  # pixels of a 224-pixel picture: a blur beyond it is a flat colour already
 
-_FILLS = ("black", "mean", "noise")
+FILLS = ("black", "mean", "noise")
 _SHAPES = ("box", "upright", "polygon")
 
 
 @dataclass(frozen=True)
 class OfRegion(Stimulus):
     region: str
-    fills: ClassVar[tuple[str, ...]] = _FILLS
+    fills: ClassVar[tuple[str, ...]] = FILLS
 
     def __post_init__(self) -> None:
         if not isinstance(self.region, str):
@@ -81,7 +81,7 @@ class Mask(OfRegion):
     kind: ClassVar[str] = "mask"
 
     def _pictures(self, batch: Batch) -> Tensor:
-        return _covered(batch, self._mask(batch), self.fill, self.seed)
+        return covered(batch, self._mask(batch), self.fill, self.seed)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Isolate(OfRegion):
     fill: str = "mean"
     seed: int = 0
     kind: ClassVar[str] = "isolate"
-    fills: ClassVar[tuple[str, ...]] = ("blur", *_FILLS)
+    fills: ClassVar[tuple[str, ...]] = ("blur", *FILLS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,7 +140,7 @@ class Isolate(OfRegion):
 
     def _pictures(self, batch: Batch) -> Tensor:
         if self.fill != "blur":
-            return _covered(batch, ~self._mask(batch), self.fill, self.seed)
+            return covered(batch, ~self._mask(batch), self.fill, self.seed)
         blurred = gaussian_blur(batch.images, self.sigma * batch.per_pixel)
         return torch.where(self._mask(batch), batch.images, blurred)
 
@@ -166,10 +166,10 @@ class ControlMask(OfRegion):
 
     def _pictures(self, batch: Batch) -> Tensor:
         mask = _elsewhere(batch, self._mask(batch)[:, 0], self.seed)[:, None]
-        return _covered(batch, mask, self.fill, self.seed)
+        return covered(batch, mask, self.fill, self.seed)
 
 
-def _covered(batch: Batch, mask: Tensor, fill: str, seed: int) -> Tensor:
+def covered(batch: Batch, mask: Tensor, fill: str, seed: int) -> Tensor:
     """The pictures with the mask's pixels filled."""
     rows, columns = extent(mask)
     pictures = batch.images.clone()
