@@ -6,11 +6,11 @@ import reprlib
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from facelesion.errors import Error
+from facelesion.faces.sent import beside
 from facelesion.faces.stimuli_of_regions import FILLS, covered
 from facelesion.faces.stimulus import Batch, Stimulus, check_seed
 
@@ -28,6 +28,7 @@ class Painted(Stimulus):
         seed: of the noise.
 
     Example:
+        >>> import torch
         >>> half = Painted(("10", "10"))(torch.ones(1, 3, 112, 112), torch.zeros(1, 5, 2))
         >>> float(half[0, 0, 50, 50]), float(half[0, 0, 50, 60])
         (0.0, 1.0)
@@ -52,7 +53,7 @@ class Painted(Stimulus):
         check_seed(self)
 
     def _pictures(self, batch: Batch) -> Tensor:
-        grid = torch.tensor([[float(place) for place in row] for row in self.where], device=batch.images.device)
+        grid = beside(batch.images, [float(place) for row in self.where for place in row]).reshape(len(self.where), -1)
         mask = functional.interpolate(grid[None, None], batch.size, mode="nearest-exact") > 0
         return covered(batch, mask.expand(len(batch.images), -1, -1, -1), self.fill, self.seed)
 

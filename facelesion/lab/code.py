@@ -183,8 +183,9 @@ def _picture(picture: Picture) -> str:
         said += [f"looks={dict(picture.looks)!r}"] * bool(picture.looks)
         return f"built_in_face({', '.join(said)})"
     if picture.source == PHOTOGRAPH:
-        # The page's photographs are nobody's files: the program takes the reader's own.
-        return 'photograph_in("PHOTOGRAPH.jpg")'
+        # The page does not know the file's name.
+        said = f", points={list(picture.marked)!r}" if picture.marked else "" if picture.points else ", thing=True"
+        return f'photograph_in("PHOTOGRAPH.jpg"{said})'
     return f"built_in_thing({picture.thing!r}, {picture.number!r})"
 
 

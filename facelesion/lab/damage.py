@@ -149,10 +149,17 @@ def ranking(network: str, site: str, by: str = "selectivity", of: str = "faces")
     if (by, of) not in RANKINGS.values():
         known = ", ".join(" of ".join(each) for each in RANKINGS.values())
         raise Error(f"no ranking by {by} of {of}: there are {known}")
+    table = _ranked(network, site, by)
+    return table[table["of"] == of].reset_index(drop=True)
+
+
+@lru_cache(maxsize=32)
+def _ranked(network: str, site: str, by: str) -> pd.DataFrame:
+    """The same for faces and for objects, which are looked at together."""
     subject, pictures = readouts(network).subject, ranking_pictures()
     groups = {name: subject.preprocess(each.images) for name, each in pictures.items()}
     people = {name: each.labels for name, each in pictures.items()}
-    return rank(subject.module, site, groups, by, of=of, people=people, resamples=0, splits=0)
+    return rank(subject.module, site, groups, by, people=people, resamples=0, splits=0)
 
 
 def calibration_for(network: str, lesion: Lesion | None) -> Calibration | None:

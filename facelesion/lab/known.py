@@ -128,7 +128,8 @@ def pool_of(tasks: tuple[str, ...]) -> Pool:
 @lru_cache(maxsize=1)
 def ranking_pictures() -> Mapping[str, ImageSet]:
     """Faces and objects that units are ranked on; nothing is asked about them."""
-    return PICTURES.for_ranking(0, 112, materials())[0]
+    found = PICTURES.for_ranking(0, 112, materials())[0]
+    return {name: each[::2] for name, each in found.items()}  # half of a study's
 
 
 def enrolled_picture(person: str) -> FaceSet:

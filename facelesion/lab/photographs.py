@@ -43,7 +43,7 @@ def cut_out(upload: bytes, points: Sequence[float] | None = None, thing: bool = 
     face = _face(image, points)
     crop, landmarks = align(image, face.mesh, SIZE)
     flat = tuple(round(float(each), 3) for each in landmarks.flatten())
-    return Picture(source=PHOTOGRAPH, pixels=_text(crop), points=flat)
+    return Picture(source=PHOTOGRAPH, pixels=_text(crop), points=flat, marked=tuple(points or ()))
 
 
 def photograph_in(path: str | Path, points: Sequence[float] | None = None, thing: bool = False) -> FaceSet:

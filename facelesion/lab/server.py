@@ -147,7 +147,9 @@ class Lab:
             raise Error("points: give ten numbers with commas between") from None
         thing = request.query_params.get("thing") == "1"
         found = await self._run(lambda: cut_out(body, points, thing))
-        return JSONResponse({"source": found.source, "pixels": found.pixels, "points": list(found.points)})
+        return JSONResponse(
+            {"source": found.source, "pixels": found.pixels, "points": list(found.points), "marked": list(found.marked)}
+        )
 
     async def _curve(self, request: Request) -> Response:
         state = await self._state(request)

@@ -88,6 +88,7 @@ class Picture:
         number: which one of them.
         pixels: of a photograph: the part that is shown, as base64 of a PNG.
         points: of a photograph: where its landmarks lie, x and y in turn, in pixels; none for a thing.
+        marked: of a photograph in which five points were marked by hand: those, as shares of its width and height.
     """
 
     source: str = PERSON
@@ -99,6 +100,7 @@ class Picture:
     number: int = 0
     pixels: str = field(default="", repr=False)
     points: tuple[float, ...] = field(default=(), repr=False)
+    marked: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _among(self, "source", SOURCES)
@@ -122,9 +124,11 @@ class Picture:
         object.__setattr__(self, "looks", tuple(sorted(found)))
         if not isinstance(self.pixels, str) or len(self.pixels) > MOST_PICTURE:
             raise Error(f"pixels: give base64 of a PNG, of {MOST_PICTURE:,} letters at the most")
-        if not isinstance(self.points, list | tuple) or len(self.points) not in (0, 956):
-            raise Error("points: give 478 landmarks, x and y in turn, or none")
-        object.__setattr__(self, "points", tuple(_real(each, "points", -1e5, 1e5) for each in self.points))
+        for name, count, most in (("points", 956, 1e5), ("marked", 10, 1)):
+            given = getattr(self, name)
+            if not isinstance(given, list | tuple) or len(given) not in (0, count):
+                raise Error(f"{name}: give {count // 2} points, x and y in turn, or none")
+            object.__setattr__(self, name, tuple(_real(each, name, -most, most) for each in given))
         if self.source == PHOTOGRAPH and not self.pixels:
             raise Error("there is no photograph: choose one, or a built-in person")
 

@@ -26,10 +26,9 @@ class Step:
 
 
 _FACE = Picture(person=11, looks=(("smile", 0.6),))
-_SMALL = Damage(site="conv5_1", dose=0.1, seed=1)
-_LARGE = Damage(site="conv5_1", dose=0.5, seed=1)
-_CHOSEN = Damage(site="conv5_1", dose=0.3, units="faces")
-_RANDOM = Damage(site="conv5_1", dose=0.3, seed=3)
+_SMALL = Damage(site="conv4_3", dose=0.1, seed=1)
+_LARGE = Damage(site="conv4_3", dose=0.5, seed=1)
+_CHOSEN = Damage(site="conv4_3", dose=0.3, units="faces")
 
 TOUR = (
     Step(
@@ -49,9 +48,9 @@ TOUR = (
     ),
     Step(
         "What is lost, and what is spared",
-        "With half of the units gone the network still sees a face. How sure it is whose, and how alike two people "
-        "are to it, has changed. People with prosopagnosia tell of this: they see that there is a face. Look at the "
-        "second picture too: somebody else.",
+        "With half of the units gone the network still sees a face, and takes it for somebody else's. The second "
+        "picture shows another person: in health they are two, now they are one. People with prosopagnosia tell of "
+        "this: they see that there is a face, and not whose.",
         State(picture=_FACE, damage=(_LARGE,), second="other", map_of=IDENTITY),
         "left",
     ),
@@ -65,9 +64,9 @@ TOUR = (
     ),
     Step(
         "Chosen units against random ones",
-        "Here the units that answer most to faces are gone, and not any. Is that worse than as many units at random? "
-        "The grey band shows what random lesions of the same size do. Only what falls out of the band says something "
-        "about these units.",
+        "Here the units that answer to faces more than to things are gone. Is that worse than as many at random? The "
+        "grey band is what random lesions as large do, twelve of them. Look for tasks whose line leaves the band, and "
+        "for those whose line stays: only the first say something about these units.",
         State(picture=_FACE, damage=(_CHOSEN,), second="other"),
         "curve",
         "curve",
@@ -75,8 +74,8 @@ TOUR = (
     Step(
         "What it does not show",
         "A network is no brain, one network no sample, and a layer no area of cortex. That damage here hurts a task "
-        "does not mean that the task is done here. The networks trained alike, more draws, other tasks and matched controls "
-        "belong to it: take the study with you, and run it.",
+        "does not mean that the task is done here. The networks trained alike, more draws, other tasks and matched "
+        "controls belong to it: take the study with you, and run it.",
         State(picture=_FACE, damage=(_CHOSEN,), second="other"),
         "out",
     ),

@@ -16,6 +16,7 @@ from facelesion.faces import (
     Invert,
     Isolate,
     Mask,
+    Painted,
     PhaseScramble,
     TileScramble,
 )
@@ -26,6 +27,7 @@ EVERY = [
     Intact(), Invert(), PhaseScramble(), TileScramble(), Greyscale(), Contrast(0.5), GaussianNoise(0.1), Mask("eyes"),
     Mask("mouth", fill="mean"), Mask("nose", fill="noise"), Mask("eyes", shape="polygon"), Mask("face"),
     Mask("eyes", shape="upright"), Blur("eyes"), Isolate("mouth"), Isolate("nose", fill="blur"), ControlMask("eyes"),
+    Painted(("01", "10"), fill="mean"),
     Mask("eyes") + Invert() + GaussianNoise(0.2),
 ]  # fmt: skip
 # PyTorch asks a driver how to turn and shift pictures (grid_sample).

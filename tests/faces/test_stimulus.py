@@ -137,6 +137,7 @@ SETTINGS = {
     "noise": {"std": 0.1, "seed": 3},
     "composite": {"misalign": 0.5},
     "swap": {"region": "nose", "shape": "box", "scale": [1.2, 1.5], "feather": 1.0},
+    "painted": {"where": ["010", "111"], "fill": "noise", "seed": 3},
 }
 WRONG = {
     "seed": [-1, 10**30, 1.5, True, None, "3", INF, NAN, [3], {"a": 1}],
@@ -149,6 +150,7 @@ WRONG = {
     "by": [-1, NAN, INF, 1e308, None, "half", [1], True, 10**400],
     "std": [-0.1, NAN, INF, 1e308, None, "much", [1], True],
     "misalign": [NAN, INF, -INF, 1e308, None, "left", [1], True],
+    "where": [None, 3, "010", [], [3], ["0a"], ["01", "011"], [""], ["1" * 1000], {}, [["0", "1"]]],
     "feather": [-1, NAN, INF, 1e308, None, "soft", [1], True],
 }  # fmt: skip
 

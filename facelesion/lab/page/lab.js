@@ -8,7 +8,7 @@ import * as curve from "./curve.js";
 import * as out from "./out.js";
 import * as tour from "./tour.js";
 
-const PICTURE = { source: "person", person: 0, likeness: 1, caricature: 1, looks: {}, thing: "aeroplane", number: 0, pixels: "", points: [] };
+const PICTURE = { source: "person", person: 0, likeness: 1, caricature: 1, looks: {}, thing: "aeroplane", number: 0, pixels: "", points: [], marked: [] };
 const DAMAGE = { kind: "Ablate", site: "conv5_3", dose: 0.1, units: "random", share: 1, seed: 0, picked: [], options: {} };
 const STATE = { network: "builtin", picture: PICTURE, stimulus: "intact", painted: [], damage: [DAMAGE], second: "same", photograph: null, site: "conv5_3", map_of: "face" };
 const parts = [face, damage, units, answers, curve, out, tour];
