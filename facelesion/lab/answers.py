@@ -17,7 +17,7 @@ from facelesion.analysis.gradcam import Score, grad_cam, resized
 from facelesion.analysis.mapped_sites import map_sites
 from facelesion.data.imagesets import FaceSet
 from facelesion.lab.damage import calibration_for, hit_units, lesion_of
-from facelesion.lab.known import Readouts, readouts
+from facelesion.lab.known import ALONE, Readouts, readouts
 from facelesion.lab.pictures import first_picture, second_picture
 from facelesion.lab.state import FACE, PERSON, State
 from facelesion.lesions import Changes, Lesion, lesioned
@@ -84,6 +84,11 @@ def answer(state: State) -> Answer:
     Raises:
         Error: a network, site, lesion or picture that cannot be; one line.
     """
+    with ALONE:
+        return _answered(state)
+
+
+def _answered(state: State) -> Answer:
     known = readouts(state.network)
     picture, second = shown(state), second_picture(state)
     healthy = _healthy(*_looked_at(state))

@@ -12,7 +12,7 @@ import torch
 from facelesion.analysis.case_tables import INTACT, judge_cases
 from facelesion.data.face_memory import CHANCE, HUMAN_MEANS, ITEMS
 from facelesion.lab.damage import calibration_for, lesion_of
-from facelesion.lab.known import materials, pool_of, readouts
+from facelesion.lab.known import ALONE, materials, pool_of, readouts
 from facelesion.lab.state import State
 from facelesion.lesions import Lesion
 from facelesion.study.bench import Representations, fitted
@@ -158,7 +158,8 @@ def _tasks(network: str) -> tuple[Task, ...]:
     """The card's tasks with their readouts, fixed in health."""
     subject = readouts(network).subject
     represent = Representations(subject, torch.device("cpu"))
-    return fitted(TASKS_ASKED, subject, materials(), pool_of(TASKS_ASKED), 0, represent)
+    with ALONE:
+        return fitted(TASKS_ASKED, subject, materials(), pool_of(TASKS_ASKED), 0, represent)
 
 
 @lru_cache(maxsize=128)
@@ -168,9 +169,9 @@ def _asked(network: str, lesion: Lesion | None, name: str) -> Any:
 
     subject, pool = readouts(network).subject, pool_of(TASKS_ASKED)
     images = (subject.preprocess(each) for each in pool.images.split(32))
-    answers = sweep(
-        subject.module, {name: lesion}, images, calibration=calibration_for(network, lesion), ids=pool.ids
-    )[name]
+    calibration = calibration_for(network, lesion)
+    with ALONE:
+        answers = sweep(subject.module, {name: lesion}, images, calibration=calibration, ids=pool.ids)[name]
     answers = answers.float().nan_to_num(0.0)
     rows: list[dict[str, Any]] = []
     for task in _tasks(network):

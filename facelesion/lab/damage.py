@@ -13,7 +13,7 @@ import torch
 
 from facelesion.analysis.ranked import rank, top_units
 from facelesion.errors import Error
-from facelesion.lab.known import materials, ranking_pictures, readouts
+from facelesion.lab.known import ALONE, materials, ranking_pictures, readouts
 from facelesion.lab.state import ALL, PICKED, RANKINGS, Damage, State
 from facelesion.lesions import Calibration, Lesion, calibrate
 from facelesion.lesions.kinds import KINDS, UnitLesion
@@ -159,7 +159,8 @@ def _ranked(network: str, site: str, by: str) -> pd.DataFrame:
     subject, pictures = readouts(network).subject, ranking_pictures()
     groups = {name: subject.preprocess(each.images) for name, each in pictures.items()}
     people = {name: each.labels for name, each in pictures.items()}
-    return rank(subject.module, site, groups, by, people=people, resamples=0, splits=0)
+    with ALONE:
+        return rank(subject.module, site, groups, by, people=people, resamples=0, splits=0)
 
 
 def calibration_for(network: str, lesion: Lesion | None) -> Calibration | None:
@@ -173,7 +174,8 @@ def calibration_for(network: str, lesion: Lesion | None) -> Calibration | None:
 def _calibration(network: str, sites: tuple[str, ...]) -> Calibration:
     subject = readouts(network).subject
     images = reference(materials())[::_REFERENCE]
-    return calibrate(subject.module, (subject.preprocess(each) for each in images.split(32)), sites)
+    with ALONE:
+        return calibrate(subject.module, (subject.preprocess(each) for each in images.split(32)), sites)
 
 
 def hit_units(state: State, lesion: Lesion | None, site: str, count: int) -> torch.Tensor:

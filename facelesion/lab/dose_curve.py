@@ -14,7 +14,7 @@ import numpy as np
 from facelesion.analysis.statistics import null_test
 from facelesion.errors import Error
 from facelesion.lab.damage import calibration_for, dose_of, lesion_written, written
-from facelesion.lab.known import readouts
+from facelesion.lab.known import ALONE, readouts
 from facelesion.lab.state import PICKED, Damage, State
 from facelesion.lesions import Lesion
 from facelesion.lesions.kinds import KINDS
@@ -162,14 +162,13 @@ def _measured(state: State, lesions: Sequence[Lesion | None]) -> dict[str, tuple
     """Every lesion's share right, by task."""
     known = readouts(state.network)
     pool, subject = known.pool, known.subject
-    together = [each for each in lesions if each is not None and each.needs_calibration]
-    calibration = calibration_for(state.network, functools.reduce(operator.add, together)) if together else None
+    relative = [each for each in lesions if each is not None and each.needs_calibration]
+    calibration = calibration_for(state.network, functools.reduce(operator.add, relative)) if relative else None
     images = state.shown_as(pool.images.float() / 255, pool.landmarks, ids=pool.ids)
     batches = (subject.preprocess(each) for each in images.split(32))
-    answers = sweep(
-        subject.module, {str(number): each for number, each in enumerate(lesions)}, batches, calibration=calibration,
-        ids=pool.ids,
-    )  # fmt: skip
+    named = {str(number): each for number, each in enumerate(lesions)}
+    with ALONE:
+        answers = sweep(subject.module, named, batches, calibration=calibration, ids=pool.ids)
     return {
         name: tuple(
             known.tasks[name].measure(known.tasks[name].answer(answers[str(number)].float().nan_to_num(0.0)))[measure]

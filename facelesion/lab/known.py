@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -27,6 +28,8 @@ PICTURES = FaceSpacePictures(
     new_pictures=2, object_training_pictures=12, object_pictures=2, other_pictures=16,
 )  # fmt: skip
 ASKED = ("detection", "identification", "verification", "objects")
+#: Held by whatever computes: a lesion is hooks on a network, and a network is there once.
+ALONE = threading.RLock()
 _PLAIN = re.compile(r"(torchvision|timm)/[A-Za-z0-9_.]{1,80}")
 
 
