@@ -14,10 +14,11 @@ import torch
 from facelesion.data.imagesets import ImageSet
 from facelesion.lab.answers import Answer, large, truth
 from facelesion.lab.known import enrolled_picture
-from facelesion.lab.pictures import name_of
+from facelesion.lab.pictures import ENROLLED, PEOPLE_SEED, name_of
 
 Pixels = npt.NDArray[np.uint8]
 _CELL = 28  # most pixels of a unit's map
+_PORTRAIT = 88
 
 
 def png(pixels: Pixels) -> bytes:
@@ -37,6 +38,14 @@ def address(pixels: Pixels) -> str:
 def pixels_of(pictures: ImageSet) -> Pixels:
     """The first picture of a set (H, W, 3)."""
     return np.ascontiguousarray(pictures.images[0].permute(1, 2, 0).numpy())
+
+
+def portraits() -> Pixels:
+    """The enrolled people, one below the other."""
+    from PIL import Image
+
+    faces = [Image.fromarray(pixels_of(enrolled_picture(f"person-{PEOPLE_SEED}-{n}"))) for n in range(ENROLLED)]
+    return np.concatenate([np.asarray(each.resize((_PORTRAIT, _PORTRAIT), Image.Resampling.LANCZOS)) for each in faces])
 
 
 def over(picture: Pixels, heat: torch.Tensor, top: float, signed: bool = False) -> Pixels:

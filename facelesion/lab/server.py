@@ -25,9 +25,8 @@ from facelesion.lab import drawing, view
 from facelesion.lab.answers import answer
 from facelesion.lab.case_card import card
 from facelesion.lab.dose_curve import curve
-from facelesion.lab.known import enrolled_picture, known_network, readouts
+from facelesion.lab.known import known_network, readouts
 from facelesion.lab.photographs import cut_out
-from facelesion.lab.pictures import ENROLLED, PEOPLE_SEED
 from facelesion.lab.state import State
 
 #: Bytes that one question may have, and one photograph.
@@ -66,7 +65,7 @@ class Lab:
         """The application, for uvicorn or whatever else serves ASGI."""
         routes = [Route(f"/{name}", self._file, name=name or "page") for name in _FILES]
         routes += [
-            Route("/people/{number:int}.png", self._person),
+            Route("/people.png", self._people),
             Route("/offered", self._offered, methods=["POST"]),
             Route("/answer", self._answer, methods=["POST"]),
             Route("/photograph", self._photograph, methods=["POST"]),
@@ -115,15 +114,8 @@ class Lab:
         content = resources.files("facelesion.lab").joinpath("page", name).read_bytes()
         return Response(content, media_type=_KINDS[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
-    async def _person(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        if number >= ENROLLED:
-            raise HTTPException(404, "nobody of this number is enrolled")
-
-        def drawn() -> bytes:
-            return drawing.png(drawing.pixels_of(enrolled_picture(f"person-{PEOPLE_SEED}-{number}")))
-
-        content = await self._run(drawn)
+    async def _people(self, request: Request) -> Response:
+        content = await self._run(lambda: drawing.png(drawing.portraits()))
         return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
     async def _offered(self, request: Request) -> Response:

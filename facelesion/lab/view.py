@@ -70,7 +70,7 @@ def _seen(seen: Seen, same_above: float, who: str | None) -> dict[str, Any]:
         "people": [
             {
                 "name": name_of(label), "cosine": cosine, "right": label == who,
-                "picture": f"people/{int(label.rpartition('-')[2])}.png",
+                "number": int(label.rpartition("-")[2]),
             }
             for label, cosine in seen.people
         ],

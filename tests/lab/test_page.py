@@ -280,9 +280,9 @@ def test_a_second_picture_of_another_is_told_apart_in_health(lab):
 
 def test_the_curve_is_drawn_as_it_comes(lab):
     lab("#curve-run").click()
-    lab.page.get_by_text("4 of 12 random lesions").wait_for(timeout=60_000)
+    lab.page.get_by_text("4 of 12 random lesions", exact=True).wait_for(timeout=60_000)
     assert lab("#curve-plots svg").count() == 3 and lab("#curve-plots .band").count() == 3
-    lab.page.get_by_text("12 of 12 random lesions").wait_for(timeout=90_000)
+    lab.page.get_by_text("12 of 12 random lesions", exact=True).wait_for(timeout=90_000)
     from facelesion.lab import curve
 
     *_, last = curve(lab.state)

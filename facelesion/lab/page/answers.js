@@ -1,5 +1,5 @@
 // What is left: the healthy network's answers beside the damaged one's.
-import { $, choose, make, percent, plain, signed } from "./html.js";
+import { $, choose, make, percent, plain, see, signed } from "./html.js";
 
 let lab;
 const NETWORKS = ["healthy", "damaged"];
@@ -41,8 +41,11 @@ export function show({ state }, answer) {
   same(answer);
   $("kinds").replaceChildren(...NETWORKS.map((each) => kinds(each, answer[each], state)));
   const words = { healthy: "healthy", damaged: "damaged", difference: "damaged − healthy" };
-  $("maps").replaceChildren(...Object.entries(words).map(([key, said]) => make("figure", {},
-    make("img", { src: answer.maps[key], width: 112, height: 112, alt: `Grad-CAM, ${said}` }), make("figcaption", {}, said))));
+  if (!$("maps").children.length) {
+    $("maps").append(...Object.entries(words).map(([key, said]) => make("figure", {},
+      make("img", { id: `map-${key}`, width: 112, height: 112, alt: `Grad-CAM, ${said}` }), make("figcaption", {}, said))));
+  }
+  for (const key of Object.keys(words)) see($(`map-${key}`), answer.maps[key]);
   $("map-words").textContent = `Grad-CAM at ${state.site} of the evidence ${answer.mapOf}, all on the healthy map's scale: bright is more, blue is lost.`;
 }
 
@@ -60,7 +63,7 @@ function gauge({ healthy, damaged }) {
 
 function nearest(which, seen, who) {
   return make("div", { class: which }, make("h4", {}, which), make("ol", {}, ...seen.people.map((each) => make("li", { class: each.right ? "right" : "" },
-    make("img", { src: each.picture, width: 44, height: 44, alt: "" }),
+    make("i", { class: "portrait", style: { backgroundPosition: `0 ${(100 * each.number) / (lab.offered.enrolled - 1)}%` } }),
     make("span", {}, each.name, each.right ? make("span", { class: "tick", title: "it is" }, " ✓") : null),
     make("span", { class: "value" }, plain(each.cosine))))),
     who && !seen.people.some((each) => each.right) ? make("p", { class: "quiet" }, `${who} is not among the five`) : null);
@@ -69,8 +72,9 @@ function nearest(which, seen, who) {
 function same({ healthy, damaged, second, sameAbove, truth }) {
   const said = (seen, which) => make("p", { class: which }, make("b", {}, which), ` ${seen.same ? "the same person" : "two people"}, alike `,
     make("output", { id: `alike-${which}` }, plain(seen.alike)), truth.same === null ? null : make("span", { class: truth.same === seen.same ? "tick" : "miss" }, truth.same === seen.same ? " ✓" : " ✗"));
-  $("same").replaceChildren(make("img", { src: second, width: 84, height: 84, alt: "The second picture" }),
-    make("div", {}, said(healthy, "healthy"), said(damaged, "damaged"), make("p", { class: "quiet" }, `The same person is seen above ${plain(sameAbove)}.`)));
+  if (!$("same").children.length) $("same").append(make("img", { id: "second-picture", width: 84, height: 84, alt: "The second picture" }), make("div"));
+  see($("second-picture"), second);
+  $("same").lastChild.replaceWith(make("div", {}, said(healthy, "healthy"), said(damaged, "damaged"), make("p", { class: "quiet" }, `The same person is seen above ${plain(sameAbove)}.`)));
 }
 
 function kinds(which, seen, state) {

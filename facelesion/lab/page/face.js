@@ -1,5 +1,5 @@
 // What is shown: a person, a thing or a photograph, and what is done to it.
-import { $, choose, make, slider, plain, signed } from "./html.js";
+import { $, choose, make, see, slider, plain, signed } from "./html.js";
 
 const GRID = 28;
 const CHANGES = { "": "none", mask: "cover", blur: "blur", isolate: "show alone", control: "cover elsewhere" };
@@ -76,7 +76,7 @@ function stimulate() {
 }
 
 export function show(_lab, answer) {
-  $("shown").src = answer.picture;
+  see($("shown"), answer.picture);
   paint();
 }
 

@@ -41,6 +41,11 @@ export function slider({ name, least, most, step, value, words, changed, label =
   return make("div", { class: "slide" }, make("label", { for: id }, label), out, input);
 }
 
+export function see(image, address) {
+  // A picture that is there already is not decoded again.
+  if (image.getAttribute("src") !== address) image.src = address;
+}
+
 export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 export const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 export const plain = (value, digits = 2) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(digits);

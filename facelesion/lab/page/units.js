@@ -3,6 +3,7 @@
 import { $, choose, make, plain } from "./html.js";
 
 let lab, at = 0, answer = null;
+const kept = {};
 
 export function begin(given) {
   lab = given;
@@ -46,11 +47,12 @@ export function show(_lab, found) {
   const { units } = found, hit = new Set(units.hit);
   const picked = new Set(lab.state.damage.filter((each) => each.site === units.site && each.units === "picked").flatMap((each) => each.picked));
   const grid = $("grid"), top = Math.max(...units.healthy, 1e-9);
+  sheets(units.sheets);
+  if (grid.children.length !== units.count) grid.replaceChildren();
   while (grid.children.length < units.count) grid.append(make("div", { role: "option", id: `u${grid.children.length}`, "data-unit": grid.children.length }));
-  while (grid.children.length > units.count) grid.lastChild.remove();
   at = Math.min(at, units.count - 1);
   for (const [unit, cell] of [...grid.children].entries()) {
-    tile(cell, units, unit, "healthy", 1);
+    tile(cell, units.count, unit);
     cell.className = (hit.has(unit) ? "hit " : "") + (picked.has(unit) ? "picked" : "");
     cell.style.opacity = 0.35 + 0.65 * Math.sqrt(units.healthy[unit] / top);
     cell.setAttribute("aria-selected", picked.has(unit));
@@ -61,11 +63,20 @@ export function show(_lab, found) {
   point(at, false);
 }
 
-function tile(element, units, unit, which, size) {
-  element.style.backgroundImage = `url(${units.sheets[which]})`;
-  element.style.backgroundSize = `100% ${100 * units.count}%`;
-  element.style.backgroundPosition = `0 ${units.count > 1 ? (100 * unit) / (units.count - 1) : 0}%`;
-  if (size > 1) element.style.width = element.style.height = `${size}px`;
+function sheets(given) {
+  // One picture holds all units' maps; a hundred elements share it by a short address.
+  for (const [which, address] of Object.entries(given)) {
+    const bytes = Uint8Array.from(atob(address.slice(address.indexOf(",") + 1)), (each) => each.charCodeAt(0));
+    const made = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+    $("units").style.setProperty(`--${which}-sheet`, `url(${made})`);
+    if (kept[which]) URL.revokeObjectURL(kept[which]);
+    kept[which] = made;
+  }
+}
+
+function tile(element, count, unit) {
+  element.style.backgroundSize = `100% ${100 * count}%`;
+  element.style.backgroundPosition = `0 ${count > 1 ? (100 * unit) / (count - 1) : 0}%`;
 }
 
 function point(unit, moved = true) {
@@ -74,7 +85,7 @@ function point(unit, moved = true) {
   grid.querySelector(".at")?.classList.remove("at");
   grid.children[unit].classList.add("at");
   grid.setAttribute("aria-activedescendant", `u${unit}`);
-  const large = (which) => { const made = make("div", { class: "map" }); tile(made, units, unit, which, 84); return made; };
+  const large = (which) => { const made = make("div", { class: `map ${which}` }); tile(made, units.count, unit); return made; };
   const side = (which) => make("figure", {}, large(which), make("figcaption", {}, `${which} ${plain(units[which][unit], 3)}`));
   const change = units.healthy[unit] ? units.damaged[unit] / units.healthy[unit] - 1 : 0;
   $("unit").replaceChildren(
