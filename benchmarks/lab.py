@@ -10,6 +10,7 @@ memory before and after. It needs the extra [lab], Playwright and a Chromium.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import random
@@ -90,8 +91,6 @@ def visitor(number: int, address: str, until: float, found: dict[str, list[Any]]
     """One visitor: a person and a lesion of one's own, sliders moved until the time is up."""
     from playwright.sync_api import sync_playwright
 
-    import base64
-
     state = {"picture": {"person": number}, "damage": [{"site": "conv5_1", "seed": number}]}
     link = base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
     draw = random.Random(number)
@@ -104,7 +103,8 @@ def visitor(number: int, address: str, until: float, found: dict[str, list[Any]]
             found["times"].append(took)
             if problem:
                 found["errors"].append(problem)
-            mine = linked.get("picture", {}).get("person", 0), linked["damage"][0].get("seed", 0), linked["damage"][0].get("dose", 0.1)
+            lesion = linked["damage"][0]
+            mine = linked.get("picture", {}).get("person", 0), lesion.get("seed", 0), lesion.get("dose", 0.1)
             if mine != (number, number, dose):
                 found["mixed"].append((mine, (number, number, dose)))
         browser.close()

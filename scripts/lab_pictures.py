@@ -54,7 +54,7 @@ def main() -> None:
 
 def draw(browser: Any, address: str, out: Path) -> None:
     page = opened(browser, address, STATE, 1600, "light")
-    save(page.screenshot(clip={"x": 0, "y": 0, "width": 1600, "height": height(page, "#left")}), out / "lab.png")
+    save(page.screenshot(full_page=True, clip=top(page)), out / "lab.png")
     for name, part in (("lab_face", "#face"), ("lab_damage", "#damage"), ("lab_left", "#left"), ("lab_out", "#out")):
         save(page.locator(part).screenshot(), out / f"{name}.png")
     page.locator("#case-run").click()
@@ -65,7 +65,7 @@ def draw(browser: Any, address: str, out: Path) -> None:
     page.get_by_text("12 of 12 random lesions", exact=True).wait_for(timeout=600_000)
     save(page.locator("#curve").screenshot(), out / "lab_curve.png")
     page = opened(browser, address, THING, 1600, "dark")
-    save(page.screenshot(clip={"x": 0, "y": 0, "width": 1600, "height": height(page, "#left")}), out / "lab_dark.png")
+    save(page.screenshot(full_page=True, clip=top(page)), out / "lab_dark.png")
     page = opened(browser, address, STATE, 400, "dark")
     page.locator("#start-tour").click()
     page.wait_for_timeout(3000)
@@ -80,9 +80,10 @@ def opened(browser: Any, address: str, state: State, width: int, scheme: str) ->
     return page
 
 
-def height(page: Any, part: str) -> float:
-    box = page.locator(part).bounding_box()
-    return float(box["y"] + box["height"] + 20)
+def top(page: Any) -> dict[str, float]:
+    """The page down to the end of its answers."""
+    box = page.locator("#left").bounding_box()
+    return {"x": 0, "y": 0, "width": 1600, "height": box["y"] + box["height"] + 20}
 
 
 def save(content: bytes, path: Path) -> None:

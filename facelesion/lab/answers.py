@@ -127,7 +127,7 @@ def _looked_at(state: State) -> tuple[State, str]:
     ), state.network  # fmt: skip
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=12)
 def _healthy(state: State, network: str) -> Seen:
     known = readouts(network)
     score = _score_of(state, known, None)

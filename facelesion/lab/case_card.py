@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from facelesion.analysis.case_tables import INTACT, judge_cases
 from facelesion.data.face_memory import CHANCE, HUMAN_MEANS, ITEMS
 from facelesion.lab.damage import calibration_for, lesion_of
-from facelesion.lab.known import ALONE, materials, pool_of, readouts
+from facelesion.lab.known import ALONE, fitted_on, pool_of, subject_of
 from facelesion.lab.state import State
 from facelesion.lesions import Lesion
-from facelesion.study.bench import Representations, fitted
 from facelesion.sweep import sweep
 from facelesion.tasks import Task
 from facelesion.weights import registry
@@ -156,10 +153,7 @@ def _people(task: str) -> str:
 @lru_cache(maxsize=64)
 def _tasks(network: str) -> tuple[Task, ...]:
     """The card's tasks with their readouts, fixed in health."""
-    subject = readouts(network).subject
-    represent = Representations(subject, torch.device("cpu"))
-    with ALONE:
-        return fitted(TASKS_ASKED, subject, materials(), pool_of(TASKS_ASKED), 0, represent)
+    return fitted_on(network, TASKS_ASKED)
 
 
 @lru_cache(maxsize=128)
@@ -167,7 +161,7 @@ def _asked(network: str, lesion: Lesion | None, name: str) -> Any:
     """A network's rows, as a study's table has them."""
     import pandas
 
-    subject, pool = readouts(network).subject, pool_of(TASKS_ASKED)
+    subject, pool = subject_of(network), pool_of(TASKS_ASKED)
     images = (subject.preprocess(each) for each in pool.images.split(32))
     calibration = calibration_for(network, lesion)
     with ALONE:

@@ -184,8 +184,8 @@ def _picture(picture: Picture) -> str:
         return f"built_in_face({', '.join(said)})"
     if picture.source == PHOTOGRAPH:
         # The page does not know the file's name.
-        said = f", points={list(picture.marked)!r}" if picture.marked else "" if picture.points else ", thing=True"
-        return f'photograph_in("PHOTOGRAPH.jpg"{said})'
+        how = f", points={list(picture.marked)!r}" if picture.marked else "" if picture.points else ", thing=True"
+        return f'photograph_in("PHOTOGRAPH.jpg"{how})'
     return f"built_in_thing({picture.thing!r}, {picture.number!r})"
 
 

@@ -34,7 +34,7 @@ def lab(
         host: the address that is listened at; this machine alone when left out. 0.0.0.0 lets others in.
         port: of the address; 0 takes a free one.
         no_browser: print the address and open nothing.
-        networks: weights files of one's own that can be chosen on the page.
+        networks: more networks for the page to choose from: weights files, or names such as torchvision/resnet18.
     """
 
 

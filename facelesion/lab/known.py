@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ PICTURES = FaceSpacePictures(
 ASKED = ("detection", "identification", "verification", "objects")
 #: Held by whatever computes: a lesion is hooks on a network, and a network is there once.
 ALONE = threading.RLock()
-_PLAIN = re.compile(r"(torchvision|timm)/[A-Za-z0-9_.]{1,80}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +107,25 @@ def readouts(network: str = "builtin") -> Readouts:
     Raises:
         Error: no such network, or its weights are not here.
     """
-    subject = get(network)
-    represent = Representations(subject, torch.device("cpu"))
-    pool = pool_of(ASKED)
-    found = fitted(ASKED, subject, materials(), pool, 0, represent)
-    return Readouts(subject, pool, dict(zip(ASKED, found, strict=True)))
+    return Readouts(subject_of(network), pool_of(ASKED), dict(zip(ASKED, fitted_on(network, ASKED), strict=True)))
+
+
+@lru_cache(maxsize=16)
+def subject_of(network: str) -> Subject:
+    """A network by its name, or from a file of weights."""
+    return get(network)
+
+
+@lru_cache(maxsize=16)
+def _representations(network: str) -> Representations:
+    """What a healthy network makes of pictures, each set measured once."""
+    return Representations(subject_of(network), torch.device("cpu"))
+
+
+def fitted_on(network: str, tasks: tuple[str, ...]) -> tuple[Task, ...]:
+    """Tasks with their readouts, fixed on a network in health."""
+    with ALONE:
+        return fitted(tasks, subject_of(network), materials(), pool_of(tasks), 0, _representations(network))
 
 
 @lru_cache(maxsize=1)
@@ -142,15 +154,16 @@ def enrolled_picture(person: str) -> FaceSet:
 
 
 def known_network(name: str, more: tuple[str, ...] = ()) -> str:
-    """The name of a network that the page may ask for: no file, and nothing that would have to be fetched.
+    """The name of a network that the page may ask for: no file of its choice, nothing to be fetched, nothing huge.
 
     Args:
         name: as the page says it.
-        more: files that whoever started the lab has named.
+        more: networks and files that whoever started the lab has named.
 
     Raises:
         Error: it is none of those.
     """
-    if name in names() or name in more or _PLAIN.fullmatch(name):
+    if name in names() or name in more:
         return name
-    raise Error(f"no network {name[:80]!r} here: {nearest(name[:80], [*names(), *more])}, or torchvision/NAME")
+    near = nearest(name[:80], [*names(), *more])
+    raise Error(f"no network {name[:80]!r} here: {near}; others are named with --networks when the lab is started")

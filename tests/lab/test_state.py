@@ -70,7 +70,8 @@ def test_a_damaged_link_is_told_so(letters):
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "mine.safetensors", "../builtin", "torchvision/../x", "torchvision/resnet50:DEFAULT", ""]
+    "name",
+    ["/etc/passwd", "mine.safetensors", "../builtin", "torchvision/resnet50:DEFAULT", "torchvision/regnet_y_128gf", ""],
 )
 def test_the_page_can_name_no_file_and_nothing_that_must_be_fetched(name):
     with pytest.raises(Error, match="no network"):
@@ -79,4 +80,4 @@ def test_the_page_can_name_no_file_and_nothing_that_must_be_fetched(name):
 
 
 def test_networks_by_name_can_be_asked_for():
-    assert known_network("builtin") and known_network("torchvision/resnet18")
+    assert known_network("builtin") and known_network("torchvision/resnet18", ("torchvision/resnet18",))

@@ -103,7 +103,7 @@ function cardOf(card) {
   $("case-card").replaceChildren(
     make("p", {}, make("b", {}, card.damage), `, beside ${card.controls.length} networks trained alike (${card.controls.join(", ")}).`),
     make("div", { class: "cards" }, ...card.rows.map((row) => make("article", {},
-      make("h3", {}, row.task[0].toUpperCase() + row.task.slice(1)), make("p", { class: "quiet" }, `${row.question} ${row.measure}.`), bar(row),
+      make("h3", {}, row.task[0].toUpperCase() + row.task.slice(1)), make("p", { class: "quiet" }, `${row.question} Counted: ${row.measure}.`), bar(row),
       make("p", { class: "sides" }, make("span", { class: "healthy" }, make("b", {}, "healthy"), ` ${percent(row.healthy, 1)}`), make("span", { class: "damaged" }, make("b", {}, "damaged"), ` ${percent(row.damaged, 1)}`),
         row.controls === null ? null : make("span", {}, make("b", {}, "alike"), ` ${percent(row.controls, 1)}`)),
       make("p", { class: "say" }, `As a single case: ${row.words}.`), row.people ? make("p", { class: "quiet" }, `People: ${row.people}.`) : null))),
