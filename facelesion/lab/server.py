@@ -7,6 +7,7 @@ two visitors can meet. One thread computes, question by question: lesions are ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +92,8 @@ class Lab:
                     message["headers"] = [*message["headers"], *ours]
                 await send(message)
 
-            await app(scope, receive, headed)
+            with contextlib.suppress(asyncio.CancelledError):  # the server is ended while somebody waits
+                await app(scope, receive, headed)
 
         return guarded
 
