@@ -52,6 +52,12 @@ def memory_of(process: subprocess.Popen[str]) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def seconds_of(process: subprocess.Popen[str]) -> float:
+    """Processor time that the server has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def opened(playwright: Any, address: str, hash_: str = "") -> tuple[Any, Any]:
     place = os.environ.get("FACELESION_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     browser = playwright.chromium.launch(executable_path=place)
@@ -70,7 +76,7 @@ def told(name: str, times: list[float]) -> str:
     )
 
 
-def alone(address: str, moves: int) -> None:
+def alone(process: subprocess.Popen[str], address: str, moves: int) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -80,8 +86,10 @@ def alone(address: str, moves: int) -> None:
         for site in ("conv5_3", "conv3_2"):
             page.locator('[data-key="0-site"]').select_option(site)
             page.evaluate(MOVE, [DOSE, 0.5])
+            before = seconds_of(process)
             times = [page.evaluate(MOVE, [DOSE, dose])[0] for dose in doses]
-            print(told(f"dose of a lesion at {site}", times), flush=True)
+            own = 1000 * (seconds_of(process) - before) / moves
+            print(told(f"dose of a lesion at {site}", times) + f"; the server's own processor time {own:.0f} ms")
         looks = [page.evaluate(MOVE, ["[data-name=caricature]", round(-1 + 0.1 * n, 1)])[0] for n in range(20)]
         print(told("caricature (a new picture)", looks), flush=True)
         browser.close()
@@ -143,7 +151,7 @@ def main() -> None:
             opened(playwright, address)[0].close()
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         if asked.visitors == 1:
-            alone(address, asked.moves)
+            alone(process, address, asked.moves)
         else:
             together(process, address, asked.visitors, asked.seconds)
     finally:

@@ -88,7 +88,7 @@ def top(page: Any) -> dict[str, float]:
 
 def save(content: bytes, path: Path) -> None:
     """As few colours as a screen needs, so that the file is small."""
-    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(192, dither=Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
     memory = io.BytesIO()
     picture.save(memory, "PNG", optimize=True)
     write_bytes(path, memory.getvalue())
