@@ -28,7 +28,8 @@ STATE = State(
 )  # fmt: skip
 CHOSEN = State(picture=Picture(person=11), damage=(Damage(site="conv4_3", dose=0.3, units="faces"),))
 THING = State(
-    picture=Picture(source="thing", thing="cup", number=3), damage=(Damage(kind="Noise", site="conv3_2", units="all"),)
+    picture=Picture(source="thing", thing="cup", number=3),
+    damage=(Damage(kind="Noise", site="conv3_2", dose=2, units="all", options=(("relative", True),)),),
 )
 
 

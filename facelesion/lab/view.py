@@ -134,7 +134,7 @@ def _kind(name: str) -> dict[str, Any]:
     return {
         "field": slider.field, "meaning": kind.doses.get(slider.field, slider.field), "least": slider.least,
         "most": slider.most, "step": slider.step, "usual": slider.usual, "options": dict(slider.options),
-        "units": units, "about": (kind.__doc__ or "").strip().split("\n")[0],
+        "units": units, "about": (kind.__doc__ or "").strip().split("\n")[0].replace("`", ""),
     }  # fmt: skip
 
 

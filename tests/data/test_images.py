@@ -37,6 +37,19 @@ def test_lossless_pictures_come_back_as_they_were(tmp_path, scene, suffix):
     assert picture.dtype == np.uint8 and np.array_equal(picture, scene)
 
 
+def test_bytes_are_read_as_the_file_that_holds_them_is(tmp_path, scene):
+    for suffix, kind in (("png", None), ("tiff", None), ("jpg", 6)):
+        path = tmp_path / f"scene.{suffix}"
+        options = {"exif": Image.Exif()} if kind else {}
+        if kind:
+            options["exif"][0x0112] = kind
+        Image.fromarray(scene).save(path, **options)
+        assert np.array_equal(read_image(path.read_bytes()), read_image(path))
+    for content, words in ((b"", "is empty"), (b"text", "not a picture"), (path.read_bytes()[:300], "cut short")):
+        with pytest.raises(Error, match=f"^what came.*{words}"):
+            read_image(content, name="what came")
+
+
 # What each EXIF orientation asks for, written out on the rows and columns of the stored picture.
 UPRIGHT = {
     1: lambda a: a,

@@ -23,7 +23,8 @@ export function begin(given) {
 
 export function draw({ state, offered }) {
   if (!offered) return;
-  choose($("second"), offered.seconds, state.second);
+  const { same: _same, lookalike: _lookalike, ...others } = offered.seconds, person = state.picture.source === "person";
+  choose($("second"), person ? offered.seconds : others, person || state.second === "photograph" ? state.second : "other");
   $("second-label").hidden = state.second !== "photograph";
   $("map-of").value = state.map_of;
 }

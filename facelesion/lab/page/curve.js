@@ -65,7 +65,7 @@ function plots(curve) {
 }
 
 function plot(curve, task, number, amount) {
-  const W = 300, H = 190, left = 38, bottom = 24, top = 8, right = 8;
+  const W = 300, H = 190, left = 44, bottom = 24, top = 8, right = 8;
   const first = Math.min(...curve.doses), span = Math.max(...curve.doses) - first || 1;
   const x = (dose) => left + ((W - left - right) * (dose - first)) / span;
   const y = (share) => top + (H - top - bottom) * (1 - share);

@@ -59,7 +59,7 @@ export function show(_lab, found) {
     cell.setAttribute("aria-label", `Unit ${unit}, activation ${plain(units.healthy[unit])}${hit.has(unit) ? ", damaged" : ""}`);
   }
   const words = hit.size ? `${hit.size} of ${units.count} units are damaged here (crossed out).` : `None of ${units.count} units is damaged here.`;
-  $("units-words").textContent = `${words} Brighter is more active for this face. Hover to look, click to pick.`;
+  $("units-words").textContent = `${words} Brighter is more active for this picture. Hover to look, click to pick.`;
   point(at, false);
 }
 
