@@ -1,7 +1,7 @@
 """How long the lab takes from a slider's release to the new answer, and what many visitors at once do to it.
 
     python benchmarks/lab.py                              # 100 moves of a slider in one browser
-    python benchmarks/lab.py --visitors 20 --seconds 60   # as many browsers, all moving sliders
+    python benchmarks/lab.py --visitors 20 --seconds 60   # as many browsers' sessions, all moving sliders
 
 Prints the median and the worst; with several visitors also errors, answers of somebody else's state, and the server's
 memory before and after. It needs the extra [lab], Playwright and a Chromium.
@@ -10,6 +10,7 @@ memory before and after. It needs the extra [lab], Playwright and a Chromium.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import base64
 import json
 import os
@@ -18,7 +19,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ MOVE = """async ([name, value]) => {
   const link = JSON.parse(atob(location.hash.slice(3).replaceAll("-", "+").replaceAll("_", "/")));
   return [performance.now() - released, document.getElementById("problem").textContent, link];
 }"""
+Found = dict[str, list[Any]]
 DOSE = '[data-key="0-dose"]'
 
 
@@ -58,9 +59,13 @@ def seconds_of(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def chromium() -> str | None:
+    """The system's Chromium; Playwright's own where there is none."""
+    return os.environ.get("FACELESION_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def opened(playwright: Any, address: str, hash_: str = "") -> tuple[Any, Any]:
-    place = os.environ.get("FACELESION_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    browser = playwright.chromium.launch(executable_path=place)
+    browser = playwright.chromium.launch(executable_path=chromium())
     page = browser.new_page()
     page.goto(address + hash_)
     page.wait_for_selector("html[data-answers]", timeout=300_000)
@@ -95,40 +100,48 @@ def alone(process: subprocess.Popen[str], address: str, moves: int) -> None:
         browser.close()
 
 
-def visitor(number: int, address: str, until: float, found: dict[str, list[Any]]) -> None:
-    """One visitor: a person and a lesion of one's own, sliders moved until the time is up."""
-    from playwright.sync_api import sync_playwright
-
+async def visitor(
+    number: int, browser: Any, address: str, ready: asyncio.Barrier, seconds: float, found: Found
+) -> None:
+    """One visitor: a person and a lesion of one's own, in a browser of one's own as far as the lab can tell."""
     state = {"picture": {"person": number}, "damage": [{"site": "conv5_1", "seed": number}]}
     link = base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
     draw = random.Random(number)
-    with sync_playwright() as playwright:
-        browser, page = opened(playwright, address, f"#s={link}")
-        page.on("pageerror", lambda error: found["errors"].append(str(error)))
-        while time.monotonic() < until:
-            dose = round(draw.uniform(0.05, 0.9), 2)
-            took, problem, linked = page.evaluate(MOVE, [DOSE, dose])
-            found["times"].append(took)
-            if problem:
-                found["errors"].append(problem)
-            lesion = linked["damage"][0]
-            mine = linked.get("picture", {}).get("person", 0), lesion.get("seed", 0), lesion.get("dose", 0.1)
-            if mine != (number, number, dose):
-                found["mixed"].append((mine, (number, number, dose)))
-        browser.close()
-
-
-def together(process: subprocess.Popen[str], address: str, visitors: int, seconds: float) -> None:
-    before = memory_of(process)
-    found: dict[str, list[Any]] = {"times": [], "errors": [], "mixed": []}
+    page = await (await browser.new_context(viewport={"width": 800, "height": 600})).new_page()
+    page.on("pageerror", lambda error: found["errors"].append(str(error)))
+    await page.goto(f"{address}#s={link}")
+    await page.wait_for_selector("html[data-answers]", timeout=300_000)
+    await ready.wait()
     until = time.monotonic() + seconds
-    threads = [threading.Thread(target=visitor, args=(n, address, until, found)) for n in range(visitors)]
-    for thread in threads:
-        thread.start()
-    levels = []
-    while any(thread.is_alive() for thread in threads):
-        time.sleep(2)
-        levels.append(memory_of(process))
+    while time.monotonic() < until:
+        dose = round(draw.uniform(0.05, 0.9), 2)
+        took, problem, linked = await page.evaluate(MOVE, [DOSE, dose])
+        found["times"].append(took)
+        if problem:
+            found["errors"].append(problem)
+        lesion = linked["damage"][0]
+        mine = linked.get("picture", {}).get("person", 0), lesion.get("seed", 0), lesion.get("dose", 0.1)
+        if mine != (number, number, dose):
+            found["mixed"].append((mine, (number, number, dose)))
+
+
+async def together(process: subprocess.Popen[str], address: str, visitors: int, seconds: float) -> None:
+    from playwright.async_api import async_playwright
+
+    found: Found = {"times": [], "errors": [], "mixed": []}
+    ready, levels = asyncio.Barrier(visitors + 1), []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium())
+        tasks = [
+            asyncio.create_task(visitor(n, browser, address, ready, seconds, found)) for n in range(visitors)
+        ]
+        await ready.wait()
+        before = memory_of(process)
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(1)
+            levels.append(memory_of(process))
+        await asyncio.gather(*tasks)
+        await browser.close()
     print(told(f"{visitors} visitors for {seconds:.0f} s", found["times"]))
     print(f"errors: {len(found['errors'])}; answers of another state: {len(found['mixed'])}")
     half = statistics.mean(levels[len(levels) // 2 :])
@@ -153,7 +166,7 @@ def main() -> None:
         if asked.visitors == 1:
             alone(process, address, asked.moves)
         else:
-            together(process, address, asked.visitors, asked.seconds)
+            asyncio.run(together(process, address, asked.visitors, asked.seconds))
     finally:
         process.terminate()
         process.wait(10)
