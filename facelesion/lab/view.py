@@ -40,6 +40,7 @@ def told(found: Answer) -> dict[str, Any]:
         "healthy": _seen(found.healthy, found.same_above, who),
         "damaged": _seen(found.damaged, found.same_above, who),
         "maps": {name: address(each) for name, each in drawn.items()},
+        "empty": not (found.healthy.heat.any() or found.damaged.heat.any()),
         "mapOf": "that there is a face" if state.map_of == FACE else f"that it is {named}",
         "units": {
             "site": state.site, "count": len(found.healthy.units), "cell": cell,

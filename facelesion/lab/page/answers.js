@@ -47,7 +47,7 @@ export function show({ state }, answer) {
       make("img", { id: `map-${key}`, width: 112, height: 112, alt: `Grad-CAM, ${said}` }), make("figcaption", {}, said))));
   }
   for (const key of Object.keys(words)) see($(`map-${key}`), answer.maps[key]);
-  $("map-words").textContent = `Grad-CAM at ${state.site} of the evidence ${answer.mapOf}, all on the healthy map's scale: bright is more; in the difference red is gained and blue is lost.`;
+  $("map-words").textContent = `Grad-CAM at ${state.site} of the evidence ${answer.mapOf}, all on the healthy map's scale: bright is more; in the difference red is gained and blue is lost.${answer.empty ? " Here neither network has any, so the maps are empty." : ""}`;
 }
 
 function gauge({ healthy, damaged }) {
