@@ -53,10 +53,20 @@ def memory_of(process: subprocess.Popen[str]) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def seconds_of(process: subprocess.Popen[str]) -> float:
-    """Processor time that the server has used."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def seconds_below(process: int) -> dict[int, float]:
+    """Processor time that a process and all those below it have used, by their numbers."""
+    parent, used = {}, {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = place.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        number = int(place.parent.name)
+        parent[number], used[number] = int(fields[1]), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    below = {process}
+    while more := {number for number, above in parent.items() if above in below} - below:
+        below |= more
+    return {number: used[number] for number in below}
 
 
 def chromium() -> str | None:
@@ -91,10 +101,13 @@ def alone(process: subprocess.Popen[str], address: str, moves: int) -> None:
         for site in ("conv5_3", "conv3_2"):
             page.locator('[data-key="0-site"]').select_option(site)
             page.evaluate(MOVE, [DOSE, 0.5])
-            before = seconds_of(process)
+            before = seconds_below(os.getpid())
             times = [page.evaluate(MOVE, [DOSE, dose])[0] for dose in doses]
-            own = 1000 * (seconds_of(process) - before) / moves
-            print(told(f"dose of a lesion at {site}", times) + f"; the server's own processor time {own:.0f} ms")
+            after = seconds_below(os.getpid())
+            spent = {number: 1000 * (used - before.get(number, 0)) / moves for number, used in after.items()}
+            server = spent.pop(process.pid)
+            print(told(f"dose of a lesion at {site}", times))
+            print(f"  processor time of each: server {server:.0f} ms, browser {sum(spent.values()):.0f} ms", flush=True)
         looks = [page.evaluate(MOVE, ["[data-name=caricature]", round(-1 + 0.1 * n, 1)])[0] for n in range(20)]
         print(told("caricature (a new picture)", looks), flush=True)
         browser.close()
