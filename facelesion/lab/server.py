@@ -158,9 +158,9 @@ class Lab:
         """Parts as they come, one line of JSON each; between two of them other questions are answered."""
         if self.long >= MOST_LONG:
             raise Error("others' curves and case studies are running: try again in a minute")
-        self.long += 1
 
         async def lines() -> AsyncIterator[bytes]:
+            self.long += 1
             try:
                 while True:
                     try:
