@@ -26,9 +26,10 @@ class Step:
 
 
 _FACE = Picture(person=11, looks=(("smile", 0.6),))
-_SMALL = Damage(site="conv4_3", dose=0.1, seed=1)
-_LARGE = Damage(site="conv4_3", dose=0.5, seed=1)
-_CHOSEN = Damage(site="conv4_3", dose=0.3, units="faces")
+_SITE = "conv4_3"
+_SMALL = Damage(site=_SITE, dose=0.1, seed=1)
+_LARGE = Damage(site=_SITE, dose=0.5, seed=1)
+_CHOSEN = Damage(site=_SITE, dose=0.3, units="faces")
 
 TOUR = (
     Step(
@@ -43,7 +44,7 @@ TOUR = (
         "Damage",
         "Now a tenth of the units of a deep layer are silent: their output is zero, whatever they are shown. Which "
         "ones was drawn by lot. Move the slider. Compare the healthy network's answers with those of the damaged one.",
-        State(picture=_FACE, damage=(_SMALL,)),
+        State(picture=_FACE, damage=(_SMALL,), site=_SITE),
         "damage",
     ),
     Step(
@@ -51,14 +52,14 @@ TOUR = (
         "With half of the units gone the network still sees a face, and takes it for somebody else's. The second "
         "picture shows another person: in health they are two, now they are one. People with prosopagnosia tell of "
         "this: they see that there is a face, and not whose.",
-        State(picture=_FACE, damage=(_LARGE,), second="other", map_of=IDENTITY),
+        State(picture=_FACE, damage=(_LARGE,), second="other", map_of=IDENTITY, site=_SITE),
         "left",
     ),
     Step(
         "Dose",
         "One damaged network on one face is an anecdote. The curve asks about all forty people, at growing doses. Each "
         "task has its own way down: a task that starts at its ceiling hides early losses.",
-        State(picture=_FACE, damage=(_SMALL,), second="other"),
+        State(picture=_FACE, damage=(_SMALL,), second="other", site=_SITE),
         "curve",
         "curve",
     ),
@@ -67,7 +68,7 @@ TOUR = (
         "Here the units that answer to faces more than to things are gone. Is that worse than as many at random? The "
         "grey band is what random lesions as large do, twelve of them. Look for tasks whose line leaves the band, and "
         "for those whose line stays: only the first say something about these units.",
-        State(picture=_FACE, damage=(_CHOSEN,), second="other"),
+        State(picture=_FACE, damage=(_CHOSEN,), second="other", site=_SITE),
         "curve",
         "curve",
     ),
@@ -76,7 +77,7 @@ TOUR = (
         "A network is no brain, one network no sample, and a layer no area of cortex. That damage here hurts a task "
         "does not mean that the task is done here. The networks trained alike, more draws, other tasks and matched "
         "controls belong to it: take the study with you, and run it.",
-        State(picture=_FACE, damage=(_CHOSEN,), second="other"),
+        State(picture=_FACE, damage=(_CHOSEN,), second="other", site=_SITE),
         "out",
     ),
 )
