@@ -169,3 +169,14 @@ def test_a_result_can_be_kept_as_a_picture():
 def test_a_lesion_by_hand_is_the_library_s():
     assert lesion_of(State(damage=(Damage(dose=0.2, seed=3),))) == Ablate("conv5_3", fraction=0.2, seed=3)
     assert lesion_of(State(damage=())) is None
+
+
+def test_the_tour_says_what_is_so():
+    from facelesion.lab.tour import TOUR
+
+    face, small, large = (answer(step.state) for step in TOUR[:3])
+    assert face.healthy.evidence > 0 and face.healthy.people[0][0] == truth(TOUR[0].state)[0]
+    assert int(small.hit.sum()) == 13  # a tenth of 128
+    assert large.damaged.evidence > 0 and large.damaged.people[0][0] != truth(TOUR[2].state)[0]
+    assert large.healthy.alike < large.same_above < large.damaged.alike
+    assert truth(TOUR[2].state) == ("person-2-11", False)
