@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from facelesion.arguments import read_arguments, read_words
 from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
+from facelesion.process import set_process_up
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
-from facelesion.threads import wait_asleep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ _SHEET_ROW = 6 * 112 * 112 * 3 * 4  # bytes of a row of six faces while it is dr
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
-    wait_asleep()
+    set_process_up()
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 

@@ -10,7 +10,7 @@ from facelesion.arguments import config_path, read_arguments, read_settings
 from facelesion.cli import guarded
 from facelesion.errors import Error
 from facelesion.outputs import writable_file, writable_folder
-from facelesion.threads import wait_asleep
+from facelesion.process import set_process_up
 from facelesion.training.recipes import RECIPES, recipe_called
 
 USAGE = """\
@@ -70,5 +70,5 @@ def _config(words: list[str]) -> Path | None:
 
 
 if __name__ == "__main__":
-    wait_asleep()
+    set_process_up()
     sys.exit(main())
