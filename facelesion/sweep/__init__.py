@@ -19,7 +19,8 @@ from .rankings import (
     first_order,
     first_order_by_image,
 )
-from .store import read_changes, read_sweep, read_table, sweep_to_folder
+from .rounding import Rounding, rounding
+from .store import read_changes, read_rounding, read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Plan",
     "Ranking",
     "Reducer",
+    "Rounding",
     "SweepError",
     "UnitPart",
     "agreement",
@@ -39,8 +41,10 @@ __all__ = [
     "greedy_ranking",
     "make_plan",
     "read_changes",
+    "read_rounding",
     "read_sweep",
     "read_table",
+    "rounding",
     "stream",
     "stream_units",
     "sweep",
