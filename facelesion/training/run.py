@@ -19,6 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facelesion.errors import Error
+from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.outputs import writable_folder
 from facelesion.ranges import Label, OnlyWhen, PathText, Range
@@ -91,6 +92,7 @@ def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> P
         Error: it holds another run, nothing to resume, a checkpoint that cannot be read, or a run with other
             settings.
     """
+    need("pandas", "matplotlib")  # for the curves at the end
     folder = writable_folder(config.folder, "run.folder")
     checkpoints, note = folder / "checkpoints", folder / _SETTINGS
     if config.resume:
