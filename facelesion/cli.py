@@ -41,6 +41,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
+  facelesion hub push WHAT --to USER/NAME          weights, or a study, to the Hugging Face hub; fetch gets them
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
   python -m facelesion.train --config FILE.yaml    train a network
 
@@ -416,6 +417,12 @@ def _notebook(argv: list[str]) -> None:
     notebook_command(argv)
 
 
+def _hub(argv: list[str]) -> None:
+    from facelesion.hub.commands import hub_command
+
+    hub_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -434,4 +441,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "status": _status,
     "cancel": _cancel,
     "notebook": _notebook,
+    "hub": _hub,
 }

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,11 @@ BROUGHT = {"certifi", "lightning"}
 
 def distributions(requirements: list[str]) -> set[str]:
     """The names that requirements begin with."""
-    return {re.split(r"[^\w.-]", each)[0].lower() for each in requirements}
+    return {plain(re.split(r"[^\w.-]", each)[0]) for each in requirements}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def imported() -> list[tuple[str, str, str]]:
@@ -57,7 +62,7 @@ IMPORTS = imported()
 
 
 def test_whatever_is_imported_is_of_the_core_or_of_one_extra():
-    homes = {package: set(map(str.lower, names)) for package, names in metadata.packages_distributions().items()}
+    homes = {package: set(map(plain, names)) for package, names in metadata.packages_distributions().items()}
     core = distributions(PROJECT["dependencies"])
     for package in sorted({package for _, package, _ in IMPORTS} - BROUGHT):
         if package in OPTIONAL and package not in homes:
@@ -68,10 +73,10 @@ def test_whatever_is_imported_is_of_the_core_or_of_one_extra():
 
 
 def test_whatever_an_extra_declares_is_imported():
-    homes = {package: set(map(str.lower, names)) for package, names in metadata.packages_distributions().items()}
+    homes = {package: set(map(plain, names)) for package, names in metadata.packages_distributions().items()}
     used = {name for _, package, _ in IMPORTS for name in homes.get(package, ())}
     used |= {"cloudpickle", "submitit", "ray"}  # imported by name, through importlib
-    here = {name.lower() for names in homes.values() for name in names}
+    here = {name for names in homes.values() for name in names}
     for extra in ["", *EXTRAS]:
         declared = distributions(PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"])
         assert (declared & here) - used - UNIMPORTED == set(), extra
@@ -169,6 +174,10 @@ def landmarks(name: str) -> object:
     return landmark_backend(name, None if name == "mtcnn" else "model.task")
 
 
+def facelesion_hub() -> Any:
+    return importlib.import_module("facelesion.hub")
+
+
 TINY = """
 participants: [untrained]
 pictures: {training_people: 4, training_pictures: 2, enrolled_people: 3}
@@ -192,6 +201,7 @@ FIRST = {
     "dlib": (lambda: landmarks("dlib"), "prepare photographs --landmarks dlib --model model.task"),
     "timm": (lambda: facelesion.get("timm/resnet18"), "sites timm/resnet18"),
     "ray": (lambda: importlib.import_module("facelesion.engines").Ray().look(), "study default --engine ray"),
+    "huggingface_hub": (lambda: facelesion_hub().fetch_weights("ann/small"), "hub fetch ann/small"),
     "submitit": (lambda: importlib.import_module("facelesion.engines").Slurm().look(), "study default --engine slurm"),
 }
 #: Imported with the modules that need them, which other tests have loaded.

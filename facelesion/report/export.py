@@ -63,7 +63,7 @@ def export_run(run_folder: str | Path, out: str | Path | None = None, to: Format
     with reading(run / TRIALS):
         trials = TrialFile(run / TRIALS)
     seen, files = {"table": _Levels(TABLE_COLUMNS), "trials": _Levels(TRIAL_COLUMNS)}, {}
-    with _whole_folder(target) as folder:
+    with whole_folder(target) as folder:
         _write(folder / f"table.{to}", [table], seen["table"])
         _write(folder / f"trials.{to}", _pieces(run / TRIALS, trials), seen["trials"])
         with reading(run / TRIALS):
@@ -231,7 +231,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which is moved to its place once it is full, or goes.
 
     Raises:

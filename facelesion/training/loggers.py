@@ -2,8 +2,8 @@
 
     run: {loggers: [csv, {kind: wandb, project: faces, offline: true}, {kind: mlflow, experiment_name: faces}]}
 
-A name is the class's without `Logger`, in small letters; what stands beside `kind` is what Lightning's class takes. Unless
-told otherwise, they write into the run's own folder. `log.csv` and `curves.png` are there whoever is told.
+A name is the class's without `Logger`, in small letters; what stands beside `kind` is what Lightning's class takes.
+Unless told otherwise, they write into the run's own folder. `log.csv` and `curves.png` are there whoever is told.
 """
 
 from __future__ import annotations

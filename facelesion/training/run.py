@@ -50,8 +50,8 @@ class RunConfig:
         strategy: Lightning's name for how several devices share the work.
         precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
         progress: show a progress bar.
-        loggers: who else is told how it goes: Lightning's loggers by name (csv, tensorboard, wandb, mlflow, comet), or with
-            settings, {kind: wandb, project: faces, offline: true}; TensorBoard, where it is installed, when left out.
+        loggers: who else is told how it goes: Lightning's loggers by name (csv, tensorboard, wandb, mlflow, comet), or
+            with settings, {kind: wandb, project: faces, offline: true}; TensorBoard, where there is one, when left out.
     """
 
     folder: PathText = "runs/train"
@@ -82,7 +82,8 @@ def at_least_one(name: str, value: int) -> None:
 
 
 _SETTINGS = "settings.json"
-_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "strategy", "loggers")  # change no result
+# What changes no result:
+_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "strategy", "loggers")
 
 
 def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> Path:
