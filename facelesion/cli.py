@@ -142,13 +142,15 @@ def _report(argv: list[str]) -> None:
 def _export(argv: list[str]) -> None:
     from facelesion.report import export_run
 
-    def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
+    def export(
+        run_folder: PathText, to: Literal["csv", "csv.gz", "psych-ds"] = "csv", out: PathText | None = None
+    ) -> None:
         """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.
 
         Args:
             run_folder: a folder such as runs/default.
-            to: csv, or csv.gz, which R and pandas read as it is.
-            out: the folder to make; csv in the run's folder when left out.
+            to: csv; csv.gz, which R and pandas read as it is; or psych-ds, a data set by Psych-DS, ready to be shared.
+            out: the folder to make; csv or psych-ds in the run's folder when left out.
         """
         if Path(run_folder).is_dir():
             writable_folder(Path(out or run_folder).absolute().parent if out else run_folder, "out")
