@@ -43,7 +43,7 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
   facelesion hub push WHAT --to USER/NAME          weights, or a study, to the Hugging Face hub; fetch gets them
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
-  python -m facelesion.train --config FILE.yaml    train a network
+  facelesion train --config FILE.yaml              train a network; also python -m facelesion.train
 
 `facelesion COMMAND --help` lists a command's settings.
 """
@@ -419,6 +419,12 @@ def _notebook(argv: list[str]) -> None:
     notebook_command(argv)
 
 
+def _train(argv: list[str]) -> None:
+    from facelesion.training.command import train_command
+
+    train_command(argv)
+
+
 def _hub(argv: list[str]) -> None:
     from facelesion.hub.commands import hub_command
 
@@ -444,4 +450,5 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "cancel": _cancel,
     "notebook": _notebook,
     "hub": _hub,
+    "train": _train,
 }
