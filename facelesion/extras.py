@@ -78,7 +78,7 @@ def _importer(frame: FrameType | None) -> str:
     """The module whose line imports: the nearest that is no part of Python's way of importing."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in ("importlib", "_frozen_importlib", __name__):
+        if module.partition(".")[0] not in ("importlib", "_frozen_importlib"):
             return module
         frame = frame.f_back
     return ""
