@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import facelesion
@@ -16,6 +16,7 @@ _LIMITS = (
     "Made for research on what damage does to a network. It is not made to say who somebody is, and has not been tried "
     "on other faces than those named here."
 )
+_LISTED = 12
 _WORDS = {
     "architecture": "architecture", "size": "side of its pictures, in pixels", "width": "width, as a share of VGG16's",
     "embedding": "numbers in its identity embedding", "colour_order": "order of the colours", "mean": "mean taken off",
@@ -120,7 +121,12 @@ def _flat(about: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str
         if isinstance(value, Mapping):
             yield from _flat(value, f"{words}: ")
         else:
-            yield words, _line(", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+            yield words, _line(_several(value) if isinstance(value, list | tuple) else value)
+
+
+def _several(values: Sequence[object]) -> str:
+    """A short list in full; of a long one, such as the people that a network saw, how many."""
+    return ", ".join(map(str, values)) if len(values) <= _LISTED else f"{len(values)}, named in the file"
 
 
 def _line(value: object) -> str:

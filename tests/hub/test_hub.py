@@ -110,6 +110,12 @@ def test_a_card_cannot_be_broken_by_what_a_file_says():
     assert card.count("\n---\n") == 1
 
 
+def test_a_card_counts_the_people_that_a_network_saw_and_names_none_of_them():
+    card = model_card("ann/x", {"people": [f"Ann Example {number}" for number in range(40)], "mean": [0.5, 0.4, 0.3]})
+    assert "| people | 40, named in the file |" in card and "Ann Example" not in card
+    assert "| mean taken off | 0.5, 0.4, 0.3 |" in card
+
+
 def test_a_public_repository_is_seen_without_a_token_and_a_private_one_is_not(hub, weights, monkeypatch):
     push_weights(weights, "ann/open", public=True)
     push_weights(weights, "ann/closed")
