@@ -26,7 +26,7 @@ from facelesion.sweep.folder import PARTS, claim, manifest_of, note_of, whole
 from facelesion.sweep.identity import healthy, identity
 from facelesion.sweep.measures import Squares, tiled
 from facelesion.sweep.options import BATCH_SIZE, Options, at_least_one
-from facelesion.sweep.rounding import Rounding, rounding
+from facelesion.sweep.precision import Rounding, rounding
 from facelesion.sweep.trial import tried
 
 if TYPE_CHECKING:
