@@ -57,14 +57,9 @@ def _serve(host: str, port: int, no_browser: bool, networks: Sequence[str]) -> N
 
 def _server() -> tuple[Callable[[Any], Any], Callable[..., Any]]:
     """What makes a server of an application, and the application."""
-    try:
-        import uvicorn
+    import uvicorn
 
-        from facelesion.lab.server import Lab, warmed
-    except ImportError as error:
-        if error.name not in ("uvicorn", "starlette"):
-            raise
-        raise Error(f"the lab needs {error.name}, which is not installed: pip install 'facelesion[lab]'") from None
+    from facelesion.lab.server import Lab, warmed
 
     def server_of(app: Any) -> Any:
         # Whoever connects and says nothing is let go; sixty-four at a time are more than one processor can answer.

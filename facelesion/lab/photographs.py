@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from facelesion.data.imagesets import FaceSet
@@ -77,6 +76,8 @@ def _backend() -> Backend:
 
 
 def _smaller(image: np.ndarray) -> np.ndarray:
+    import cv2
+
     shrink = min(1.0, _LARGEST / max(image.shape[:2]))
     if shrink == 1:
         return image

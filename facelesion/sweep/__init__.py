@@ -12,6 +12,7 @@ from .errors import SweepError
 from .greedy import Certificate, Ranking, greedy_ranking
 from .options import Options
 from .planner import Plan
+from .precision import Rounding, rounding
 from .rankings import (
     agreement,
     effects,
@@ -19,7 +20,7 @@ from .rankings import (
     first_order,
     first_order_by_image,
 )
-from .store import read_changes, read_sweep, read_table, sweep_to_folder
+from .store import read_changes, read_rounding, read_sweep, read_table, sweep_to_folder
 from .units import UnitPart, stream_units, unit_sweep
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Plan",
     "Ranking",
     "Reducer",
+    "Rounding",
     "SweepError",
     "UnitPart",
     "agreement",
@@ -39,8 +41,10 @@ __all__ = [
     "greedy_ranking",
     "make_plan",
     "read_changes",
+    "read_rounding",
     "read_sweep",
     "read_table",
+    "rounding",
     "stream",
     "stream_units",
     "sweep",

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,12 @@ def claim(
     answered: Mapping[str, Any],
     lesions: Mapping[str, Lesion | None],
     images: list[str],
+    rounding: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> None:
-    """Makes the folder this sweep's, or sees that it is; lesions and further images may be added to what is there."""
+    """Makes the folder this sweep's, or sees that it is; lesions and further images may be added to what is there.
+
+    `rounding` measures what a lower precision costs, where one was asked for; it is asked when there is something new.
+    """
     wanted = {name: None if lesion is None else lesion.to_dict() for name, lesion in lesions.items()}
     for name in wanted:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -144,7 +148,8 @@ def claim(
             if (wanted, images) == (known["lesions"], known["images"]):
                 return
             answered = known["healthy"]
-        text = json.dumps({"task": task, "healthy": answered, "images": images, "lesions": wanted}, indent=1)
+        told = {"task": task, "healthy": answered, "rounding": rounding(), "images": images, "lesions": wanted}
+        text = json.dumps(told, indent=1)
         with told_if_full(folder):
             write_surely(folder / "sweep.json", text.encode())
 

@@ -26,7 +26,8 @@ class Options:
             keep their own.
         winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by 2.25 times fewer products: other
             rounding (a few 1e-6 of a layer's largest value), half as much time again saved.
-        autocast: a lower precision for convolutions and products, such as torch.bfloat16; about 1e-2 relative.
+        autocast: a lower precision for convolutions and products, such as torch.bfloat16, to see which lesions matter
+            before those are run in full; `rounding` measures how wrong it is, about 1e-2 of an answer.
         trace: cut the network; False runs it whole for every lesion, on the user's own batches.
 
     Raises:

@@ -165,7 +165,9 @@ class _Wreck(fx.Interpreter):
         own = [*trace.model.parameters(), *trace.model.buffers()]
         # A learned parameter handed on is no result, and is not written into.
         self.own = {tensor.untyped_storage()._cdata for tensor in own if tensor.layout == torch.strided}
-        self.generator = torch.Generator().manual_seed(0)
+        # Drawn once, for the largest result: to draw for each costs as much as a step.
+        most = max((fact.shape[1:].numel() for fact in trace.facts if fact.shape), default=0)
+        self.noise = torch.randn(most, generator=torch.Generator().manual_seed(0)) * 1e3
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -177,6 +179,5 @@ class _Wreck(fx.Interpreter):
             and 0 not in result.stride()
             and result.untyped_storage()._cdata not in self.own
         ):
-            noise = torch.randn(result.shape[1:], generator=self.generator) * 1e3
-            result[0] = noise.to(result)
+            result[0] = self.noise[: result[0].numel()].view(result.shape[1:]).to(result)
         return result

@@ -26,6 +26,7 @@ from facelesion.sweep.folder import PARTS, claim, manifest_of, note_of, whole
 from facelesion.sweep.identity import healthy, identity
 from facelesion.sweep.measures import Squares, tiled
 from facelesion.sweep.options import BATCH_SIZE, Options, at_least_one
+from facelesion.sweep.precision import Rounding, rounding
 from facelesion.sweep.trial import tried
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def sweep_to_folder(
 ) -> None:
     """Runs a sweep into a folder, or goes on with the one that is there. Read it with `read_sweep`.
 
+    In a lower precision (`options.autocast`), what that costs is measured on a sample and written down.
+    `read_rounding` gives it.
     What is there already is not computed again, as long as network, readout, lesions, images, seed and code are the
     same; what is missing is. Outputs keep their type. It may be killed at any moment, and several processes may run
     it on one folder at once.
@@ -88,7 +91,15 @@ def sweep_to_folder(
     told = identity(model, readout, seed, calibration, options, trial)
     digests = [fingerprint(image, int(number)) for image, number in zip(images, numbers, strict=True)]
     answered = healthy(trial)
-    claim(folder, told, answered, lesions, digests)
+
+    def rounded() -> dict[str, Any] | None:
+        if options.autocast is None or not len(images):
+            return None
+        return rounding(
+            model, lesions, images, options=options, seed=seed, calibration=calibration, ids=numbers, readout=readout
+        ).to_dict()
+
+    claim(folder, told, answered, lesions, digests, rounded)
     swept = Swept(model, lesions, images, seed, calibration, numbers, readout, options, part_bytes, changes)
     task = fingerprint(told)
     ids_of = numbers.split(options.batch_size)
@@ -102,7 +113,7 @@ def sweep_to_folder(
         return
     sweep_elsewhere(swept, cells, folder, progress, engine or Processes(processes))
     # Another command may have written its own lesions there at the same time, on a file system without locks.
-    claim(folder, told, answered, lesions, digests)
+    claim(folder, told, answered, lesions, digests, rounded)
 
 
 def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:
@@ -127,6 +138,19 @@ def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:
             f"{folder}: the sweep is not finished, {short[0]!r} lacks images: run it again to go on"
         )
     return {name: torch.stack([rows[image] for image in sorted(rows)]) for name, rows in found.items()}
+
+
+def read_rounding(folder: str | Path) -> Rounding | None:
+    """How far a folder's answers lie from full precision's, as it was measured on a sample; None: they are in full.
+
+    Raises:
+        SweepError: no sweep is there, or what it says of its rounding cannot be read.
+    """
+    told = manifest_of(Path(folder)).get("rounding")
+    try:
+        return None if told is None else Rounding(**told)
+    except TypeError:
+        raise SweepError(f"{Path(folder) / 'sweep.json'}: its 'rounding' cannot be read") from None
 
 
 def read_changes(folder: str | Path) -> dict[str, dict[str, float]]:

@@ -74,11 +74,11 @@ def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.devi
     generators = _generators(device)
     answer = _first_answer(model, first, pair, readout, device, rows)
     state = _state(model)
-    others = [_like(pair, pair.flip(0)), pair[:1], pair[1:]] if rows else [pair]
+    others = [pair[:1], pair[1:]] if rows else [pair]
     problem: Exception | None = None
     found: list[Any] = []
     try:
-        found = [answer_of(model, _like(other, other), readout) for other in others]
+        found = [answer_of(model, stacked(other, 1), readout) for other in others]
     except Exception as refused:
         if memory.out_of_memory(refused):
             raise
@@ -101,12 +101,8 @@ def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.devi
 
 
 def _each_alone(answer: Any, found: Sequence[Any]) -> bool:
-    """Whether two images are answered alike together, the other way round, and each alone."""
-    turned, *alone = found
-    return all(
-        _same_image(answer, row, turned, 1 - row) and _same_image(answer, row, alone[row], 0)
-        for row in (0, 1)
-    )
+    """Whether two images are answered together as each is alone: so neither company nor place in a batch counts."""
+    return all(_same_image(answer, row, found[row]) for row in (0, 1))
 
 
 MIXED = "the network (or the readout) mixes the rows of a batch"
@@ -246,20 +242,15 @@ def check_rows(answer: Tensor, images: int) -> None:
         )
 
 
-def _same_image(answer: Any, row: int, other: Any, place: int) -> bool:
+def _same_image(answer: Any, row: int, other: Any) -> bool:
     """Whether two answers say the same of one image; what has no row per image is left out."""
     if isinstance(answer, Tensor):
-        return agree(answer[row], other[place])
+        return agree(answer[row], other[0])
     first, second = list(tensors(answer)), list(tensors(other))
-    # Two images in `answer`, two or one in `other`.
-    pairs = [(a, b) for a, b in zip(first, second, strict=False) if a.ndim and b.ndim and len(a) == 2]
-    known = [(a, b) for a, b in pairs if len(b) == 2 or (place == 0 and len(b) == 1)]
-    return len(first) == len(second) and all(agree(a[row], b[place]) for a, b in known)
-
-
-def _like(given: Tensor, numbers: Tensor) -> Tensor:
-    """These numbers, laid out in memory as the given tensor is."""
-    return stacked(given, 1).copy_(numbers)
+    # Two images in `answer`, one in `other`.
+    pairs = [(a, b) for a, b in zip(first, second, strict=False) if a.ndim and b.ndim]
+    known = [(a, b) for a, b in pairs if len(a) == 2 and len(b) == 1]
+    return len(first) == len(second) and all(agree(a[row], b[0]) for a, b in known)
 
 
 def _first_answer(

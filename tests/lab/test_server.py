@@ -193,7 +193,7 @@ def test_what_goes_wrong_within_a_curve_is_a_line_of_it(served):
     assert "nowhere" in json.loads(line)["error"]
 
 
-def test_the_command_says_what_it_lacks_and_what_it_cannot(capsys, monkeypatch):
+def test_the_command_says_what_it_lacks_and_what_it_cannot(capsys, absent):
     import socket
 
     from facelesion.cli import run
@@ -206,7 +206,7 @@ def test_the_command_says_what_it_lacks_and_what_it_cannot(capsys, monkeypatch):
         assert f"port {port}" in capsys.readouterr().err
     assert run(["lab", "--port", "99999"]) == 2 and "port" in capsys.readouterr().err
     assert run(["lab", "--networks", "missing.safetensors"]) == 2 and "missing" in capsys.readouterr().err
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    absent("uvicorn")
     assert run(["lab", "--no-browser", "--port", "0"]) == 2
     error = capsys.readouterr().err
     assert "pip install 'facelesion[lab]'" in error and error.count("\n") == 1

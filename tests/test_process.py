@@ -1,4 +1,4 @@
-"""Commands wait asleep; a library changes nothing in the process that imports it."""
+"""Commands set their own process up; a library changes nothing in the process that imports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from facelesion.threads import SETTINGS, wait_asleep
+from facelesion.process import SETTINGS, set_process_up
 
 LOOK = "import os; print(dict(zip({names}, map(os.environ.get, {names}))))"
 
@@ -42,7 +42,7 @@ runpy.run_module("facelesion.train", run_name="__main__")
 
 # Set at all, they were set in time: where torch is loaded nothing is done.
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_waits_asleep(command):
+def test_a_command_sets_its_process_up(command):
     code = COMMANDS[command].format(look=LOOK.format(names=list(SETTINGS)))
     assert said_by(code) == str(SETTINGS)
 
@@ -71,5 +71,5 @@ def test_where_torch_is_loaded_it_is_too_late(monkeypatch):
 
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    wait_asleep()
+    set_process_up()
     assert not set(SETTINGS) & set(os.environ)

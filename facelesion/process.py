@@ -1,7 +1,11 @@
-"""How a command's threads wait for one another: asleep, so that a busy neighbour takes its share of time and no more.
+"""What a command sets for its process before PyTorch is loaded: how threads wait, and how memory is taken.
 
 OpenMP's threads turn in circles while they wait for the slowest of them, for a millisecond or more. Where another
-process computes on the same cores, the one that is waited for gets no turn meanwhile, and a second of work takes ten.
+process computes on the same cores, the one that is waited for gets no turn meanwhile, and a second of work takes ten:
+so they wait asleep, and a busy neighbour takes its share of time and no more.
+
+The system hands fresh memory out in pages of 4 KB, each with an interruption, which for a large feature map costs more
+than what is computed in it: so PyTorch is told to ask for pages of 2 MB.
 """
 
 from __future__ import annotations
@@ -11,12 +15,14 @@ import sys
 
 # GNU's OpenMP, which PyTorch brings along on Linux, looks around for some microseconds before it sleeps: alone, that
 # catches most waits. Other OpenMPs read the policy. NumPy's products are small here: one thread does them at once, and
-# their last digits do not hang on how many cores there are.
-SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
+# their last digits do not hang on how many cores there are. Only Linux takes notice of the last.
+SETTINGS = {
+    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1", "THP_MEM_ALLOC_ENABLE": "1",
+}  # fmt: skip
 
 
-def wait_asleep() -> None:
-    """Make threads that wait give their core away, in this process and in those that it starts.
+def set_process_up() -> None:
+    """Let threads wait asleep and memory come in large pages, in this process and in those that it starts.
 
     For a command that has a process of its own; a library leaves these to whoever started Python. What is set already
     stays as it is. The libraries read the settings when they are loaded: where that has happened, nothing is done.
@@ -24,7 +30,7 @@ def wait_asleep() -> None:
     Example:
         >>> import torch
         >>> before = dict(os.environ)
-        >>> wait_asleep()  # too late: torch is here
+        >>> set_process_up()  # too late: torch is here
         >>> dict(os.environ) == before
         True
     """
