@@ -17,6 +17,7 @@ import torch
 import facelesion
 from facelesion.cli import run
 from facelesion.extras import EXTRAS, NotInstalled, install, need, tell_what_is_missing
+from facelesion.lab.command import lab_command
 from facelesion.train import main as train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,10 +203,15 @@ FIRST = {
     "timm": (lambda: facelesion.get("timm/resnet18"), "sites timm/resnet18"),
     "ray": (lambda: importlib.import_module("facelesion.engines").Ray().look(), "study default --engine ray"),
     "huggingface_hub": (lambda: facelesion_hub().fetch_weights("ann/small"), "hub fetch ann/small"),
+    "starlette": (lambda: importlib.import_module("facelesion.lab.server"), "lab --no-browser --port 0"),
+    "uvicorn": (lambda: lab_command(["--no-browser", "--port", "0"]), "lab --no-browser --port 0"),
     "submitit": (lambda: importlib.import_module("facelesion.engines").Slurm().look(), "study default --engine slurm"),
 }
 #: Imported with the modules that need them, which other tests have loaded.
-AT_THE_TOP = {"scipy": ("tasks", "study"), "pytorch_lightning": ("training", "data.modules", "lesions.callback")}
+AT_THE_TOP = {
+    "scipy": ("tasks", "study"), "starlette": ("lab.server",),
+    "pytorch_lightning": ("training", "data.modules", "lesions.callback"),
+}  # fmt: skip
 
 
 @pytest.fixture
