@@ -1,6 +1,7 @@
 # make study   installs what is needed and runs the default lesion study
 # make test    the same set-up, then code checks and every test that takes seconds
 # make slow    the tests that take longer: killed runs, clusters, simulations
+# make docs    the pages, the reference and the gallery as a site, build/docs/index.html
 # VENV=folder  where the environment lives (default: .venv here; a new lock file makes it install again)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: study test slow check install lock clean
+.PHONY: study test slow check docs install lock clean
 
 study: install
 	$(BIN)/python -m facelesion study configs/default.yaml
@@ -26,6 +27,10 @@ slow: install
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto docs build/docs
+	@echo build/docs/index.html
 
 install: $(INSTALLED) $(VENV)/.project
 	@$(BIN)/python -c "import pathlib, sys; root = pathlib.Path('$(VENV)/.project').read_text().strip(); sys.exit(root != '$(CURDIR)')" \
@@ -45,8 +50,8 @@ $(VENV)/.project: $(INSTALLED)
 
 # Needs `uv` (pip install uv) and the package index; reads pyproject.toml.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra ray --extra slurm --no-header --no-annotate --no-emit-index-url \
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra ray --extra slurm --extra docs --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links -o $(LOCK) pyproject.toml
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/examples docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -40,6 +40,14 @@ class Source(ABC):
         other_pictures: further test pictures without a face (textures, scrambled faces).
         lookalike_pictures: further test pictures that are no faces and can be taken for some (face-like objects;
             jumbled, featureless and half faces). No readout is trained on any.
+
+    Example:
+        >>> from facelesion.data import SOURCES, FaceSpacePictures
+        >>> list(SOURCES), issubclass(FaceSpacePictures, Source)
+        (['facespace', 'lfw', 'people'], True)
+        >>> FaceSpacePictures(enrolled_people=1)
+        Traceback (most recent call last):
+        facelesion.settings.SettingError: enrolled_people is 1: it must be 2 to 100,000
     """
 
     training_people: Annotated[int, People] = 150

@@ -25,6 +25,13 @@ class Recipe:
         words: what is trained, in a line, for `python -m facelesion.train --help`.
         parts: gives the dataclass of its settings, and the function that trains by them and tells what it made. Called
             once the recipe is asked for: what it needs is heavy.
+
+    Example:
+        >>> RECIPES["recovery"].words
+        'injuries one after the other, with retraining after each (configs/train/recovery.yaml)'
+        >>> Settings, train = RECIPES["recovery"].parts()
+        >>> Settings(epochs=3).epochs
+        3
     """
 
     words: str

@@ -48,6 +48,13 @@ class RunConfig:
         strategy: Lightning's name for how several devices share the work.
         precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
         progress: show a progress bar.
+
+    Example:
+        >>> RunConfig("runs/mine", patience=10).precision
+        '32-true'
+        >>> RunConfig(patience=-1)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.settings.SettingError: patience is -1: it must be 0 to 100,000 (stop after so ...
     """
 
     folder: PathText = "runs/train"

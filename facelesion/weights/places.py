@@ -16,7 +16,12 @@ CARRIED = (_PACKAGE / "_weights", _PACKAGE.parent / "weights")
 
 
 def weights_folder() -> Path:
-    """Where weights are put that are fetched or converted: $FACELESION_WEIGHTS, else in the cache folder."""
+    """Where weights are put that are fetched or converted: $FACELESION_WEIGHTS, else in the cache folder.
+
+    Example:
+        >>> isinstance(weights_folder(), Path)
+        True
+    """
     chosen = os.environ.get("FACELESION_WEIGHTS")
     return Path(chosen) if chosen else cache_folder() / "weights"
 
@@ -32,6 +37,10 @@ def weights_path(name: str) -> Path:
 
     Raises:
         Error: it is in none of the folders.
+
+    Example:
+        >>> weights_path("builtin.safetensors").name
+        'builtin.safetensors'
     """
     found = find_weights(name)
     if found is None:
