@@ -38,6 +38,7 @@ autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 add_module_names = False
@@ -59,6 +60,10 @@ sphinx_gallery_conf = {
 
 html_theme = "furo"
 html_title = "facelesion"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#b34700", "color-brand-content": "#b34700"},
+    "dark_css_variables": {"color-brand-primary": "#ff9a52", "color-brand-content": "#ff9a52"},
+}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False

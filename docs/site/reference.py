@@ -76,19 +76,27 @@ def own_example(value: Any) -> str:
 
 def example_of(wanted: Name) -> tuple[Name, str] | None:
     """Whose example shows a name, and that example: its own, one that makes it, or one that uses it."""
-    own = own_example(wanted.value)
-    if own:
-        return wanted, own
+    shown = own_examples()
+    if wanted in shown:
+        return wanted, shown[wanted]
     word = re.compile(rf"\b{wanted.name}\b")
-    shown = [(each, own_example(each.value)) for each in public_names() if each != wanted]
-    near = sorted((each for each in shown if each[1]), key=lambda each: each[0].room != wanted.room)
-    for each, example in near:
+    near = sorted(shown, key=lambda each: each.room != wanted.room)
+    for each in near:
         if inspect.isfunction(each.value) and word.search(str(each.value.__annotations__.get("return", ""))):
-            return each, example
-    for each, example in near:
-        if word.search("".join(line.source for line in doctest.DocTestParser().get_examples(example))):
-            return each, example
-    return None
+            return each, shown[each]
+    return next(((each, shown[each]) for each in near if word.search(code_of(shown[each]))), None)
+
+
+@cache
+def own_examples() -> dict[Name, str]:
+    """By name, the examples of those that have one of their own."""
+    found = {each: own_example(each.value) for each in public_names()}
+    return {each: example for each, example in found.items() if example}
+
+
+@cache
+def code_of(example: str) -> str:
+    return "".join(line.source for line in doctest.DocTestParser().get_examples(example))
 
 
 def pages() -> dict[str, str]:
@@ -149,20 +157,21 @@ def _room(room: str) -> str:
 
 def _page(each: Name) -> str:
     value = each.value
-    again = any(one.value is value for one in public_names()[: public_names().index(each)])  # of another room too
-    index = ["   :no-index:"] if again else []
     above = each.room if each.room in rooms() else "facelesion"
     # Out of the sidebar, which would be rendered on every page with all names: they are found by their room's table.
     lines = [":orphan:", "", *_title(each.name), f":doc:`{above} </reference/{above}>`", ""]
     lines += [f".. currentmodule:: {each.room}", ""]
-    if isinstance(value, ModuleType):
+    twin = next(one for one in public_names() if one.value is value)
+    if twin != each:
+        lines += [f"The same as {_link(twin)} of `{twin.room}`.", "", summary(value), ""]
+    elif isinstance(value, ModuleType):
         lines += [f".. automodule:: {each.full}", "   :members:", ""]
     elif _is_data(value):
-        lines += [f".. py:data:: {each.full}", *index, "", f"   {_said(each)}", "", *_entries(value)]
+        lines += [f".. py:data:: {each.full}", "", f"   {_said(each)}", "", *_entries(value)]
     elif inspect.isclass(value):
-        lines += [f".. autoclass:: {each.full}", "   :members:", *index, ""]
+        lines += [f".. autoclass:: {each.full}", "   :members:", ""]
     else:
-        lines += [f".. autofunction:: {each.full}", *index, ""]
+        lines += [f".. autofunction:: {each.full}", ""]
     shown = example_of(each)
     if shown and shown[0] != each:
         lines += ["Example", "-------", "", f"Shown by {_link(shown[0])}:", "", shown[1], ""]
@@ -177,14 +186,11 @@ def summary(value: Any) -> str:
 
 def _said(each: Name) -> str:
     """The comment `#:` above a value, wherever it is defined."""
-    from sphinx.pycode import ModuleAnalyzer
-
-    package = importlib.import_module(each.room)
-    homes = [each.room, *(f"{each.room}.{found.name}" for found in pkgutil.iter_modules(package.__path__))]
-    for home in homes:
-        told = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", each.name))
+    (folder,) = importlib.import_module(each.room).__path__
+    for path in sorted(Path(folder).glob("*.py")):
+        told = re.search(rf"((?:^#: .*\n)+){each.name}\b", path.read_text(encoding="utf-8"), re.M)
         if told:
-            return " ".join(" ".join(told).split())
+            return " ".join(told[1].replace("#:", "").split())
     return ""
 
 
@@ -205,7 +211,7 @@ def _is_data(value: Any) -> bool:
 
 
 def _is_documented(value: Any) -> bool:
-    return inspect.isfunction(value) or isinstance(value, ModuleType)
+    return inspect.isroutine(value) or hasattr(value, "__wrapped__") or isinstance(value, ModuleType)
 
 
 def _doctest(text: str) -> str:

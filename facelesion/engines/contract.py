@@ -99,7 +99,7 @@ class Job:
 
     Example:
         >>> import tempfile
-        >>> from facelesion.engines import Here
+        >>> from facelesion.engines import Engine, Here
         >>> class Square(int):
         ...     key = property(str)
         >>> class Squarer:
@@ -108,13 +108,15 @@ class Job:
         ...     def do(self, cell):
         ...         self.parts.keep(cell.key, str(cell * cell).encode())
         >>> class Squares:
-        ...     def begin(self, desk: Desk) -> Squarer:
+        ...     def begin(self, desk: Desk) -> Worker:
         ...         return Squarer(desk)
         ...     def missing(self, cells, parts):
         ...         return [cell for cell in cells if not parts.has(cell.key)]
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     job = Job(Squares(), [Square(3), Square(4)], {}, Path(folder), progress=False)
-        ...     _ = Here().run(job)
+        ...     work: Work = Squares()
+        ...     job = Job(work, [Square(3), Square(4)], {}, Path(folder), progress=False)
+        ...     engine: Engine = Here()
+        ...     _ = engine.run(job)
         ...     job.parts.read("3"), job.parts.read("4")
         (b'9', b'16')
     """
