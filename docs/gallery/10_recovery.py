@@ -19,9 +19,9 @@ from facelesion.training import RECIPES
 
 Settings, train = RECIPES["recovery"].parts()
 folder = Path(tempfile.mkdtemp()) / "recovery"
-injury = "[[{kind: Ablate, site: conv4_3, fraction: 0.5}, {kind: Ablate, site: conv5_2, fraction: 0.5}]]"
-words = f"--data.people 12 --data.pictures 8 --readout_epochs 20 --epochs 3 --run.folder {folder}".split()
-train(Settings(**read_arguments(Settings, ["--injuries", injury, *words], "recovery")))
+injury = "[[{kind: Ablate, site: conv4_3, fraction: 0.3}, {kind: Ablate, site: conv5_2, fraction: 0.3}]]"
+words = f"--data.people 24 --data.pictures 8 --readout_epochs 20 --epochs 4 --run.progress false --run.folder {folder}"
+train(Settings(**read_arguments(Settings, ["--injuries", injury, *words.split()], "recovery")))
 
 # %%
 # Every epoch is tested with the damage in place and with it taken away, on pictures that nothing was learned
@@ -36,7 +36,7 @@ for (state, rows), colour in zip(course[course["injury"] > 0].groupby("state"), 
     )  # fmt: skip
 healthy = course.loc[course["injury"] == 0, "accuracy"].iloc[0]
 axes.axhline(healthy, color="black", linewidth=0.8, label="healthy, before")
-axes.set(xlabel="epochs of retraining after the injury", ylabel="right names", ylim=(0, 1.05), xticks=range(4))
+axes.set(xlabel="epochs of retraining after the injury", ylabel="right names", ylim=(0, 1.05), xticks=range(5))
 axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False, fontsize=8)
+axes.legend(frameon=False, fontsize=8, loc="lower right")
 plt.show()

@@ -38,24 +38,23 @@ study = read_study(
 report = run_study(study)
 
 # %%
-# Right choices between two, intact, without the chosen units (large), and without each control set (small).
+# Right answers, intact, without the chosen units (large), and without each control set (small).
 
-table = read_run(report.parent).table
-right = table[table["metric"] == "forced_choice"]
+run = read_run(report.parent)
+right = run.table[run.table["main"]]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True, layout="constrained")
 for panel, task in zip(axes, study.tasks):
-    here = right[right["task"] == task]
+    here, sets = right[right["task"] == task], run.sets[run.sets["task"] == task]
     panel.axhline(here.loc[here["lesion"] == "none", "value"].mean(), color="black", linewidth=0.8)
     for place, lesion in enumerate(study.lesions):
-        rows = here[here["lesion"] == lesion]
-        controls, chosen = rows[rows["control"] != ""], rows[rows["control"] == ""]
+        chosen, others = here[here["lesion"] == lesion]["value"], sets[sets["lesion"] == lesion]["value"]
         colour, _ = look(lesion, list(study.lesions))
-        spread = [place + 0.25 * (each / max(1, len(controls) - 1) - 0.5) for each in range(len(controls))]
-        panel.plot(spread, controls["value"], ".", color=colour, alpha=0.5)
-        panel.plot([place] * len(chosen), chosen["value"], "D", color=colour, markersize=9)
+        spread = [place + 0.5 * (number / len(others) - 0.5) for number in range(len(others))]
+        panel.plot(spread, others, ".", color=colour, alpha=0.5)
+        panel.plot([place] * len(chosen), chosen, "D", color=colour, markersize=9)
     panel.set(title=task, xticks=[0, 1], xticklabels=list(study.lesions), xlim=(-0.5, 1.5))
     panel.spines[["top", "right"]].set_visible(False)
-axes[0].set_ylabel("right choices between two\n(line: intact)")
+axes[0].set_ylabel("right answers\n(line: intact)")
 plt.show()
 
 # %%

@@ -26,16 +26,17 @@ with torch.inference_mode():
     identity = {name: subject.identity(each) for name, each in sweep(subject.module, lesions, images).items()}
 
 # %%
-# A matrix for every network: ten people, four pictures each, in order.
+# A matrix for every network: ten people, four pictures each, in order; each on its own scale, from 0 to its largest
+# distance. That scale itself shrinks: the more is removed, the more all faces are one face.
 
 data = [rsatoolbox.data.Dataset(each.double().numpy(), {"network": name}) for name, each in identity.items()]
 rdms = rsatoolbox.rdm.calc_rdm(data, method="correlation")
 figure, axes = plt.subplots(1, len(lesions), figsize=(10, 2.5), layout="constrained")
 for panel, name, matrix in zip(axes, lesions, rdms.get_matrices()):
-    drawn = panel.imshow(matrix, cmap="magma", vmin=0, vmax=1.4)
-    panel.set(title=name if name == "healthy" else f"{name} of conv5 removed", xticks=[], yticks=[])
+    panel.imshow(matrix, cmap="magma", vmin=0, vmax=matrix.max())
+    told = name if name == "healthy" else f"{name} of conv5 removed"
+    panel.set(title=f"{told}\nlargest 1 − r: {matrix.max():.2g}", xticks=[], yticks=[])
     panel.title.set_fontsize(8)
-figure.colorbar(drawn, ax=axes, label="1 − correlation", shrink=0.9)
 plt.show()
 
 # %%

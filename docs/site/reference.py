@@ -175,7 +175,8 @@ def _page(each: Name) -> str:
     shown = example_of(each)
     if shown and shown[0] != each:
         lines += ["Example", "-------", "", f"Shown by {_link(shown[0])}:", "", shown[1], ""]
-    return "\n".join([*lines, f".. minigallery:: {each.full}", "   :add-heading: In the gallery", ""])
+    called = each.full + (f" facelesion.{each.name}" if each.name in facelesion.__all__ else "")
+    return "\n".join([*lines, f".. minigallery:: {called}", "   :add-heading: In the gallery", ""])
 
 
 def summary(value: Any) -> str:

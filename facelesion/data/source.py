@@ -82,7 +82,8 @@ class Source(ABC):
         for key in self.places:
             place = getattr(self, key)
             if place is not None and key != "prepared" and not os.path.exists(place):
-                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path")
+                or_else = ", or leave it out: MediaPipe's is fetched once" if key == "landmarker" else ""
+                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path{or_else}")
 
     @abstractmethod
     def gather(self, seed: int, size: int) -> Materials:
