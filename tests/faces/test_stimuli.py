@@ -75,6 +75,12 @@ def border(mask: np.ndarray) -> np.ndarray:
     return (cv2.dilate(mask.astype(np.uint8), kernel) - cv2.erode(mask.astype(np.uint8), kernel)).astype(bool)
 
 
+def test_every_stimulus_there_is_passes_these_checks() -> None:
+    """A new stimulus is one more line in `EVERY`."""
+    carried = {kind for kind in KINDS.values() if kind.__module__.startswith("facelesion.")}
+    assert {type(part) for stimulus in EVERY for part in getattr(stimulus, "parts", (stimulus,))} >= carried
+
+
 @pytest.mark.parametrize("stimulus", EVERY, ids=str)
 def test_a_stimulus_keeps_shape_type_range_and_its_input(
     stimulus: Stimulus, pictures: torch.Tensor, faces: torch.Tensor
