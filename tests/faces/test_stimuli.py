@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from facelesion.errors import Error
 from facelesion.faces.regions import FEATURES, boxes, mean_face, region_mask, upright_boxes
 from facelesion.faces.stimuli import (
+    KINDS,
     Blur,
     Chain,
     Composite,

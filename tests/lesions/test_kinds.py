@@ -6,7 +6,19 @@ import pytest
 import torch
 import yaml
 
-from facelesion.lesions import KINDS, Ablate, Clamp, Dropout, Keep, Lesion, LesionError, Noise, Prune, Scale, Shift
+from facelesion.lesions import (
+    KINDS,
+    Ablate,
+    Clamp,
+    Dropout,
+    Keep,
+    Lesion,
+    LesionError,
+    Noise,
+    Prune,
+    Scale,
+    Shift,
+)
 
 ALL = [
     Ablate("conv5_*", fraction=0.2, seed=3),
