@@ -40,11 +40,12 @@ def runs(tmp_path_factory) -> Path:
     lesions["ablation"] = [{"kind": "Ablate", "site": sites, "fraction": [0.05, 0.1, 0.2, 0.4]}]
     run_study(
         Study(
-            name="default", participants=TRAINED, lesions=lesions, controls={"random": 19, "matched": 19}, draws=2,
+            name="default", participants=TRAINED, lesions=lesions, draws=2,
+            controls={"random": 9, "matched": 9, "stimuli": ["intact"]},
             stimuli=["intact", "mask eyes"], tasks=["detection", "identification", "objects", "exemplars"],
             pictures=FaceSpacePictures(
-                training_people=20, enrolled_people=12, new_people=3, object_pictures=2, object_training_pictures=8,
-                other_pictures=4,
+                training_people=12, enrolled_people=8, new_people=3, object_pictures=1, object_training_pictures=4,
+                other_pictures=0,
             ),
             output=str(folder / "runs"),
         )
@@ -74,7 +75,7 @@ def test_the_page_on_statistics_runs(runs, monkeypatch):
         "mean_activation": torch.rand(64),
     }  # fmt: skip
     found = run_page("statistics", given)
-    assert found["found"].over == "people"  # one network, chosen units without draws
+    assert found["found"].over == "people × draws"  # of one network
     assert found["controls"].units.shape[0] == 200
 
 
