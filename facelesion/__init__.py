@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from facelesion.extras import tell_what_is_missing
 from facelesion.lazy import lazily
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ __all__ = [
     "Shift", "Stimulus", "Study", "Subject", "calibrate", "get", "lesioned", "run_study", "sites", "sweep",
     "unit_sweep",
 ]  # fmt: skip
+
+tell_what_is_missing()
 
 # Imported when first asked for: `import facelesion` takes milliseconds and not even torch.
 __getattr__, __dir__ = lazily(

@@ -41,8 +41,9 @@ facelesion: damage a face network on purpose, and measure what it can no longer 
   facelesion weights convert FILE --to FILE        make VGG-Face's published weights loadable
   facelesion weights verify FILE                   check the result [--photograph FACE.jpg]
   facelesion weights list | fetch NAME | path NAME weights that facelesion knows of, and where they are
+  facelesion hub push WHAT --to USER/NAME          weights, or a study, to the Hugging Face hub; fetch gets them
   facelesion sites [MODEL]                         names of the places in a network that can be damaged
-  python -m facelesion.train --config FILE.yaml    train a network
+  facelesion train --config FILE.yaml              train a network; also python -m facelesion.train
 
 `facelesion COMMAND --help` lists a command's settings.
 """
@@ -144,13 +145,15 @@ def _report(argv: list[str]) -> None:
 def _export(argv: list[str]) -> None:
     from facelesion.report import export_run
 
-    def export(run_folder: PathText, to: Literal["csv", "csv.gz"] = "csv", out: PathText | None = None) -> None:
+    def export(
+        run_folder: PathText, to: Literal["csv", "csv.gz", "psych-ds"] = "csv", out: PathText | None = None
+    ) -> None:
         """Write both tables of a finished run as CSV, for R and others, with columns.json: what every column is.
 
         Args:
             run_folder: a folder such as runs/default.
-            to: csv, or csv.gz, which R and pandas read as it is.
-            out: the folder to make; csv in the run's folder when left out.
+            to: csv; csv.gz, which R and pandas read as it is; or psych-ds, a data set by Psych-DS, ready to be shared.
+            out: the folder to make; csv or psych-ds in the run's folder when left out.
 
         Example:
             $ facelesion export runs/default --to csv.gz
@@ -447,6 +450,18 @@ def _notebook(argv: list[str]) -> None:
     notebook_command(argv)
 
 
+def _train(argv: list[str]) -> None:
+    from facelesion.training.command import train_command
+
+    train_command(argv)
+
+
+def _hub(argv: list[str]) -> None:
+    from facelesion.hub.commands import hub_command
+
+    hub_command(argv)
+
+
 def _unknown(name: str) -> None:
     raise Error(f"no command {name!r}: take one of {', '.join(COMMANDS)}")
 
@@ -465,4 +480,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "status": _status,
     "cancel": _cancel,
     "notebook": _notebook,
+    "hub": _hub,
+    "train": _train,
 }

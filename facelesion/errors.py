@@ -11,6 +11,7 @@
     |   +-- RowsDoNotDivide      the rows of a batch cannot be shared out among lesions or image numbers
     |   +-- EitherAxis           two axes could count images, and nothing says which one does
     +-- SweepError               a sweep that cannot be run as asked
+    +-- NotInstalled             a package that no extra has brought; says which one does
 
 Each class is defined in the room that raises it; this module knows none of them, and imports nothing.
 """

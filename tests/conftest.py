@@ -8,7 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,28 @@ def lfw(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "facelesion" / "tests" / "lfw"
     cache.parent.mkdir(parents=True, exist_ok=True)
     return unpack(shared / "data" / "lfw-deepfunneled.tgz", cache) / "lfw-deepfunneled"
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes packages absent: nothing of them is loaded, and Python's finder of files does not find them."""
+
+    gone: set[str] = set()
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+            return None if name.partition(".")[0] in gone else PathFinder.find_spec(name, path, target)
+
+    finders = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+    monkeypatch.setattr(sys, "meta_path", finders)
+
+    def away(package: str) -> None:
+        gone.add(package)
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, name)
+
+    return away
 
 
 class Web:

@@ -45,7 +45,7 @@ def test_every_exception_of_the_package_is_under_the_root_and_drawn_under_its_pa
     tree = {name: each for name, each in defined().items() if name not in SIGNALS}
     assert len(tree) > 8
     assert drawn() == {
-        name: "" if each is errors.Error else each.__base__.__name__ for name, each in tree.items()
+        name: "" if each is errors.Error else each.__bases__[0].__name__ for name, each in tree.items()
     }
     assert all(issubclass(each, errors.Error) for each in tree.values())
 

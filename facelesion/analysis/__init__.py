@@ -21,7 +21,7 @@ from facelesion.analysis.crossed import Estimate, PersonScores, Term, contrast, 
 from facelesion.analysis.curve_tables import Fits, fit_curves
 from facelesion.analysis.families import Adjusted, adjust
 from facelesion.analysis.gradcam import class_score, grad_cam, likeness_score
-from facelesion.analysis.likeness import likeness_to_health
+from facelesion.analysis.likeness import likeness_to_health, picture_distances
 from facelesion.analysis.mapped_sites import map_sites
 from facelesion.analysis.necessity import necessity_and_sufficiency
 from facelesion.analysis.psychometric import Curve, CurveComparison, compare_curves, fit_curve, scores_by_dose
@@ -122,6 +122,7 @@ __all__ = [
     "measure_contrast",
     "necessity_and_sufficiency",
     "null_test",
+    "picture_distances",
     "profile",
     "random_units",
     "rank",

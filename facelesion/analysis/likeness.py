@@ -42,6 +42,26 @@ def likeness_to_health(
     return _told("rdm", *distance_likeness(*pair), draws) | _told("cka", *kernel_alignment(*pair), draws)
 
 
+def picture_distances(units: torch.Tensor) -> torch.Tensor:
+    """One less Pearson's correlation over units, of every two pictures: a representational dissimilarity matrix (M, M).
+
+    Pictures without any differences between units are as far from all others as uncorrelated ones.
+
+    Args:
+        units: (M, units) of M pictures.
+
+    Example:
+        >>> picture_distances(torch.tensor([[0.0, 1, 3], [0, 2, 6], [3, 2, 0]]))[0].round(decimals=2).tolist()
+        [0.0, 0.0, 2.0]
+    """
+    centred = units - units.mean(1, keepdim=True)
+    length = centred.norm(dim=1, keepdim=True)
+    # What rounding leaves of equal numbers is no difference.
+    flat = length <= 1e-9 * units.norm(dim=1, keepdim=True)
+    unit = torch.where(flat, 0.0, centred / length.clamp_min(1e-300))
+    return 1 - unit @ unit.T
+
+
 def distance_likeness(healthy: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rank correlation of each picture's distances to the others, in health and now; its mean is the likeness.
 
@@ -59,7 +79,7 @@ def distance_likeness(healthy: torch.Tensor, seen: torch.Tensor) -> tuple[torch.
         >>> distance_likeness(x, 2 * x + 1)[0].round(decimals=6).tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    one, two = (_ranks(_others_of(_distances(each))) for each in (healthy, seen))
+    one, two = (_ranks(_others_of(picture_distances(each))) for each in (healthy, seen))
     return _correlations(one, two), torch.ones(len(healthy), dtype=torch.float64)
 
 
@@ -100,7 +120,7 @@ def order_kept(healthy: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         >>> order_kept(x, 2 * x + 1).tolist(), order_kept(x, torch.zeros(4, 3, dtype=torch.float64)).tolist()
         ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
     """
-    then, now = (_others_of(_distances(each)) for each in (healthy, seen))
+    then, now = (_others_of(picture_distances(each)) for each in (healthy, seen))
     found = []
     for one, two in zip(then, now, strict=True):  # picture by picture, for memory
         order, kept = (torch.sign(row[:, None] - row) for row in (one, two))
@@ -131,16 +151,6 @@ def _drawn(people: Sequence[str], seed: int) -> torch.Tensor:
     counts = torch.zeros(_DRAWS, len(names), dtype=torch.float64)
     counts.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=torch.float64))
     return counts[:, who]
-
-
-def _distances(units: torch.Tensor) -> torch.Tensor:
-    """One less the correlation of every two pictures' units (M, M); pictures without any differences are alike."""
-    centred = units - units.mean(1, keepdim=True)
-    length = centred.norm(dim=1, keepdim=True)
-    # What rounding leaves of equal numbers is no difference.
-    flat = length <= 1e-9 * units.norm(dim=1, keepdim=True)
-    unit = torch.where(flat, 0.0, centred / length.clamp_min(1e-300))
-    return 1 - unit @ unit.T
 
 
 def _others_of(distances: torch.Tensor) -> torch.Tensor:

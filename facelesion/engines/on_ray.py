@@ -28,7 +28,6 @@ from facelesion.errors import Error
 from facelesion.ranges import Label, Range
 from facelesion.settings import check
 
-INSTALL = "engine ray needs Ray: pip install 'facelesion[ray]', or 'ray>=2.40' alone"
 LOSSES = 10  # workers that one cell may lose before it is thought to kill them: machines die by themselves
 TRIES = 3  # of a cell that fails by no mistake of the user's, such as a disk that cannot be written
 _LOOKS = (0.0, 5.0, 10.0, 15.0)  # seconds before each look for parts that workers wrote and that are not seen yet
@@ -141,10 +140,7 @@ def library() -> Any:
     Raises:
         Error: it is not.
     """
-    try:
-        return importlib.import_module("ray")
-    except ModuleNotFoundError:
-        raise Error(INSTALL) from None
+    return importlib.import_module("ray")
 
 
 def versions() -> dict[str, str]:

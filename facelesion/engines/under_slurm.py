@@ -41,7 +41,6 @@ from facelesion.files import digest_of, nearest
 from facelesion.ranges import Label, Range, Size
 from facelesion.settings import check
 
-INSTALL = "engine slurm needs submitit: pip install 'facelesion[slurm]', or 'submitit>=1.5' alone"
 TRIES = 3  # times that a cell is handed in: its task may have been cancelled, or its node have died
 _LATE = 2  # times `look_every`: so long is a cell in nobody's hands before it is handed in again
 
@@ -162,10 +161,7 @@ def library() -> Any:
     Raises:
         Error: it is not.
     """
-    try:
-        return importlib.import_module("submitit")
-    except ModuleNotFoundError:
-        raise Error(INSTALL) from None
+    return importlib.import_module("submitit")
 
 
 class _Watch:

@@ -305,12 +305,8 @@ class Dlib:
     name = "dlib"
 
     def __init__(self, model: str | Path | None = None) -> None:
-        try:
-            import dlib
-        except ImportError:
-            raise Error(
-                "dlib is not installed: pip install 'facelesion[dlib]', or take mediapipe"
-            ) from None
+        import dlib
+
         path = _dlib_model(model)
         version = getattr(dlib, "__version__", "?")
         self.version = f"dlib {version}, model {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 else:
     try:
         from pytorch_lightning import Callback
-    except ImportError:
-        from lightning.pytorch import Callback
+    except ImportError as missing:
+        try:
+            from lightning.pytorch import Callback
+        except ImportError:
+            raise missing from None
 
 Schedule = Callable[[int], Lesion | None]
 

@@ -17,6 +17,7 @@ from facelesion.analysis.ranked import agreement_of_rankings, rank, top_units
 from facelesion.analysis.receptive import WHOLE, ReceptiveField, receptive_fields
 from facelesion.analysis.ways import LOSSES, WAYS, FromFile, Greedy, Responsible, Way
 from facelesion.errors import Error
+from facelesion.extras import need
 from facelesion.files import write_bytes, write_whole
 from facelesion.lesions.functional import how_many
 from facelesion.looking.questions import Question
@@ -118,6 +119,7 @@ def find_units(config: UnitsConfig) -> Path:
 
     from facelesion.looking.unit_figures import draw_agreement, draw_shared
 
+    need("matplotlib")  # for the sheets at the end
     out = writable_folder(config.out, "out")
     subject = get(config.participant, seed=config.seed)
     fields = _fields(subject, config.sites)

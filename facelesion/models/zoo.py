@@ -253,10 +253,8 @@ def _leave_out_classifier(network: nn.Module, architecture: str) -> None:
 
 
 def _timm(architecture: str, weights: str, seed: int) -> Subject:
-    try:
-        import timm
-    except ImportError:
-        raise Error(f"timm/{architecture} needs timm: pip install timm") from None
+    import timm
+
     base, _, tag = architecture.partition(".")
     if tag:
         raise Error(

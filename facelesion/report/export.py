@@ -12,9 +12,10 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from facelesion.errors import Error
+from facelesion.report import psych_ds
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, VERSION, Column
 from facelesion.report.run_folder import MANIFEST, TABLE, TRIALS, Manifest, read_manifest, reading
 from facelesion.report.tables import CONDITION, TrialFile, check_table
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Format = Literal["csv", "csv.gz"]
+Format = Literal["csv", "csv.gz", "psych-ds"]
 COLUMNS_FILE = "columns.json"
 _READING = (
     "UTF-8, a comma between fields, texts in double quotes (a quote in them is doubled), a missing number is an empty "
@@ -35,15 +36,18 @@ _READING = (
 def export_run(run_folder: str | Path, out: str | Path | None = None, to: Format = "csv") -> Path:
     """Write both tables of a finished run as CSV, and `columns.json`, which says what every column is.
 
+    As `psych-ds` the folder is a data set by the rules of Psych-DS (`facelesion.report.psych_ds`): a description in
+    JSON-LD, the tables in `data/`, each with a sidecar of its own.
+
     The folder appears whole or not at all. Trials are read piece by piece: they need not fit into memory.
 
     Args:
         run_folder: a folder that `facelesion study` wrote.
-        out: the folder to make; `csv` in the run's folder when left out.
-        to: `csv`, or `csv.gz`, which R and pandas read as it is.
+        out: the folder to make; `csv` or `psych-ds` in the run's folder when left out.
+        to: `csv`; `csv.gz`, which R and pandas read as it is; or `psych-ds`.
 
     Returns:
-        The folder, with `trials.csv`, `table.csv` and `columns.json`.
+        The folder, with `trials.csv`, `table.csv` and `columns.json`, or a data set.
 
     Raises:
         Error: no finished run, tables that were edited into something else, or a folder that is there.
@@ -76,35 +80,41 @@ def export_run(run_folder: str | Path, out: str | Path | None = None, to: Format
         >>> run.manifest.study, len(run.table), isinstance(run.stimuli, StimulusExamples), run.gradcam.layers
         ('by hand', 1, True, ('conv5_3',))
     """
-    if to not in ("csv", "csv.gz"):
-        raise Error(f"to is {to!r}: it must be csv or csv.gz")
+    if to not in get_args(Format):
+        raise Error(f"to is {to!r}: it must be csv, csv.gz or psych-ds")
     run = Path(run_folder)
     if not run.is_dir():
         raise Error(f"{run}: no such folder: give a run's, such as runs/default")
     for name in (MANIFEST, TABLE, TRIALS):
         if not (run / name).is_file():
             raise Error(f"{run} has no {name}: run its study to the end first")
-    target = Path(out) if out is not None else run / "csv"
+    target = Path(out) if out is not None else run / to.removesuffix(".gz")
     if os.path.lexists(target):
         raise Error(f"{target} is there already: delete it, or choose another folder with --out")
     manifest, table = read_manifest(run), _table(run / TABLE)
     with reading(run / TRIALS):
         trials = TrialFile(run / TRIALS)
     seen, files = {"table": _Levels(TABLE_COLUMNS), "trials": _Levels(TRIAL_COLUMNS)}, {}
-    with _whole_folder(target) as folder:
-        _write(folder / f"table.{to}", [table], seen["table"])
-        _write(folder / f"trials.{to}", _pieces(run / TRIALS, trials), seen["trials"])
+    psych = to == "psych-ds"
+    names = psych_ds.file_names(manifest.study) if psych else {name: f"{name}.{to}" for name in ("trials", "table")}
+    with whole_folder(target) as folder:
+        if psych:
+            psych_ds.make_folders(folder)
+        _write(folder / names["table"], [table], seen["table"])
+        _write(folder / names["trials"], _pieces(run / TRIALS, trials), seen["trials"])
         with reading(run / TRIALS):
             _check_together(table, trials.counts)
         for name, source in (("trials", TRIALS), ("table", TABLE)):
-            files[f"{name}.{to}"] = {
+            files[names[name]] = {
                 "rows": seen[name].rows,
-                "sha256": _sha256(folder / f"{name}.{to}"),
+                "sha256": _sha256(folder / names[name]),
                 "made_from": {"file": source, "sha256": _sha256(run / source)},
                 "columns": seen[name].described(),
             }
         text = json.dumps(_sidecar(manifest, table, files), indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / COLUMNS_FILE).write_text(text + "\n", encoding="utf-8")
+        (folder / (psych_ds.COLUMNS if psych else COLUMNS_FILE)).write_text(text + "\n", encoding="utf-8")
+        if psych:
+            psych_ds.describe(folder, manifest, files, run)
     return target
 
 
@@ -259,7 +269,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which is moved to its place once it is full, or goes.
 
     Raises:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
@@ -27,6 +28,7 @@ from facelesion.data.materials import Materials
 from facelesion.engines.contract import Engine
 from facelesion.engines.here import Here
 from facelesion.engines.processes import Processes
+from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.models import Subject
 from facelesion.settings import SettingError
@@ -83,6 +85,7 @@ def run_study(
     """
     from facelesion import report
 
+    need("pandas", "jinja2", "matplotlib")  # for the report at the end
     clock = _Clock()
     if study.processes != 1 and engine is not None and not isinstance(engine, Processes):
         raise SettingError("processes", "does nothing beside another engine: leave one of them out")
@@ -192,12 +195,11 @@ def dry_run(
 
 def versions() -> dict[str, str]:
     """What a result depends on besides its settings."""
-    packages = ("torch", "torchvision", "numpy", "scipy", "pandas", "mediapipe", "captum")
-    return {
-        "facelesion": facelesion.__version__,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-    }
+    found = {"facelesion": facelesion.__version__, "python": platform.python_version()}
+    for name in ("torch", "torchvision", "numpy", "scipy", "pandas", "mediapipe", "captum"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _write_pictures(folder: Path, gathered: Gathered) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from facelesion.report.style import figure_style
 from facelesion.training.files import write_figure
 
 
+@figure_style()
 def draw_curves(log: Path, target: Path) -> None:
     """Draw every logged value over the epochs; training and validation of the same value share a panel.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facelesion.report.style import figure_style
 from facelesion.training.files import write_figure
 from facelesion.training.notebook_facts import (
     AS_IT_WAS,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@figure_style()
 def draw_notebook(table: pd.DataFrame, target: Path) -> None:
     """Draw every test as a dot."""
     write_figure(target, notebook_figure(table), dpi=110)
@@ -80,6 +82,7 @@ def notebook_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@figure_style()
 def draw_manipulated(table: pd.DataFrame, target: Path) -> None:
     """Draw each manipulation as a dot."""
     write_figure(target, manipulated_figure(table), dpi=110)

@@ -17,6 +17,7 @@ from facelesion.errors import Error
 from facelesion.lesions import lesion_sites
 from facelesion.models import get
 from facelesion.ranges import PathText, Range, Seed
+from facelesion.report.style import figure_style
 from facelesion.settings import check, refuse_idle
 from facelesion.training.classifier import IN_PLACE, TAKEN_AWAY
 from facelesion.training.classify import (
@@ -168,6 +169,7 @@ def course(folder: Path) -> pd.DataFrame:
     return pandas.concat(parts, ignore_index=True)
 
 
+@figure_style()
 def draw_recovery(table: pd.DataFrame, target: Path) -> None:
     """Draw the course: what retraining brings back, with 95 % intervals over the people tested."""
     from matplotlib.figure import Figure

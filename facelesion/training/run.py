@@ -19,12 +19,14 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facelesion.errors import Error
+from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.outputs import writable_folder
-from facelesion.ranges import Label, OnlyWhen, PathText, Range
+from facelesion.ranges import Label, OnlyWhen, PathText, Range, Size
 from facelesion.settings import check
 from facelesion.training.curves import draw_curves
 from facelesion.training.files import write_table
+from facelesion.training.loggers import check_loggers, close, loggers_of
 from facelesion.training.machine import keep_freed_memory
 
 Epochs = Annotated[int, Range(1, 100_000)]
@@ -48,6 +50,8 @@ class RunConfig:
         strategy: Lightning's name for how several devices share the work.
         precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
         progress: show a progress bar.
+        loggers: who else is told how it goes: Lightning's loggers by name (csv, tensorboard, wandb, mlflow, comet), or
+            with settings, {kind: wandb, project: faces, offline: true}; TensorBoard, where there is one, when left out.
 
     Example:
         >>> RunConfig("runs/mine", patience=10).precision
@@ -67,9 +71,11 @@ class RunConfig:
     strategy: Label = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     progress: bool = True
+    loggers: Annotated[Sequence[Any] | None, Size(0, 10)] = None
 
     def __post_init__(self) -> None:
         check(self)
+        check_loggers(self.loggers)
 
 
 def at_least_one(name: str, value: int) -> None:
@@ -83,7 +89,8 @@ def at_least_one(name: str, value: int) -> None:
 
 
 _SETTINGS = "settings.json"
-_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "strategy")  # change no result
+# What changes no result:
+_OF_A_START = ("resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "strategy", "loggers")
 
 
 def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> Path:
@@ -98,6 +105,7 @@ def check_folder(config: RunConfig, settings: dict[str, Any] | None = None) -> P
         Error: it holds another run, nothing to resume, a checkpoint that cannot be read, or a run with other
             settings.
     """
+    need("pandas", "matplotlib")  # for the curves at the end
     folder = writable_folder(config.folder, "run.folder")
     checkpoints, note = folder / "checkpoints", folder / _SETTINGS
     if config.resume:
@@ -249,6 +257,7 @@ def fit(
         checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     log = folder / "log.csv"
+    loggers = loggers_of(config.loggers, folder)
     own: list[Callback] = [EpochLog(log), *callbacks, best, last]
     if config.patience:
         own.append(EarlyStopping("val_loss", mode="min", patience=config.patience))
@@ -256,7 +265,7 @@ def fit(
         own.append(TQDMProgressBar(refresh_rate=10, leave=True))
     try:
         trainer = lightning.Trainer(
-            max_epochs=epochs, callbacks=own, logger=_tensorboard(folder), accelerator=config.accelerator,
+            max_epochs=epochs, callbacks=own, logger=loggers or False, accelerator=config.accelerator,
             devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy, precision=config.precision,
             enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0,
             deterministic=True,
@@ -269,6 +278,7 @@ def fit(
         ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    close(loggers)
     if not best.best_model_path:
         raise Error(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")
     kept = Path(best.best_model_path)
@@ -322,13 +332,3 @@ def _quieten() -> None:
         ".*exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def _tensorboard(folder: Path) -> Any:
-    """TensorBoard's logger where it is installed."""
-    try:
-        from pytorch_lightning.loggers import TensorBoardLogger
-
-        return TensorBoardLogger(folder, name="", version="tensorboard")
-    except ModuleNotFoundError:
-        return False

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 from facelesion.errors import Error
+from facelesion.extras import install
 from facelesion.files import cache_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-# What the installed package brings, and the same in the project's own folder.
-CARRIED = (_PACKAGE / "_weights", _PACKAGE.parent / "weights")
+def _package_of_weights() -> tuple[Path, ...]:
+    """The folder of the package `facelesion-weights`, where it is installed: weights alone, and no code."""
+    spec = importlib.util.find_spec("facelesion_weights")
+    return tuple(map(Path, (spec.submodule_search_locations or []) if spec else []))
+
+
+# The installed package's list of weights; all of it in the project's own folder; the weights, where they are installed.
+CARRIED = (_PACKAGE / "_weights", _PACKAGE.parent / "weights", *_package_of_weights())
 
 
 def weights_folder() -> Path:
@@ -44,6 +52,10 @@ def weights_path(name: str) -> Path:
     """
     found = find_weights(name)
     if found is None:
+        from facelesion.weights import registry  # which looks for files here
+
+        if any(each.carried and each.file == name for each in registry.entries().values()):
+            raise Error(f"{name} is not installed: {install('study')}")
         raise Error(
             f"weights {name!r} are not in {' or '.join(map(str, weights_folders()))}: put the file there, "
             "or name its folder in FACELESION_WEIGHTS"

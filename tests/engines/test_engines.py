@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -75,15 +74,9 @@ def test_a_study_whose_processes_are_killed_is_that_of_one_process(tmp_path, pic
 
 
 @pytest.mark.parametrize(("kind", "extra"), [(Ray, "ray"), (Slurm, "slurm")])
-def test_without_its_extra_an_engine_says_what_to_install(tmp_path, monkeypatch, capsys, kind, extra):
-    found = importlib.import_module
-
-    def missing(name: str, *rest: object) -> object:
-        if name in ("ray", "submitit"):
-            raise ModuleNotFoundError(name)
-        return found(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", missing)
+def test_without_its_extra_an_engine_says_what_to_install(tmp_path, absent, capsys, kind, extra):
+    absent("ray")
+    absent("submitit")
     with pytest.raises(Error, match=rf"pip install 'facelesion\[{extra}\]'"):
         kind().run(words(tmp_path))
     assert command(["study", "default", "--engine", extra]) == 2

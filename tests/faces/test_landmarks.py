@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +88,8 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
         landmark_backend("mediapipe", tmp_path)
 
 
-def test_dlibs_absence_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "dlib", None)
+def test_dlibs_absence_is_one_clear_line(absent: Callable[[str], None]) -> None:
+    absent("dlib")
     with pytest.raises(Error, match=r"pip install 'facelesion\[dlib\]'"):
         landmark_backend("dlib")
 

@@ -1,10 +1,12 @@
 """What R gets is what the run has: every row, every digit, every name; or one line and nothing at all."""
 
 import csv
+import dataclasses
 import gzip
 import hashlib
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -176,7 +178,7 @@ class TestOneLineAndNothingWritten:
 
     def test_a_format_that_there_is_not(self, finished, capsys):
         one_line(capsys, finished, finished, "--to", "xlsx", said="--to is 'xlsx'")
-        with pytest.raises(Error, match="csv or csv.gz"):
+        with pytest.raises(Error, match="csv, csv.gz or psych-ds"):
             export_run(finished, to="xlsx")
 
     def test_files_that_are_none(self, finished, capsys):
@@ -228,3 +230,85 @@ def test_the_command_says_where_it_wrote(finished, tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "for R")), done.stderr
     assert (tmp_path / "for R" / "trials.csv.gz").is_file()
+
+
+def faults(folder):
+    """What of Psych-DS' rules a folder breaks: those of its schema 1.5.1 that are errors, and of schema.org's types."""
+    found = []
+    described = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+    found += [f"no {key}" for key in ("name", "description", "variableMeasured") if not described.get(key)]
+    found += ["context"] if described.get("@context") != "https://schema.org/" else []
+    found += ["type"] if described.get("@type") != "Dataset" else []
+    files = sorted((folder / "data").rglob("*.csv"))
+    found += ["no data"] if not files else []
+    columns = set()
+    for path in files:
+        if not re.fullmatch(r"([a-z]+-[a-zA-Z0-9]+)(_[a-z]+-[a-zA-Z0-9]+)*_data\.csv", path.name):
+            found.append(f"name {path.name}")
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        found += [f"{path.name}: a row of another length"] if any(len(row) != len(header) for row in rows) else []
+        found += [f"{path.name}: repeated columns"] if len(set(header)) != len(header) else []
+        sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        found += [f"{path.name}: sidecar"] if names_of(sidecar) != header else []
+        columns |= set(header)
+    if set(names_of(described)) != columns or len(names_of(described)) != len(columns):
+        found.append("variables and columns differ")
+    # Of schema.org: what a data set and a variable may have.
+    dataset = {"@context", "@type", "name", "description", "schemaVersion", "measurementTechnique", "keywords",
+               "creditText", "variableMeasured", "dateCreated"}  # fmt: skip
+    found += [f"property {key}" for key in set(described) - dataset]
+    for each in described["variableMeasured"]:
+        found += ["a variable's type"] if each["@type"] != "PropertyValue" else []
+        found += [f"a variable's {key}" for key in set(each) - {"@type", "name", "description", "unitText"}]
+    return found
+
+
+def names_of(described):
+    return [each["name"] for each in described["variableMeasured"]]
+
+
+def test_a_psych_ds_data_set_keeps_its_rules_and_has_the_same_tables(finished):
+    plain, made = export_run(finished), export_run(finished, to="psych-ds")
+    assert made == finished / "psych-ds" and faults(made) == []
+    for name, level in (("trials", "trials"), ("table", "conditions")):
+        data = made / "data" / f"study-default_description-{level}_data.csv"
+        assert data.read_bytes() == (plain / f"{name}.csv").read_bytes()
+    told = json.loads((made / "documentation" / "columns.json").read_text(encoding="utf-8"))
+    assert set(told["files"]) == {path.relative_to(made).as_posix() for path in made.rglob("*.csv")}
+    assert {path.name for path in made.iterdir()} == {
+        "dataset_description.json", "README.md", "CHANGES.md", "data", "documentation", "materials",
+    }  # fmt: skip
+
+
+def test_every_variable_of_a_data_set_says_what_it_is(finished):
+    made = export_run(finished, to="psych-ds")
+    described = json.loads((made / "dataset_description.json").read_text(encoding="utf-8"))
+    meanings = {each["name"]: each["description"] for each in described["variableMeasured"]}
+    for columns in (TRIAL_COLUMNS, TABLE_COLUMNS):
+        assert all(column.meaning in meanings[name] for name, column in columns.items() if name in meanings)
+    units = {each["name"]: each.get("unitText") for each in described["variableMeasured"]}
+    assert units["forced_choice"] == "share" and units["right"] is None
+
+
+def test_what_breaks_the_rules_of_psych_ds_would_be_found(finished):
+    made = export_run(finished, to="psych-ds")
+    (trials,) = made.glob("data/*trials_data.csv")
+    trials.rename(trials.with_name("trials.csv"))
+    trials.with_suffix(".json").rename(made / "data" / "trials.json")
+    description = json.loads((made / "dataset_description.json").read_text(encoding="utf-8"))
+    description["variableMeasured"].pop()
+    del description["@context"]
+    (made / "dataset_description.json").write_text(json.dumps(description))
+    assert faults(made) == ["context", "name trials.csv", "variables and columns differ"]
+
+
+@pytest.mark.parametrize("study", ["face units, 2", "Ünï ☃", "☃", "a_b-c.d"])
+def test_a_study_s_name_never_breaks_a_file_s(finished, manifest, study):
+    run_folder.write_manifest(finished, dataclasses.replace(manifest, study=study))
+    assert faults(export_run(finished, to="psych-ds")) == []
+
+
+def test_the_command_line_makes_a_data_set(finished, capsys):
+    assert command(["export", str(finished), "--to", "psych-ds"]) == 0
+    assert capsys.readouterr().out == f"{finished / 'psych-ds'}\n"

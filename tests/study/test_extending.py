@@ -109,12 +109,12 @@ def test_a_recipe_is_trained_by_told_of_and_checked(page, tmp_path, capsys):
     words = ["--recipe", "means", "--network", "untrained", "--people", "3", "--run.folder", str(tmp_path / "run")]
     assert main(words) == 0
     made = tmp_path / "run" / "means.pt"
-    assert capsys.readouterr().out.strip() == str(made)
+    assert capsys.readouterr().out.split() == [str(made), str(tmp_path / "run" / "training.html")]
     means = torch.load(made, weights_only=True)
     assert len(means) == 3 and len({tuple(mean.tolist()) for mean in means.values()}) == 3
     (tmp_path / "means.yaml").write_text("recipe: means\npeople: 1\n")
     assert main(["--config", str(tmp_path / "means.yaml")]) == 2
     assert "line 2: people is 1: it must be 2 to 1,000" in capsys.readouterr().err
-    assert main(["--help"]) == 0 and "means      the mean representation of each person" in capsys.readouterr().out
+    assert main(["--help"]) == 0 and "means        the mean representation of each person" in capsys.readouterr().out
     assert main(["--recipe", "meens"]) == 2
     assert "no recipe is called 'meens': take distil, " in (said := capsys.readouterr().err) and " or means" in said

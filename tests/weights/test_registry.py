@@ -12,7 +12,7 @@ import pytest
 from facelesion.cli import run
 from facelesion.errors import Error
 from facelesion.files import file_hash
-from facelesion.weights import registry
+from facelesion.weights import registry, weights_path
 from facelesion.weights.fetching import fits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,3 +153,15 @@ def test_without_a_network_fetching_says_which_file_goes_where(folder, capsys, m
 def test_what_is_carried_is_not_fetched(folder, capsys, web):
     assert run(["weights", "fetch", "builtin"]) == 0
     assert capsys.readouterr().out.strip().endswith("builtin.safetensors") and web.asked == []
+
+
+@pytest.mark.parametrize("name", ["builtin.safetensors", "facespace.npz"])
+def test_weights_of_the_second_wheel_that_are_not_there_name_the_extra(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("FACELESION_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("FACELESION_CACHE", str(tmp_path / "cache"))
+    registry.entries()
+    monkeypatch.setattr("facelesion.weights.places.CARRIED", ())
+    with pytest.raises(Error, match=rf"^{name} is not installed: pip install 'facelesion\[study\]'$"):
+        weights_path(name)
+    with pytest.raises(Error, match="put the file there"):
+        weights_path("mine.safetensors")

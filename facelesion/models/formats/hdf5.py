@@ -83,10 +83,8 @@ def _names_in_archive(source: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[Any]:
-    try:
-        import h5py
-    except ModuleNotFoundError:
-        raise Error(f"{source}: reading HDF5 needs h5py: pip install h5py") from None
+    import h5py
+
     try:
         if zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive:
