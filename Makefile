@@ -1,6 +1,7 @@
 # make study   installs what is needed and runs the default lesion study
 # make test    the same set-up, then code checks and every test that takes seconds
 # make slow    the tests that take longer: killed runs, clusters, simulations, wheels
+# make docs    the pages, the reference and the gallery as a site, build/docs/index.html
 # make wheels  the two wheels, facelesion and facelesion-weights, in dist/
 # VENV=folder  where the environment lives (default: .venv here; a new lock file makes it install again)
 
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: study test slow check install wheels lock clean
+.PHONY: study test slow check docs install wheels lock clean
 
 study: install
 	$(BIN)/python -m facelesion study configs/default.yaml
@@ -27,6 +28,10 @@ slow: install
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto docs build/docs
+	@echo build/docs/index.html
 
 install: $(INSTALLED) $(VENV)/.project
 	@$(BIN)/python -c "import pathlib, sys; root = pathlib.Path('$(VENV)/.project').read_text().strip(); sys.exit(root != '$(CURDIR)')" \
@@ -51,10 +56,10 @@ wheels: install
 	$(BIN)/python -m twine check --strict dist/*
 
 # Needs `uv` (pip install uv) and the package index; reads pyproject.toml. The weights are those of this folder.
-EXTRAS := dev study faces train timm ray slurm hub lab
+EXTRAS := dev docs study faces train timm ray slurm hub lab
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 $(EXTRAS:%=--extra %) --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --no-emit-package facelesion-weights -o $(LOCK) pyproject.toml
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/examples docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis

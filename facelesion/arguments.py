@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import textwrap
 import types
 import typing
@@ -189,13 +190,17 @@ def _as_list(words: Sequence[str]) -> str:
 
 
 def help_text(target: Callable[..., Any], prog: str, config: bool = False) -> str:
-    """A command's help: what it does, and every setting with its kind, its default and what it is for."""
+    """A command's help: what it does, an example, and every setting with its kind, its default and what it is for.
+
+    The example is a line of the docstring that begins with `$`.
+    """
     known = fields_of(target)
     first = "[CONFIG] " if config else f"{known[0].name.upper()} " if known and known[0].default is REQUIRED else ""
     if first and not config and _is_list(target, known[0].name):
         first = f"{first.strip()} ... "
     about = (target.__doc__ or "").strip().split("\n\n")[0]
     lines = [f"usage: {prog} {first}{'[--key value ...]' if known else ''}".rstrip(), "", " ".join(about.split()), ""]
+    lines += [f"example: {example}\n" for example in re.findall(r"^\s*\$ (.*)$", target.__doc__ or "", re.M)]
     if config:
         lines += ["  CONFIG, --config FILE", "      a YAML file with any of these settings; what follows goes over it"]
     for key, kind, default, said in _listed(target, ""):

@@ -132,6 +132,9 @@ def _report(argv: list[str]) -> None:
 
         Args:
             run_folder: a folder such as runs/default.
+
+        Example:
+            $ facelesion report runs/default
         """
         if not Path(run_folder).is_dir():
             raise Error(f"{run_folder}: no such folder: give a run's, such as runs/default")
@@ -152,6 +155,9 @@ def _export(argv: list[str]) -> None:
             run_folder: a folder such as runs/default.
             to: csv; csv.gz, which R and pandas read as it is; or psych-ds, a data set by Psych-DS, ready to be shared.
             out: the folder to make; csv or psych-ds in the run's folder when left out.
+
+        Example:
+            $ facelesion export runs/default --to csv.gz
         """
         if Path(run_folder).is_dir():
             writable_folder(Path(out or run_folder).absolute().parent if out else run_folder, "out")
@@ -182,6 +188,9 @@ def _prepare(argv: list[str]) -> None:
             size: side of the crops in pixels.
             margin: pixels around them.
             strict: leave with exit status 2 when a photograph had to be left out.
+
+        Example:
+            $ facelesion prepare photographs --landmarks mtcnn --out prepared
         """
         from facelesion.data import prepare
 
@@ -220,6 +229,9 @@ def _faces(argv: list[str]) -> None:
             pictures: columns, where `show` leaves them open.
             seed: another seed, other people.
             out: the picture to write, in a folder that exists; its ending says the format.
+
+        Example:
+            $ facelesion faces --show caricature --people 4 --out caricatures.png
         """
         from facelesion.data.facespace import FaceSpace
         from facelesion.data.facespace_tools import draw_sheet
@@ -282,6 +294,9 @@ def _weights(argv: list[str]) -> None:
             colours: fold BGR into the first layer, or keep it and turn the pictures round.
             known_as: vgg-face says whose weights they are where the file cannot show it.
             source_colours: the order the source wants, where it is known better than from the format.
+
+        Example:
+            $ facelesion weights convert vgg_face.mat --to vgg_face.safetensors
         """
         from facelesion.models.convert import convert
 
@@ -306,6 +321,9 @@ def _weights(argv: list[str]) -> None:
             photograph: a picture of one face, cut as widely as Labeled Faces in the Wild cuts them.
             landmarks: what finds the face's features.
             model: the backend's model file, such as face_landmarker.task.
+
+        Example:
+            $ facelesion weights verify vgg_face.safetensors
         """
         from facelesion.data.alone import features_alone
         from facelesion.models.verify import FEATURES, verify
@@ -318,7 +336,11 @@ def _weights(argv: list[str]) -> None:
         result.demand()
 
     def listing() -> None:
-        """List the weights that facelesion knows of: name, state, size, licence."""
+        """List the weights that facelesion knows of: name, state, size, licence.
+
+        Example:
+            $ facelesion weights list
+        """
         from facelesion.weights import registry
 
         for entry in registry.entries().values():
@@ -333,6 +355,9 @@ def _weights(argv: list[str]) -> None:
         Args:
             name: as `facelesion weights list` names them.
             to: the folder to put them in; by default $FACELESION_WEIGHTS, else the user's cache folder.
+
+        Example:
+            $ facelesion weights fetch mobilefacenet
         """
         from facelesion.weights import places, registry
 
@@ -359,6 +384,9 @@ def _weights(argv: list[str]) -> None:
 
         Args:
             name: as `facelesion weights list` names them.
+
+        Example:
+            $ facelesion weights path builtin
         """
         from facelesion.weights import registry
 
@@ -383,6 +411,9 @@ def _sites(argv: list[str]) -> None:
 
         Args:
             model: a model's name, or a file of weights.
+
+        Example:
+            $ facelesion sites torchvision/resnet18
         """
         from facelesion.lesions import aliases
         from facelesion.lesions import sites as list_sites

@@ -91,7 +91,7 @@ def page(numbers: dict[str, str]) -> str:
     return PAGE.format(first=first, last=last, guided_first=next(guided), guided_last=next(guided), **numbers)
 
 
-PAGE = """# Gallery
+PAGE = """# Evidence in pictures
 
 Pictures of the built-in network on built-in faces, made by `python scripts/gallery.py`. [looking.md](looking.md) says
 what each shows and how to make them of your own photographs.

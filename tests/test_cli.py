@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from facelesion.cli import COMMANDS, run
+from facelesion.train import main as train
+from facelesion.training import RECIPES
+
+ROOT = Path(__file__).resolve().parents[1]
 
 STUDY = """
 name: tiny
@@ -123,3 +130,58 @@ def test_importing_facelesion_is_quick():
     code = "import sys, facelesion; print([m for m in ('torch', 'mediapipe', 'cv2', 'pandas') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+class Parsed(BaseException):
+    """A command's words were read, and nothing is done with them."""
+
+
+@pytest.fixture
+def only_read(monkeypatch):
+    """Commands read their words, as far as settings go, and stop there."""
+    from facelesion import arguments, cli
+    from facelesion.settings import build
+    from facelesion.study import Study
+    from facelesion.study.design import study_of
+
+    read = arguments.read_words
+
+    def stop(target, argv, prog, config=False):
+        words = read(target, argv, prog, config)
+        study_of(words) if target is Study else build(target, words)
+        raise Parsed
+
+    monkeypatch.setattr(arguments, "read_words", stop)
+    monkeypatch.setattr(cli, "read_words", stop)
+
+
+WEIGHTS = [("weights", action) for action in ("convert", "verify", "list", "fetch", "path")]
+HUB = [("hub", "push"), ("hub", "fetch")]
+CALLS = [(name,) for name in COMMANDS if name not in ("weights", "hub", "train")] + WEIGHTS + HUB  # recipes: below
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_the_help_of_a_command_shows_an_example_whose_words_are_understood(call, capsys, monkeypatch, only_read):
+    if call in HUB:
+        pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
+    with pytest.raises(SystemExit):
+        run([*call, "--help"])
+    (example,) = re.findall(r"^example: facelesion (.*)$", capsys.readouterr().out, re.M)
+    words = shlex.split(example)
+    assert tuple(words[: len(call)]) == call
+    with pytest.raises(Parsed):
+        run(words)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_help_of_a_recipe_shows_an_example_whose_words_are_understood(name, capsys, monkeypatch, only_read):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit):
+        train(["--recipe", name, "--help"])
+    (example,) = re.findall(r"^example: python -m facelesion.train (.*)$", capsys.readouterr().out, re.M)
+    with pytest.raises(Parsed):
+        train(shlex.split(example))
+
+
+def test_an_example_that_is_not_understood_would_be_noticed(capsys, only_read):
+    refused(capsys, "faces", "--peopel", "4")

@@ -295,6 +295,16 @@ def answers_of(trials: pd.DataFrame, chance: Mapping[str, float] | None = None) 
 
     Raises:
         Error: several participants or stimuli; or a lesion that was not asked every trial of a task.
+
+    Example:
+        >>> import pandas as pd
+        >>> rows = [("none", 0.0, 0, "who", "Ada", True), ("none", 0.0, 0, "who", "Bo", True)]
+        >>> rows += [("noise", 0.5, 0, "who", "Ada", True), ("noise", 0.5, 0, "who", "Bo", False)]
+        >>> trials = pd.DataFrame(rows, columns=["lesion", "dose", "draw", "task", "person", "right"])
+        >>> trials = trials.assign(trial=[0, 1, 0, 1], other="", target=trials["person"], answer="Ada", value=0.0)
+        >>> found = answers_of(trials)["who"]
+        >>> found.cells, found.right.tolist()
+        ((('none', 0.0, 0), ('noise', 0.5, 0)), [[True, True], [True, False]])
     """
     if "control" in trials:
         trials = trials[trials["control"] == ""]

@@ -89,6 +89,17 @@ def judge_cases(
 
     Raises:
         Error: a group that names somebody who is not in the table.
+
+    Example:
+        >>> import pandas as pd
+        >>> row = {"stimulus": "intact", "task": "who", "metric": "accuracy", "main": True, "better": "higher"}
+        >>> row |= {"control": "", "lesion": "none", "step": 0, "dose": 0.0, "draw": 0, "n": 200}
+        >>> row |= {"share": True, "chance": 0.1}
+        >>> right = [0.81, 0.83, 0.80, 0.84, 0.82, 0.79, 0.83, 0.81, 0.80, 0.82, 0.84, 0.35]
+        >>> table = pd.DataFrame([row | {"participant": f"net {n}", "value": share} for n, share in enumerate(right)])
+        >>> found = judge_cases(table, {"alike": list(table["participant"])})
+        >>> found.loc[found["called"], ["participant", "task"]].to_dict("records")
+        [{'participant': 'net 11', 'task': 'who'}]
     """
     import pandas as pd
 

@@ -49,6 +49,18 @@ def profile(answers: Mapping[str, Answers], scale: Scale = "own") -> Profile:
 
     Raises:
         Error: no answers of the intact network, or a kind of damage without a draw that has all doses.
+
+    Example:
+        >>> import numpy as np
+        >>> from facelesion.analysis import Answers
+        >>> people = tuple((name,) for name in "abcd")
+        >>> right = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], bool)
+        >>> cells = (("none", 0.0, 0), ("noise", 0.5, 0), ("noise", 1.0, 0))
+        >>> names = np.array(list("abcd"), object)
+        >>> answers = Answers("who", cells, right * 2.0 - 1, right, names, people, "", 4)
+        >>> found = profile({"who": answers})
+        >>> found.damages, float(found.scores["who", "noise"].values.mean())
+        (('noise',), 0.375)
     """
     scores: dict[tuple[str, str], PersonScores] = {}
     doses: dict[tuple[str, str, float], PersonScores] = {}
@@ -97,7 +109,20 @@ class Loss:
 
 
 def losses(networks: Profile | Sequence[Profile]) -> list[Loss]:
-    """Does each kind of damage lower each task? Crossed t test over people and draws, Holm over all of them."""
+    """Does each kind of damage lower each task? Crossed t test over people and draws, Holm over all of them.
+
+    Example:
+        >>> import numpy as np
+        >>> from facelesion.analysis import PersonScores, Term
+        >>> rng = np.random.default_rng(0)
+        >>> people = tuple("abcdefgh")
+        >>> left = {("who", "none"): 0.9, ("who", "noise"): 0.5, ("what", "none"): 0.9, ("what", "noise"): 0.88}
+        >>> scores = {cell: PersonScores(people, rng.normal(level, 0.05, (4, 8))) for cell, level in left.items()}
+        >>> doses = {(*cell, 1.0): each for cell, each in scores.items() if cell[1] == "noise"}
+        >>> network = Profile(("who", "what"), ("noise",), scores, doses)
+        >>> [(loss.task, round(loss.found.estimate, 1), loss.claimed) for loss in losses(network)]
+        [('who', 0.4, True), ('what', 0.0, False)]
+    """
     several, first = _several(networks)
     pairs = [(task, damage) for task in first.tasks for damage in first.damages]
     found = [
@@ -144,6 +169,19 @@ def dissociations(networks: Profile | Sequence[Profile]) -> list[Dissociation]:
     the second more of the other: both comparisons are within a task, and both must hold (intersection–union test,
     Berger 1982, *Technometrics* 24:295–300). Whatever damage takes by its strength alone, in tasks of whatever
     difficulty and measure, cannot cross so: of two lesions the stronger takes more of both. A mean over doses could.
+
+    Example:
+        >>> import numpy as np
+        >>> from facelesion.analysis import PersonScores
+        >>> rng = np.random.default_rng(0)
+        >>> people = tuple("abcdefgh")
+        >>> left = {("who", "none"): 0.9, ("what", "none"): 0.9, ("who", "noise"): 0.5, ("what", "noise"): 0.8}
+        >>> left |= {("who", "cuts"): 0.8, ("what", "cuts"): 0.5}
+        >>> scores = {cell: PersonScores(people, rng.normal(level, 0.05, (4, 8))) for cell, level in left.items()}
+        >>> doses = {(*cell, 1.0): each for cell, each in scores.items() if cell[1] != "none"}
+        >>> (found,) = dissociations(Profile(("who", "what"), ("noise", "cuts"), scores, doses))
+        >>> found.damages, found.tasks, found.claimed
+        (('noise', 'cuts'), ('who', 'what'), True)
     """
     several, first = _several(networks)
     by_dose = [_by_dose(one) for one in _profiles(networks)]
@@ -218,7 +256,20 @@ class Difference:
 
 
 def differences(networks: Profile | Sequence[Profile]) -> list[Difference]:
-    """Every two tasks under every kind of damage; of a profile on the scale 'choice'. None is left out."""
+    """Every two tasks under every kind of damage; of a profile on the scale 'choice'. None is left out.
+
+    Example:
+        >>> import numpy as np
+        >>> from facelesion.analysis import PersonScores
+        >>> rng = np.random.default_rng(0)
+        >>> people = tuple("abcdefgh")
+        >>> left = {("who", "none"): 0.9, ("who", "noise"): 0.5, ("what", "none"): 0.9, ("what", "noise"): 0.8}
+        >>> scores = {cell: PersonScores(people, rng.normal(level, 0.05, (4, 8))) for cell, level in left.items()}
+        >>> doses = {(*cell, 1.0): each for cell, each in scores.items() if cell[1] == "noise"}
+        >>> (found,) = differences(Profile(("who", "what"), ("noise",), scores, doses))
+        >>> found.tasks, round(found.found.estimate, 1)
+        (('who', 'what'), 0.3)
+    """
     several, first = _several(networks)
     rows = []
     for a, b in itertools.combinations(first.tasks, 2):

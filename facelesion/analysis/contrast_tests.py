@@ -200,6 +200,19 @@ def contrast_against_controls(
 
     Example:
         `contrast_against_controls(primary, trials)["builtin"].p`
+
+    Example:
+        >>> import pandas as pd; rng = np.random.default_rng(0)
+        >>> sets = [("none", "", 0, 0, 0.95), ("chosen", "", 0.2, 0, 0.5)]
+        >>> sets += [("chosen", "random", 0.2, number, 0.9) for number in range(40)]
+        >>> rows = [(*each, task, trial, f"p{trial // 4}", rng.random() < (level if task == "who" else 0.9))
+        ...         for *each, level in sets for task in ("who", "what") for trial in range(80)]
+        >>> trials = pd.DataFrame(rows, columns="lesion control dose draw task trial person right".split())
+        >>> trials = trials.assign(participant="net", stimulus="intact", other="", target="", answer="", value=0.0,
+        ...                        forced_choice=trials["right"] * 1.0)
+        >>> which = Contrast("apart", lesion="chosen", tasks=("who", "what"))
+        >>> round(contrast_against_controls(which, trials, "random")["net"].p, 2)
+        0.05
     """
     one_of("kind of control", control, ("matched", "random"))
     if not which.damage or which.participant is not None:

@@ -166,6 +166,14 @@ def check_contrasts(
 
     Raises:
         SettingError: at the key of what is wrong, such as `contrasts.1.lesion`.
+
+    Example:
+        >>> wanted = [Contrast("inversion", task="identification", of="intact", less="invert")]
+        >>> there = {"tasks": ["identification"], "lesions": ["noise"], "participants": ["builtin"]}
+        >>> check_contrasts(wanted, stimuli=["intact", "invert"], **there)
+        >>> check_contrasts(wanted, stimuli=["intact"], **there)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.settings.SettingError: contrasts.0.less is 'invert', no stimulus of this study: ...
     """
     known = {
         "task": ("no task of this study", tasks),

@@ -86,6 +86,19 @@ def fit_curves(
         doses: of every series of damage, in the order in which they do more and more.
         meanings: of these doses, in words.
         resamples: for each interval.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> doses, levels = (0.1, 0.2, 0.4, 0.8), (0.95, 0.9, 0.8, 0.6, 0.52)
+        >>> cells = (("none", 0.0, 0), *(("noise", dose, 0) for dose in doses))
+        >>> people = tuple((f"person {trial // 4}",) for trial in range(80))
+        >>> right = rng.random((5, 80)) < np.array(levels)[:, None]
+        >>> names = np.array([each[0] for each in people], object)
+        >>> who = Answers("who", cells, right * 2.0 - 1, right, names, people, "", 2)
+        >>> found = fit_curves("net", {"who": who}, {"noise": doses}, {"noise": "standard deviation"}, resamples=20)
+        >>> found.curves[["lesion", "task", "inside"]].to_dict("records")
+        [{'lesion': 'noise', 'task': 'who', 'inside': True}]
     """
     import pandas as pd
 

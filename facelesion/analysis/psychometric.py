@@ -75,6 +75,15 @@ def scores_by_dose(
 
     Raises:
         Error: no answers of the healthy network or of the series.
+
+    Example:
+        >>> from facelesion.analysis import Answers
+        >>> people = tuple((name,) for name in "abcd")
+        >>> right = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool)
+        >>> cells, names = (("none", 0.0, 0), ("noise", 0.5, 0)), np.array(list("abcd"), object)
+        >>> answers = Answers("who", cells, right * 2.0 - 1, right, names, people, "", 4)
+        >>> {dose: float(each.values.mean()) for dose, each in scores_by_dose(answers, "noise", scale="own").items()}
+        {0.0: 1.0, 0.5: 0.5}
     """
     scores = answers.scores(scale)
     found = {dose: each for (name, dose), each in scores.items() if name == series}
@@ -188,6 +197,17 @@ def compare_curves(
 
     Example:
         `compare_curves(scores_by_dose(identification, "noise"), scores_by_dose(objects, "noise"), same_draws=True).p`
+
+    Example:
+        >>> people = tuple("abcdefgh")
+        >>> rng = np.random.default_rng(0)
+        >>> who = {0.0: 0.95, 0.1: 0.80, 0.2: 0.65, 0.4: 0.55, 0.8: 0.5}
+        >>> what = {0.0: 0.95, 0.1: 0.93, 0.2: 0.88, 0.4: 0.72, 0.8: 0.55}
+        >>> def scores(task):
+        ...     return {dose: PersonScores(people, rng.normal(share, 0.02, (3, 8))) for dose, share in task.items()}
+        >>> found = compare_curves(scores(who), scores(what), resamples=50)
+        >>> round(found.ratio.estimate, 1), found.p < 0.01
+        (0.4, True)
     """
     one_of("shape of a curve", shape, SHAPES)
     both = [_Data.of(scores, guess, None) for scores, guess in zip((one, two), chance, strict=True)]

@@ -25,7 +25,7 @@ class CaseTest:
     """One case against a control sample.
 
     Attributes:
-        statistic: t. The revised standardised difference test gives |t|; its sign is that of `effect`.
+        statistic: t. The revised standardised difference test gives `|t|`; its sign is that of `effect`.
         freedom: degrees of freedom.
         p: probability under the null hypothesis, for the alternative that was asked.
         effect: standardised effect: z_CC for one task, z_DCC for a difference of two.

@@ -198,7 +198,7 @@ def spearman_brown(half: float) -> float:
     """Reliability of the whole from the correlation of its halves (Spearman 1910; Brown 1910).
 
     The formula is made for halves that measure the same thing, whose correlation is not negative. A sample's can be;
-    then the mirrored formula 2r / (1 + |r|) keeps it between -1 and 0 (Krus & Helmstadter 1993), where the plain one
+    then the mirrored formula `2r / (1 + |r|)` keeps it between -1 and 0 (Krus & Helmstadter 1993), where the plain one
     runs off to minus infinity.
 
     Raises:

@@ -91,6 +91,15 @@ class Responsible(Way):
     Attributes:
         share: a unit passes that reaches this share of the largest score.
         corrected: score by the excess over the unit's own mean over all groups.
+
+    Example:
+        >>> import torch
+        >>> from facelesion.analysis import rank
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()).eval()
+        >>> pictures = {"eyes": torch.rand(8, 3), "nose": torch.rand(8, 3)}
+        >>> table = rank(network, "1", pictures, Responsible(corrected=True))
+        >>> len(table)
+        8
     """
 
     share: float = 0.75
@@ -241,6 +250,10 @@ class Greedy(Way):
         step: share ranked per round (0.016 in the paper, 8 of 512).
         risk: the largest probability that exhaustive search would have ranked otherwise. 0 is exhaustive search; with a
             risk units leave a round once they are all but certain not to be among its worst (`greedy_ranking`).
+
+    Example:
+        >>> Greedy(fraction=0.1, risk=0.01)
+        Greedy(fraction=0.1, step=0.016, risk=0.01)
     """
 
     fraction: float = 0.2
@@ -273,6 +286,19 @@ class FromFile(Way):
 
     Attributes:
         path: the file.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from pathlib import Path
+        >>> from facelesion.analysis import rank, top_units
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()).eval()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "units.csv"
+        ...     pd.DataFrame({"site": "1", "unit": [2, 0], "score": [0.9, 0.4]}).to_csv(path, index=False)
+        ...     table = rank(network, "1", {"faces": torch.rand(4, 3)}, FromFile(str(path)))
+        >>> top_units(table, "1", count=1)
+        (2,)
     """
 
     path: str = ""

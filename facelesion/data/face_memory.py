@@ -140,6 +140,12 @@ def build_memory_test(faces: ImageSet, seed: int = 0, noise: float = 0.2) -> Mem
 
     Raises:
         Error: fewer than six people with 8 pictures, or fewer than two others.
+
+    Example:
+        >>> from facelesion.data import FaceSpace
+        >>> test = build_memory_test(FaceSpace.load().draw(people=8, pictures=8, seed=1), seed=1)
+        >>> tuple(test.items.shape)
+        (72, 3)
     """
     generator = torch.Generator().manual_seed(seed)
     members: dict[str, list[int]] = {}

@@ -25,6 +25,15 @@ class FaceSpacePictures(Source):
         new_pictures: pictures of each of them.
         variability: how much pictures of one person differ (1: as photographs in LFW do).
         likeness: how alike the enrolled people are, and the new ones (0: as people are; 1: one person).
+
+    Example:
+        >>> from facelesion.data import Materials
+        >>> few = FaceSpacePictures(training_people=6, enrolled_people=4, new_people=3, object_training_pictures=2)
+        >>> pictures: Materials = few.gather(seed=0, size=112)
+        >>> len(pictures.probes), sorted(set(pictures.enrolment.labels)) == sorted(set(pictures.probes.labels))
+        (8, True)
+        >>> set(pictures.training.labels) & set(pictures.probes.labels)
+        set()
     """
 
     new_people: Annotated[int, Range(2, 2000)] = 20

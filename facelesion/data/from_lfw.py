@@ -33,6 +33,10 @@ class LfwPictures(LfwPlace, Source):
         view: 1, the lists for development (its test people never trained the built-in network); 2, the ten folds of
             pairs for the last report, whose people may have.
         pairs: test pairs to use, half of them the same person; 0 means all.
+
+    Example:
+        >>> LfwPictures(root="lfw-deepfunneled.tgz", view=1).name
+        'lfw'
     """
 
     view: Literal[1, 2] = 1

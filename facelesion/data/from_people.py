@@ -37,6 +37,11 @@ class PeoplePictures(Photographs, Source):
         pairs: pairs of new people's pictures to ask about, half of them the same person (fewer where
             there are not so many); 0 takes all pairs.
         faces_needed: share of the photographs in which a face must have been found.
+
+    Example:
+        >>> PeoplePictures(root="nowhere").look()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.settings.SettingError: pictures.root is 'nowhere': no such file or folder: check ...
     """
 
     root: PathText

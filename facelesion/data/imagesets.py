@@ -96,6 +96,14 @@ class FaceSet(ImageSet):
 
     Raises:
         Error: as for `ImageSet`, or landmarks that are not (N, points, 2).
+
+    Example:
+        >>> from facelesion.data import FaceSpace
+        >>> faces = FaceSpace.load().draw(people=2, pictures=3, seed=1)
+        >>> tuple(faces.images.shape), tuple(faces.landmarks.shape), faces.labels[:4]
+        ((6, 3, 112, 112), (6, 478, 2), ('person-1-0', 'person-1-0', 'person-1-0', 'person-1-1'))
+        >>> len(faces[:2]), faces.digest == FaceSpace.load().draw(people=2, pictures=3, seed=1).digest
+        (2, True)
     """
 
     landmarks: torch.Tensor

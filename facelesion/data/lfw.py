@@ -90,6 +90,18 @@ class LFW:
 
     Raises:
         Error: what is asked for is in a protocol file that is missing or none.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for number in (1, 2):
+        ...         path = Path(folder) / "lfw" / "Ada_Lovelace" / f"Ada_Lovelace_000{number}.jpg"
+        ...         path.parent.mkdir(parents=True, exist_ok=True)
+        ...         Image.new("RGB", (8, 8)).save(path)
+        ...     _ = (Path(folder) / "peopleDevTrain.txt").write_text("1\\nAda_Lovelace\\t2\\n")
+        ...     open_lfw(folder).people("train")
+        ('Ada_Lovelace',)
     """
 
     photographs: Listing
@@ -186,6 +198,11 @@ def download_lfw(
 
     Raises:
         Error: no network, the mirror is gone, or what came is not what it should be.
+
+    Example:
+        >>> download_lfw("deep")
+        Traceback (most recent call last):
+        facelesion.errors.Error: LFW has no variant 'deep': take one of funneled, original, deepfunneled
     """
     if variant not in _ARCHIVES:
         raise Error(f"LFW has no variant {variant!r}: take one of {', '.join(_ARCHIVES)}")

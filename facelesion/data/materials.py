@@ -109,7 +109,13 @@ def _check_pairs(name: str, pairs: PairRows, count: int) -> None:
 
 
 def all_pairs(labels: Sequence[str]) -> PairRows:
-    """Every pair of pictures, and whether both show the same person."""
+    """Every pair of pictures, and whether both show the same person.
+
+    Example:
+        >>> first, second, same = all_pairs(["Ada", "Ada", "Bo"])
+        >>> list(zip(first.tolist(), second.tolist(), same.tolist()))
+        [(0, 1, True), (0, 2, False), (1, 2, False)]
+    """
     _, who = np.unique(np.asarray(labels), return_inverse=True)
     first, second = torch.combinations(torch.arange(len(who))).T
     people = torch.from_numpy(who)

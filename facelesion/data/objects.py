@@ -183,6 +183,17 @@ def object_folder(root: str | Path, size: int = 112, per_category: int | None = 
 
     Raises:
         Error: no such folder, nothing in it, or a photograph that cannot be read (named).
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for kind, colour in (("cup", "red"), ("car", "blue")):
+        ...         (Path(folder) / kind).mkdir()
+        ...         Image.new("RGB", (60, 40), colour).save(Path(folder) / kind / "one.png")
+        ...     things = object_folder(folder, size=32)
+        >>> things.labels, tuple(things.images.shape)
+        (('car', 'cup'), (2, 3, 32, 32))
     """
     root = Path(root)
     if is_archive(root):

@@ -22,7 +22,8 @@ class Photographs:
             finished there is read as it is: no model file is needed, and no photograph is looked at. In the user's
             cache folder when left out.
         landmarks: what finds the landmarks.
-        landmarker: the model file of what finds them, such as MediaPipe's `face_landmarker.task`.
+        landmarker: the model file of what finds them, such as MediaPipe's `face_landmarker.task`, which is fetched once
+            when left out.
     """
 
     prepared: PathText | None = None

@@ -101,6 +101,12 @@ def refuse_seen(
 
     Raises:
         Error: it saw some of them; or LFW's list of training people is needed and not there.
+
+    Example:
+        >>> refuse_seen("mine", {"people": ["Ada"]}, ["Bo"])
+        >>> refuse_seen("mine", {"people": ["Ada"]}, ["Ada", "Bo"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.errors.Error: mine was trained on pictures of 1 of the 2 people to be tested ...
     """
     seen = people_seen(about, people, lfw).people
     if seen:

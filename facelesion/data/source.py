@@ -40,6 +40,14 @@ class Source(ABC):
         other_pictures: further test pictures without a face (textures, scrambled faces).
         lookalike_pictures: further test pictures that are no faces and can be taken for some (face-like objects;
             jumbled, featureless and half faces). No readout is trained on any.
+
+    Example:
+        >>> from facelesion.data import SOURCES, FaceSpacePictures
+        >>> list(SOURCES), issubclass(FaceSpacePictures, Source)
+        (['facespace', 'lfw', 'people'], True)
+        >>> FaceSpacePictures(enrolled_people=1)
+        Traceback (most recent call last):
+        facelesion.settings.SettingError: enrolled_people is 1: it must be 2 to 100,000
     """
 
     training_people: Annotated[int, People] = 150
@@ -74,7 +82,8 @@ class Source(ABC):
         for key in self.places:
             place = getattr(self, key)
             if place is not None and key != "prepared" and not os.path.exists(place):
-                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path")
+                or_else = ", or leave it out: MediaPipe's is fetched once" if key == "landmarker" else ""
+                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path{or_else}")
 
     @abstractmethod
     def gather(self, seed: int, size: int) -> Materials:

@@ -17,6 +17,17 @@ class Cell(Protocol):
 
     Attributes:
         key: hash of all that its result depends on.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Square:
+        ...     number: int
+        ...     @property
+        ...     def key(self):
+        ...         return str(self.number)
+        >>> Square(3).key
+        '3'
     """
 
     @property
@@ -85,6 +96,29 @@ class Job:
             saves work and decides nothing.
         logs: where an engine may leave what its workers print; in `folder` when left out.
         progress: whether to tell how far the work is.
+
+    Example:
+        >>> import tempfile
+        >>> from facelesion.engines import Engine, Here
+        >>> class Square(int):
+        ...     key = property(str)
+        >>> class Squarer:
+        ...     def __init__(self, desk):
+        ...         self.parts = desk.parts
+        ...     def do(self, cell):
+        ...         self.parts.keep(cell.key, str(cell * cell).encode())
+        >>> class Squares:
+        ...     def begin(self, desk: Desk) -> Worker:
+        ...         return Squarer(desk)
+        ...     def missing(self, cells, parts):
+        ...         return [cell for cell in cells if not parts.has(cell.key)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     work: Work = Squares()
+        ...     job = Job(work, [Square(3), Square(4)], {}, Path(folder), progress=False)
+        ...     engine: Engine = Here()
+        ...     _ = engine.run(job)
+        ...     job.parts.read("3"), job.parts.read("4")
+        (b'9', b'16')
     """
 
     work: Work

@@ -45,6 +45,10 @@ class Ray:
         cpus_per_worker: cores that each takes.
         gpus_per_worker: GPUs that each takes, or a share of one; 1 where the cluster has any when left out.
         object_store_gb: memory for what workers share, of a cluster that is started here; Ray's default when left out.
+
+    Example:
+        >>> Ray(address="auto", cpus_per_worker=2).cpus_per_worker
+        2.0
     """
 
     address: Label | None = None

@@ -26,6 +26,10 @@ class Processes:
 
     Attributes:
         count: how many.
+
+    Example:
+        >>> Processes(2)
+        Processes(count=2)
     """
 
     count: Annotated[int, Range(1, 256)] = 2

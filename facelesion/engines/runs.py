@@ -123,6 +123,9 @@ def status_command(argv: Sequence[str]) -> None:
 
         Args:
             run_folder: a folder such as runs/default.
+
+        Example:
+            $ facelesion status runs/default
         """
         print(status(run_folder))
 
@@ -137,6 +140,9 @@ def cancel_command(argv: Sequence[str]) -> None:
 
         Args:
             run_folder: a folder such as runs/default.
+
+        Example:
+            $ facelesion cancel runs/default
         """
         print(cancel(run_folder))
 

@@ -63,6 +63,10 @@ class Slurm:
         constraint: features that the nodes must have.
         setup: shell commands before Python starts on a node, such as `module load cuda`.
         look_every: seconds between two looks at the queue.
+
+    Example:
+        >>> Slurm(partition="gpu", time=30, gpus_per_task=1).partition
+        'gpu'
     """
 
     cluster: Literal["slurm", "local"] = "slurm"

@@ -65,6 +65,18 @@ def align(
     Returns:
         The crop (size + 2 margin, size + 2 margin, 3), uint8 RGB, with the photograph's border repeated where it ends,
         and the landmarks (478, 2) in the crop's pixels.
+
+    Example:
+        >>> from facelesion.faces import FEATURES, REGIONS, complete, eye_centres, mean_face, outlines
+        >>> photograph, mesh = np.zeros((250, 250, 3), np.uint8), mean_face() + 60
+        >>> crop, landmarks = align(photograph, mesh.numpy())
+        >>> crop.shape, landmarks.shape
+        ((112, 112, 3), (478, 2))
+        >>> left, right = eye_centres(mesh[None])
+        >>> FEATURES, set(FEATURES) <= set(REGIONS), [len(each[0]) for each in outlines(mesh[None], "eyes")]
+        (('eyebrows', 'eyes', 'nose', 'mouth'), True, [16, 16])
+        >>> complete(mesh[[468, 473, 1, 61, 291]][None]).shape  # five points are enough, if need be
+        torch.Size([1, 478, 2])
     """
     import cv2
 

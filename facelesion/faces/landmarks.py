@@ -106,6 +106,13 @@ class Backend(Protocol):
     Attributes:
         name: as in `BACKENDS`.
         version: what the results depend on: the library's version and the model's hash.
+
+    Example:
+        >>> import numpy as np
+        >>> from facelesion.faces import landmark_backend
+        >>> finder: Backend = landmark_backend("mtcnn")
+        >>> finder.find(np.zeros((60, 60, 3), np.uint8))
+        []
     """
 
     name: str
@@ -130,6 +137,13 @@ def landmark_backend(name: str = "mediapipe", model: str | Path | None = None) -
 
     Raises:
         Error: an unknown name; a library or a model's file that is not there.
+
+    Example:
+        >>> landmark_backend("mtcnn").name, list(BACKENDS)
+        ('mtcnn', ['mediapipe', 'dlib', 'mtcnn'])
+        >>> landmark_backend("mediapip")
+        Traceback (most recent call last):
+        facelesion.errors.Error: no landmarks 'mediapip': choose mediapipe, dlib, mtcnn
     """
     if not isinstance(name, str) or name not in BACKENDS:
         raise Error(f"no landmarks {name!r}: choose {', '.join(BACKENDS)}")

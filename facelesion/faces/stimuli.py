@@ -52,7 +52,14 @@ _MOST_TILES = 256
 
 @dataclass(frozen=True)
 class Invert(Stimulus):
-    """The picture upside down: turned by half a turn in its plane (the face inversion effect, Yin 1969)."""
+    """The picture upside down: turned by half a turn in its plane (the face inversion effect, Yin 1969).
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> picture = torch.rand(1, 3, 8, 8)
+        >>> torch.equal(Invert()(picture, mean_face()[None]), picture.flip(2, 3))
+        True
+    """
 
     kind: ClassVar[str] = "invert"
 
@@ -69,6 +76,13 @@ class PhaseScramble(Stimulus):
 
     One random phase field is added in all three channels, so that colours stay together; values beyond [0, 1] are
     clipped.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> picture = torch.rand(1, 3, 16, 16) / 4 + 0.4
+        >>> scrambled = PhaseScramble(seed=1)(picture, mean_face()[None])
+        >>> torch.allclose(torch.fft.fft2(scrambled).abs(), torch.fft.fft2(picture).abs(), atol=1e-3)
+        True
     """
 
     seed: int = 0
@@ -91,7 +105,15 @@ class PhaseScramble(Stimulus):
 
 @dataclass(frozen=True)
 class TileScramble(Stimulus):
-    """The picture cut into `tiles` x `tiles` squares, which change places at random."""
+    """The picture cut into `tiles` x `tiles` squares, which change places at random.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> picture = torch.rand(1, 3, 16, 16)
+        >>> scrambled = TileScramble(4)(picture, mean_face()[None])
+        >>> torch.equal(scrambled, picture), set(scrambled.flatten().tolist()) == set(picture.flatten().tolist())
+        (False, True)
+    """
 
     tiles: int = 8
     seed: int = 0
@@ -122,7 +144,14 @@ class TileScramble(Stimulus):
 
 @dataclass(frozen=True)
 class Greyscale(Stimulus):
-    """The picture without its colours (luma of ITU-R BT.601), as three equal channels."""
+    """The picture without its colours (luma of ITU-R BT.601), as three equal channels.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> grey = Greyscale()(torch.rand(1, 3, 8, 8), mean_face()[None])
+        >>> torch.equal(grey[:, 0], grey[:, 1])
+        True
+    """
 
     kind: ClassVar[str] = "greyscale"
 
@@ -133,7 +162,14 @@ class Greyscale(Stimulus):
 
 @dataclass(frozen=True)
 class Contrast(Stimulus):
-    """Contrast times `by` about the picture's own mean; values beyond [0, 1] are clipped."""
+    """Contrast times `by` about the picture's own mean; values beyond [0, 1] are clipped.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> picture = torch.tensor([0.2, 0.6]).repeat(1, 3, 2, 1)
+        >>> [round(value, 2) for value in Contrast(0.5)(picture, mean_face()[None])[0, 0, 0].tolist()]
+        [0.3, 0.5]
+    """
 
     by: float = 0.5
     kind: ClassVar[str] = "contrast"
@@ -154,6 +190,12 @@ class GaussianNoise(Stimulus):
     Args:
         std: standard deviation, in fractions of full brightness.
         seed: of the noise.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> grey = torch.full((1, 3, 112, 112), 0.5)
+        >>> round(float(GaussianNoise(0.1)(grey, mean_face()[None]).std()), 2)
+        0.1
     """
 
     std: float = 0.1

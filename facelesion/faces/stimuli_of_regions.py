@@ -92,6 +92,14 @@ class Blur(OfRegion):
         region: a region's name.
         sigma: standard deviation in pixels of a 224-pixel picture; the notebook's 51 x 51 kernel has 8.
         shape, scale: as for `Mask`.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> face = torch.rand(1, 3, 112, 112)
+        >>> blurred = Blur("mouth")(face, mean_face()[None])
+        >>> changed = (blurred != face).any(1)[0]
+        >>> bool(changed[85].any()), bool(changed[40].any())
+        (True, False)
     """
 
     sigma: float = BLUR_SIGMA
@@ -121,6 +129,13 @@ class Isolate(OfRegion):
         shape: as for `Mask`; the notebook keeps the upright bounding box, here taken along the eye line.
         scale: factors of the box's width and height, 1.5 in the notebook.
         seed: of the noise that covers.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> face = torch.rand(1, 3, 112, 112)
+        >>> isolated = Isolate("nose")(face, mean_face()[None])
+        >>> len(isolated[0, :, 0].unique(dim=1).T), torch.equal(isolated[0, :, 66, 56], face[0, :, 66, 56])
+        (1, True)
     """
 
     sigma: float = ISOLATE_SIGMA
@@ -156,6 +171,13 @@ class ControlMask(OfRegion):
     Args:
         region, fill, shape, scale: as for `Mask`.
         seed: of the place, and of the noise.
+
+    Example:
+        >>> from facelesion.faces import Mask, mean_face
+        >>> face, landmarks = torch.ones(1, 3, 112, 112), mean_face()[None]
+        >>> masked, control = (each(face, landmarks) == 0 for each in (Mask("eyes"), ControlMask("eyes")))
+        >>> bool((masked & control).any())
+        False
     """
 
     fill: str = "black"

@@ -27,6 +27,14 @@ class Composite(Stimulus):
     Args:
         misalign: shift of the lower half along the eye line, as a fraction of the face's width (0.5 is usual for
             misaligned composites); what it uncovers is black.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> landmarks = mean_face()[None]
+        >>> dark, light = torch.zeros(1, 3, 112, 112), torch.ones(1, 3, 112, 112)
+        >>> both = Composite()(dark, landmarks, others=(light, landmarks))
+        >>> float(both[0, 0, 10, 56]), float(both[0, 0, 100, 56])
+        (0.0, 1.0)
     """
 
     misalign: float = 0.0
@@ -65,6 +73,14 @@ class PartSwap(OfRegion):
     Args:
         region, shape, scale: as for `Mask`, on the first face.
         feather: standard deviation, in pixels of a 224-pixel picture, by which the seam is softened; 0 for a hard one.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> landmarks = mean_face()[None]
+        >>> dark, light = torch.zeros(1, 3, 112, 112), torch.ones(1, 3, 112, 112)
+        >>> swapped = PartSwap("nose")(dark, landmarks, others=(light, landmarks))
+        >>> float(swapped[0, 0, 66, 56]), float(swapped[0, 0, 100, 56])
+        (1.0, 0.0)
     """
 
     shape: str = "box"

@@ -154,7 +154,14 @@ class Stimulus:
 
 @dataclass(frozen=True)
 class Chain(Stimulus):
-    """Several stimuli one after the other; written `a + b`."""
+    """Several stimuli one after the other; written `a + b`.
+
+    Example:
+        >>> from facelesion.faces import Invert, Mask
+        >>> chain = Mask("eyes") + Invert()
+        >>> isinstance(chain, Chain), [str(part) for part in chain.parts]
+        (True, ['mask eyes', 'invert'])
+    """
 
     parts: tuple[Stimulus, ...]
     kind: ClassVar[str] = "chain"
@@ -185,7 +192,14 @@ class Chain(Stimulus):
 
 @dataclass(frozen=True)
 class Intact(Stimulus):
-    """The picture as it is."""
+    """The picture as it is.
+
+    Example:
+        >>> from facelesion.faces import mean_face
+        >>> picture = torch.rand(1, 3, 8, 8)
+        >>> torch.equal(Intact()(picture, mean_face()[None]), picture)
+        True
+    """
 
     kind: ClassVar[str] = "intact"
 

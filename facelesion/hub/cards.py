@@ -74,6 +74,12 @@ def study_card(name: str, manifest: Manifest, licence: str = "other", left_out: 
         manifest: the run's.
         licence: one that the hub knows.
         left_out: files of the run that are not there.
+
+    Example:
+        >>> from facelesion.report import Manifest
+        >>> card = study_card("ada/faces", Manifest("faces", question="Who is it?"))
+        >>> "Who is it?" in card, "`participant`" in card
+        (True, True)
     """
     tables = [
         {"config_name": "table", "data_files": "table.parquet", "default": True},

@@ -24,6 +24,9 @@ def push(
         public: for all to see.
         licence: the terms, by a name that the hub knows, such as mit.
         with_pictures: of a study of photographs, what shows them too.
+
+    Example:
+        $ facelesion hub push runs/default --to ada/face-units
     """
     if Path(what).is_dir():
         print(push_study(what, to, public=public, licence=licence, with_pictures=with_pictures))
@@ -48,6 +51,9 @@ def fetch(
         to: the file to write, or the folder to make; the hub's cache, or runs/NAME, when left out.
         file: which weights, where there are several.
         revision: a commit or tag.
+
+    Example:
+        $ facelesion hub fetch ada/face-units --kind study
     """
     if kind == "study":
         print(fetch_study(name, to, revision=revision))

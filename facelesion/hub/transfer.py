@@ -41,6 +41,11 @@ def push_weights(
 
     Raises:
         Error: no such weights, or the hub refuses.
+
+    Example:
+        >>> push_weights("nowhere.safetensors", "ada/mine")
+        Traceback (most recent call last):
+        facelesion.errors.Error: nowhere.safetensors: no such weights file: check the path
     """
     _, about = read_weights(file)
     card, path = model_card(to, about, licence), Path(file)
@@ -70,6 +75,11 @@ def push_study(
 
     Raises:
         Error: no finished run, or the hub refuses.
+
+    Example:
+        >>> push_study("nowhere", "ada/faces")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.errors.Error: nowhere has no config.yaml: give the folder of a finished study, ...
     """
     run = Path(run_folder)
     for name in (CONFIG, MANIFEST, TABLE, TRIALS):

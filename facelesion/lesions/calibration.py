@@ -117,6 +117,12 @@ def calibrate(
         model: any network.
         batches: images (N, ...), or an iterable of such tensors; of a tuple or list the first element counts.
         sites: patterns, or lesions whose sites are meant.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 2), nn.ReLU()).eval()
+        >>> usual = calibrate(network, torch.rand(64, 3), "1")
+        >>> tuple(usual.means["1"].shape), usual.images
+        ((2,), 64)
     """
     places: dict[str, list[Site]] = {}
     for site in find_all(model, sites):

@@ -2,6 +2,10 @@
 
 They know nothing of networks. All broadcast, so a dose may be one number or a tensor with one dose a row.
 The classes in `kinds` find the units, make the random numbers and call these.
+
+Example:
+    >>> float(scale(torch.tensor(3.0), 0.5)), hold(torch.tensor([1.0, 2.0]), 7.0).tolist()
+    (1.5, [7.0, 7.0])
 """
 
 from __future__ import annotations

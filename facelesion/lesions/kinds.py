@@ -73,7 +73,14 @@ class Ablate(UnitLesion):
 
 @dataclass(frozen=True, repr=False)
 class Keep(Ablate):
-    """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020)."""
+    """The opposite of `Ablate`: every *other* unit is ablated (sufficiency: Bau et al. 2020).
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(torch.nn.Identity(), Keep(".", units=[1])) as network:
+        ...     network(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[0., 2., 0.]])
+    """
 
     doses: ClassVar[Mapping[str, str]] = {
         "fraction": "share of the units kept",
@@ -97,6 +104,14 @@ class Noise(UnitLesion):
         std: the standard deviation.
         relative: std counts in each unit's own calibrated standard deviation (needs a calibration).
         multiplicative: noise in proportion to the activation; cannot be relative as well.
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(torch.nn.Identity(), Noise(".", std=0.5)) as network:
+        ...     round(float(network(torch.zeros(1, 10_000)).std()), 1)
+        0.5
+        >>> print(Noise("conv3_2", std=0.8, relative=True))
+        noise std 0.8 relative at conv3_2
     """
 
     std: float
@@ -154,6 +169,13 @@ class Dropout(UnitLesion):
         p: probability of being dropped, 0 to 1.
         per: "activation", each on its own; "channel", a whole unit at a time, anew for each image.
         rescale: survivors times 1/(1 − p), as Keras and PyTorch do (Srivastava et al. 2014).
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(torch.nn.Identity(), Dropout(".", p=0.75)) as network:
+        ...     dropped = network(torch.ones(1, 10_000))
+        >>> sorted(set(dropped.flatten().tolist())), round(float((dropped == 0).float().mean()), 2)
+        ([0.0, 4.0], 0.75)
     """
 
     p: float
@@ -196,7 +218,17 @@ class Dropout(UnitLesion):
 
 @dataclass(frozen=True, repr=False)
 class Clamp(UnitLesion):
-    """Holds units at a value, or within bounds."""
+    """Holds units at a value, or within bounds.
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(torch.nn.Identity(), Clamp(".", max=2)) as network:
+        ...     network(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[1., 2., 2.]])
+        >>> with lesioned(torch.nn.Identity(), Clamp(".", value=5, units=[0])) as network:
+        ...     network(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[5., 2., 3.]])
+    """
 
     value: float | None = None
     min: float | None = None
@@ -243,6 +275,12 @@ class Shift(UnitLesion):
     Args:
         by: the constant.
         relative: it counts in each unit's own calibrated standard deviation (needs a calibration).
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(torch.nn.Identity(), Shift(".", by=-1, units=[0, 1])) as network:
+        ...     network(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[0., 1., 3.]])
     """
 
     by: float
@@ -276,7 +314,14 @@ class Shift(UnitLesion):
 
 @dataclass(frozen=True, repr=False)
 class Scale(UnitLesion):
-    """Multiplies units by a gain: below 1 weakens, above 1 strengthens."""
+    """Multiplies units by a gain: below 1 weakens, above 1 strengthens.
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> with lesioned(torch.nn.Identity(), Scale(".", by=0.5)) as network:
+        ...     network(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[0.5000, 1.0000, 1.5000]])
+    """
 
     by: float
     numeric: ClassVar[tuple[str, ...]] = ("by",)

@@ -36,7 +36,20 @@ MOST_PARTS, MOST_LEVELS = 10_000, 20
 
 
 class Material(Protocol):
-    """What a kind may ask for while it damages a part of an activation, shaped (rows' lesions, images, units, ...)."""
+    """What a kind may ask for while it damages a part of an activation, shaped (rows' lesions, images, units, ...).
+
+    Example:
+        >>> from facelesion.lesions import lesioned
+        >>> @dataclass(frozen=True, repr=False)
+        ... class Weaken(UnitLesion):
+        ...     by: float
+        ...     numeric = ("by",)
+        ...     def damage(self, y: Tensor, material: Material) -> Tensor:
+        ...         return y - material.number("by") * y
+        >>> with lesioned(torch.nn.Identity(), Weaken(".", by=0.25)) as network:
+        ...     network(torch.tensor([[1.0, 2.0]]))
+        tensor([[0.7500, 1.5000]])
+    """
 
     def number(self, name: str) -> Tensor: ...
     def mean(self) -> Tensor: ...
@@ -179,7 +192,14 @@ def _made(kind: str, values: dict[str, Any]) -> SiteLesion:
 
 @dataclass(frozen=True, repr=False)
 class Compound(Lesion):
-    """Several lesions at once, in order: what `a + b` makes."""
+    """Several lesions at once, in order: what `a + b` makes.
+
+    Example:
+        >>> from facelesion.lesions import Ablate, Noise
+        >>> both = Ablate("conv5_3", fraction=0.2) + Noise("conv3_2", std=0.5)
+        >>> isinstance(both, Compound), [str(part) for part in both.parts]
+        (True, ['ablate 20% of conv5_3 (seed 0)', 'noise std 0.5 at conv3_2'])
+    """
 
     members: tuple[SiteLesion, ...]
 
@@ -310,6 +330,13 @@ class UnitLesion(SiteLesion):
         where: a mask over the map, (height, width) of any size: only places under it are damaged. It is brought to
             the map's size, and a place is damaged where at least half of it lies under the mask. A tensor or nested
             list, or one string of 0 and 1 a row, which is how it is kept.
+
+    Example:
+        >>> from facelesion.lesions import KINDS, Ablate
+        >>> [name for name, kind in KINDS.items() if issubclass(kind, UnitLesion)]
+        ['Ablate', 'Keep', 'Noise', 'Dropout', 'Clamp', 'Shift', 'Scale']
+        >>> Ablate("conv5_3", fraction=0.2).fraction, Ablate("conv5_3", units=[3, 7]).units
+        (0.2, (3, 7))
     """
 
     units: tuple[int, ...] | None = field(default=None, kw_only=True)

@@ -25,7 +25,13 @@ _ANY_LAYOUT = (
 
 
 class EitherAxis(LesionError):
-    """Two axes have the size of the batch, and nothing says which one counts images."""
+    """Two axes have the size of the batch, and nothing says which one counts images.
+
+    Example:
+        >>> batch_axis((5, 5, 8), 2, Site("mlp"), rows=5, said=None, mixed=True)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.lesions.rows.EitherAxis: mlp: its output has shape (5, 5, 8), and both 5 may ...
+    """
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,9 @@ def stimuli(
         size: side of the cut-out faces in pixels.
         backend: what finds the landmarks.
         model: the backend's model file, such as face_landmarker.task.
+
+    Example:
+        $ facelesion stimuli facespace:1 --stimuli intact "mask eyes" "blur mouth + invert"
     """
     from facelesion.looking.sheets import encoded, shown, stimuli_sheet
 
@@ -121,6 +124,9 @@ def gradcam(
         seed: of an untrained network's weights, and of what the readout for detection is fitted on.
         backend: what finds the landmarks.
         model: the backend's model file, such as face_landmarker.task.
+
+    Example:
+        $ facelesion gradcam facespace:1 --lesion "ablate 20% of conv5_3" --out maps
     """
     from facelesion.analysis.mapped_sites import map_sites, stages_of
     from facelesion.faces.stimuli import Intact

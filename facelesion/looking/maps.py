@@ -126,6 +126,25 @@ def maps_of(
     Raises:
         Error: a lesion that takes from other pictures, which each photograph alone has not; values that are
             not finite.
+
+    Example:
+        >>> from facelesion import get
+        >>> from facelesion.analysis import map_sites
+        >>> from facelesion.faces import Intact
+        >>> from facelesion.looking import Reference, photographed, target_of
+        >>> from facelesion.models import frame_of
+        >>> subject = get("untrained")
+        >>> faces, reference = photographed(["facespace:1"], 112).faces, Reference(subject)
+        >>> target = target_of("identity", subject, faces, reference.represent, materials=reference.materials)
+        >>> sites = map_sites(subject.module, torch.zeros(1, 3, 112, 112))
+        >>> frame = frame_of(subject.preprocess, 112, 112)
+        >>> maps = maps_of(subject, faces, target, sites[-1:], frame, stimuli=[Intact()])
+        >>> maps.networks, [each.shape for each in maps.maps.values()]
+        (('healthy',), [(1, 1, 1, 7, 7)])
+        >>> about = {"participant": "untrained", "weights": subject.weights, "damage_hash": "", "data": faces.digest}
+        >>> rows = list(evidence_rows(maps, about))
+        >>> set(rows[0]) == set(EVIDENCE_COLUMNS)
+        True
     """
     if lesion is not None and any(getattr(part, "to", "") == "resample" for part in lesion.parts):
         raise Error(f"{lesion}: it takes from other pictures at random: take another lesion to look at")

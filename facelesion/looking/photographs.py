@@ -61,6 +61,11 @@ def photographed(
 
     Raises:
         Error: no picture, no face in it, no such person, or no model of what finds faces.
+
+    Example:
+        >>> seen = photographed(["facespace:1", "facespace:5"], 112)
+        >>> len(seen.faces), tuple(seen.faces.images.shape)
+        (2, (2, 3, 112, 112))
     """
     from facelesion.data.preparation import is_prepared
 

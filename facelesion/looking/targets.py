@@ -65,6 +65,14 @@ def target_of(
 
     Raises:
         Error: no such person, file or answer.
+
+    Example:
+        >>> from facelesion import get
+        >>> from facelesion.looking import Reference, photographed
+        >>> subject = get("untrained")
+        >>> faces, reference = photographed(["facespace:1"], 112).faces, Reference(subject)
+        >>> target_of("identity", subject, faces, reference.represent, materials=reference.materials).words
+        "the face's own embedding (length along it)"
     """
     if known is not None and (of in (DETECTION, IDENTITY) or _looks_like_a_file(of)):
         raise Error(f"known does nothing with of {of}: leave it out, or set of to a person's name")

@@ -61,6 +61,9 @@ class UnitsConfig:
         draws: control sets of either kind, for that.
         landmarker: the model file of what finds landmarks in photographs, such as face_landmarker.task.
         seed: another seed, other people and draws.
+
+    Example:
+        $ facelesion units --by selectivity --of domains --sites conv5_1 --out units
     """
 
     pictures: PathText = FACESPACE

@@ -116,6 +116,14 @@ class Subject:
         about: what the weights' file says of itself.
         extra: tensors of the file beside network and identity: linear readouts of the representation that were trained
             (`head.weight`, `head.bias`; of individual things, `things.…`; of kinds of things, `categories.…`).
+
+    Example:
+        >>> from facelesion.models import Preprocessing
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+        >>> mine = Subject("mine", network, 64, Preprocessing(64), nn.Linear(8, 4), weights="drawn by hand")
+        >>> photographs = torch.randint(256, (2, 3, 250, 250), dtype=torch.uint8)
+        >>> tuple(mine.identity(mine.module(mine.preprocess(photographs))).shape)
+        (2, 4)
     """
 
     name: str

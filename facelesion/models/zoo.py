@@ -65,6 +65,12 @@ def look_for(name: str) -> None:
 
     Raises:
         Error: no network has that name, or no file is there.
+
+    Example:
+        >>> look_for("builtin")
+        >>> look_for("bulitin")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.errors.Error: no network is called 'bulitin': nearest are builtin, ...
     """
     if name in _BY_NAME or name.startswith(tuple(_FAMILIES)):
         return

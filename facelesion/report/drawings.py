@@ -41,6 +41,15 @@ class Drawing:
         wide: too detailed to shrink: on a narrow screen it scrolls.
         name: of its file; by default its name in the list.
         numbers: what is drawn, as a tidy table: written beside the figure as CSV.
+
+    Example:
+        >>> from facelesion.report import FIGURES, STUDY_FIGURES, Results, blank
+        >>> def trials_figure(results: Results) -> Drawing:
+        ...     figure = blank(4, 3)
+        ...     figure.subplots().hist(results.run.trials["value"])
+        ...     return Drawing("Decisions", figure, shows="how sure every answer was", cannot="whether it was right")
+        >>> callable(FIGURES["kept"]), len(STUDY_FIGURES) > 0
+        (True, True)
     """
 
     title: str

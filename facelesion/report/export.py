@@ -51,6 +51,34 @@ def export_run(run_folder: str | Path, out: str | Path | None = None, to: Format
 
     Raises:
         Error: no finished run, tables that were edited into something else, or a folder that is there.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from facelesion.report import *
+        >>> kinds = {"name": "a", "text": "a", "JSON": "{}", "number": 0.5, "whole": 1, "true or false": True}
+        >>> row = {name: kinds[column.kind] for name, column in TABLE_COLUMNS.items()}
+        >>> row |= {"better": "higher", "control": ""}
+        >>> trial = {name: kinds[column.kind] for name, column in TRIAL_COLUMNS.items()} | {"control": ""}
+        >>> face = np.zeros((8, 8, 3), np.uint8)
+        >>> confusion = Confusion("detection", "intact", np.array([[9, 1], [0, 10]]), ("face", "no face"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_config(folder, {"name": "by hand"})
+        ...     _ = write_table(folder, pd.DataFrame([row]))
+        ...     _ = write_trials(folder, pd.DataFrame([trial]))
+        ...     _ = write_manifest(folder, Manifest("by hand", seeds={"pictures": 0}))
+        ...     _ = write_stimuli(folder, ["intact"], face[None])
+        ...     _ = write_confusions(folder, [confusion])
+        ...     _ = write_gradcam(folder, GradCamMaps(("intact",), ("conv5_3",), np.ones((1, 1, 8, 8)), face))
+        ...     run: Run = read_run(folder)
+        ...     made = sorted(path.name for path in export_run(folder).iterdir())
+        ...     more = [write_controls(folder, run.table), write_rankings(folder, [run.table])]
+        ...     more += [write_training_log(folder, Path(folder) / "csv" / "table.csv")]
+        >>> made, [path.name for path in more]
+        (['columns.json', 'table.csv', 'trials.csv'], ['controls.csv', 'rankings.parquet', 'training.csv'])
+        >>> run.manifest.study, len(run.table), isinstance(run.stimuli, StimulusExamples), run.gradcam.layers
+        ('by hand', 1, True, ('conv5_3',))
     """
     if to not in get_args(Format):
         raise Error(f"to is {to!r}: it must be csv, csv.gz or psych-ds")

@@ -72,7 +72,13 @@ def wrapped(text: str, width: int) -> str:
 
 
 def blank(width: float, height: float) -> Any:
-    """An empty figure of so many inches, that belongs to no window and no global state."""
+    """An empty figure of so many inches, that belongs to no window and no global state.
+
+    Example:
+        >>> figure = blank(4, 3)
+        >>> figure.get_size_inches().tolist()
+        [4.0, 3.0]
+    """
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))

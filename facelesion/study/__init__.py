@@ -172,6 +172,19 @@ def dry_run(
     """The design as a table, the number of cells, their cost in multiply-adds, and the time expected here.
 
     Arguments and errors as for `run_study`; nothing is written.
+
+    Example:
+        >>> lines = ["participants: [builtin, untrained]", "tasks: [detection]"]
+        >>> lines += ["pictures: {source: facespace, training_people: 8, enrolled_people: 4, new_people: 3}"]
+        >>> lines += ["lesions: {cuts: [{kind: Prune, site: conv5_3, fraction: [0.2, 0.4]}]}"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "mine.yaml").write_text("\\n".join(lines))
+        ...     study = read_study(Path(folder) / "mine.yaml", {"participants": "[untrained]", "draws": "3"})
+        >>> dry_run(study).splitlines()[0]
+        'study study: 1 participants × 7 lesions × 1 stimuli × 108 pictures × 1 tasks'
+        >>> last: Planned = study.planned("untrained")[-1]
+        >>> str(last.lesion), last.dose, last.draw, Participant("untrained", seed=3).name
+        ('prune 40% of the weights into conv5_3 (seed 2)', 0.4, 2, 'untrained 3')
     """
     device = device_called(study.device)
     gathered = gather(study, participants, pictures)

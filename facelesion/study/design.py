@@ -124,6 +124,8 @@ class Study:
         SettingError: a setting that cannot be, by its key.
 
     Example:
+        $ facelesion study default --draws 20 --name more-draws
+
         >>> from facelesion import Ablate
         >>> doses = [Ablate("conv5_3", fraction=share) for share in (0.1, 0.2)]
         >>> study = Study(name="small", lesions={"ablation": doses}, tasks=["detection"], draws=2)

@@ -32,6 +32,15 @@ class Options:
 
     Raises:
         SweepError: a number or type that makes no sense.
+
+    Example:
+        >>> from facelesion.lesions import Ablate
+        >>> from facelesion.sweep import sweep
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
+        >>> lesions, images = {"unit 2": Ablate("1", units=[2])}, torch.rand(5, 3)
+        >>> few = sweep(network, lesions, images, options=Options(rows=1))["unit 2"]
+        >>> torch.allclose(few, sweep(network, lesions, images)["unit 2"], atol=1e-6)
+        True
     """
 
     batch_size: int = BATCH_SIZE

@@ -19,7 +19,15 @@ def effects(
     batch_size: int = BATCH_SIZE,
     options: Options | None = None,
 ) -> torch.Tensor:
-    """By how much the mean loss rises when each unit alone is removed, exactly: float64 (units,)."""
+    """By how much the mean loss rises when each unit alone is removed, exactly: float64 (units,).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> images, loss = torch.rand(8, 3), lambda outputs, numbers: outputs[:, 0]
+        >>> tuple(effects(network, "1", images, loss).shape)
+        (4,)
+    """
     options = arguments.options_of(options, batch_size)
     task = Task(model, site, images, loss)
     return (task.summed(options) - task.healthy(options.batch_size).sum()) / len(images)
@@ -66,6 +74,13 @@ def first_order(
 
     Returns:
         float64 (units,).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> images, loss = torch.rand(8, 3), lambda outputs, numbers: outputs[:, 0]
+        >>> agreement(first_order(network, "1", images, loss), effects(network, "1", images, loss))
+        1.0
     """
     total: torch.Tensor | None = None
     options, task = arguments.options_of(None, batch_size), Task(model, site, images, loss)
@@ -89,6 +104,14 @@ def first_order_by_image(
 
     Raises:
         SweepError: as `first_order`, or a site whose output has no row per image.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> images, loss = torch.rand(8, 3), lambda outputs, numbers: outputs[:, 0]
+        >>> each = first_order_by_image(network, "1", images, loss)
+        >>> torch.allclose(each.mean(0), first_order(network, "1", images, loss))
+        True
     """
     options, task = arguments.options_of(None, batch_size), Task(model, site, images, loss)
     return task.estimated(options.batch_size)[1]

@@ -72,6 +72,17 @@ def sweep_to_folder(
 
     Raises:
         SweepError: the folder belongs to another sweep, or the disk is full; what was written stays.
+
+    Example:
+        >>> import tempfile
+        >>> from facelesion.lesions import Ablate
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> lesions, images = {"none": None, "unit 2": Ablate("1", units=[2])}, torch.rand(5, 3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sweep_to_folder(folder, network, lesions, images, changes=True)
+        ...     outputs, table, changes = read_sweep(folder), read_table(folder), read_changes(folder)
+        >>> tuple(outputs["unit 2"].shape), len(table), list(changes["unit 2"])
+        ((5, 2), 10, ['1'])
     """
     options = arguments.options_of(options, BATCH_SIZE)
     model, lesions = arguments.network(model), arguments.named_lesions(lesions)

@@ -45,6 +45,12 @@ class UnitPart:
         units: which units.
         rows: which images, counted over the whole sweep.
         outputs: (len(units), len(rows), ...).
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> for part in stream_units(network, "1", torch.rand(5, 3)):
+        ...     print(part.site, part.units, part.rows, tuple(part.outputs.shape))
+        1 (0, 1, 2, 3) range(0, 5) (4, 5, 2)
     """
 
     site: str
@@ -146,6 +152,11 @@ def stream_units(
 
     `ahead=False` leaves the one-layer-ahead step out; `trial` is what the network was seen to answer, where it was
     tried before.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> {unit for part in stream_units(network, "1", torch.rand(5, 3)) for unit in part.units}
+        {0, 1, 2, 3}
     """
     if to not in ("zero", "mean"):
         raise SweepError(f"to is zero or mean, not {to!r}")

@@ -38,6 +38,10 @@ class Measure:
         ceiling: the most there is; not a number where there is no such value.
         better: `higher` or `lower`; empty where neither is.
         share: whether it is a proportion of right answers, shown as per cent.
+
+    Example:
+        >>> Measure("accuracy", "right answers, mean over people", chance=0.5, ceiling=1.0, share=True).chance
+        0.5
     """
 
     name: str
@@ -58,6 +62,10 @@ class Trials:
         target: the right answer.
         other: the second person of a pair; empty where there is none.
         section: which part of the task it belongs to; empty where it has no parts.
+
+    Example:
+        >>> Trials(item=("ada_2.png", "bo_7.png"), person=("Ada", "Bo"), target=("Ada", "Bo")).other
+        ('', '')
     """
 
     item: tuple[str, ...]
@@ -103,6 +111,11 @@ class Look(Protocol):
     """A network as it stands, healthy or damaged, with a study's pictures under one stimulus before it.
 
     What a task can ask beside its representation: where in the pictures the evidence for an answer lies.
+
+    Example:
+        >>> from facelesion.tasks import Attention
+        >>> Attention.looks
+        'maps'
     """
 
     def maps(self, scores: Scores, rows: torch.Tensor) -> torch.Tensor:
@@ -141,6 +154,31 @@ class Healthy:
         rows: positions of a role's pictures among all that are shown under damage.
         seed: of whatever a task draws.
         look: the healthy network to look into, with the pictures as they are; None where nobody can.
+
+    Example:
+        >>> from itertools import accumulate
+        >>> from facelesion import get
+        >>> from facelesion.data import FaceSpacePictures
+        >>> from facelesion.tasks import Answers, Composite, Detection, Identification, Objects, Parts, Verification
+        >>> subject = get("untrained")
+        >>> few = {"training_people": 6, "enrolled_people": 4, "new_people": 3, "object_training_pictures": 2}
+        >>> pictures = FaceSpacePictures(**few, object_pictures=1, other_pictures=2).gather(seed=0, size=112)
+        >>> def represent(shown):
+        ...     with torch.no_grad():
+        ...         return subject.module(subject.preprocess(shown.images))
+        >>> for kind in (Detection, Identification, Verification, Objects, Parts, Composite):
+        ...     roles = kind.shows(pictures, seed=0)  # what is shown under damage
+        ...     starts = dict(zip(roles, accumulate(map(len, roles.values()), initial=0)))
+        ...     rows = lambda role: starts[role] + torch.arange(len(roles[role]))
+        ...     task = kind.fit(Healthy(pictures, subject.identity, represent, rows))
+        ...     answers: Answers = task.answer(torch.cat([represent(shown) for shown in roles.values()]))
+        ...     print(kind.name, task.measures[0].name, len(answers.right))
+        detection auc 38
+        identification accuracy 8
+        verification auc 66
+        objects accuracy 16
+        parts accuracy 24
+        composite accuracy 16
     """
 
     materials: Materials
@@ -167,6 +205,13 @@ class Task(ABC):
         measures: its numbers; the first is the main one.
         looks: what `ask` wants of a `Look`, for the time that a study will take: `maps` (a pass forward and one back of
             each picture that `looked_at` names), `activations` (one forward), or nothing.
+
+    Example:
+        >>> from facelesion.tasks import TASKS, Attention, Exemplars, Likeness, Memory, Representation
+        >>> TASKS["memory"] is Memory, Exemplars.question
+        (True, 'Which of the cars, chairs, cups and houses it knows is this very one?')
+        >>> [kind.looks for kind in (Attention, Representation, Likeness, Memory)]
+        ['maps', 'activations', '', '']
     """
 
     name: ClassVar[str]
@@ -251,7 +296,12 @@ def forced_choice(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def margin(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The target's score less the best other alternative's (M,); above 0 the answer is right."""
+    """The target's score less the best other alternative's (M,); above 0 the answer is right.
+
+    Example:
+        >>> margin(torch.tensor([[0.9, 0.4, 0.7]]), torch.tensor([0])).item() > 0
+        True
+    """
     own = scores.gather(1, target[:, None])[:, 0]
     rest = scores.scatter(1, target[:, None], -math.inf).amax(1)
     return own - rest

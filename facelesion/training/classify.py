@@ -99,6 +99,9 @@ class ClassifyConfig:
         sham: the control: the lesion chooses what is trained, as above, and damages nothing.
         training_only: the lesion acts in training and not in validation or tests, as Keras' noise and dropout do.
         recipe: names this kind of training.
+
+    Example:
+        $ python -m facelesion.train --config configs/notebook/healthy.yaml --data.people 300
     """
 
     network: PathText = "builtin"

@@ -98,6 +98,9 @@ class DistilConfig:
         weights: the file that is made; in the run's folder when left out.
         measure: afterwards, ask about LFW's test pairs and the objects kept for tests.
         recipe: names this kind of training.
+
+    Example:
+        $ python -m facelesion.train --config configs/train/builtin.yaml --data.root lfw --teacher mobilefacenet.pt
     """
 
     teacher: PathText

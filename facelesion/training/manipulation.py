@@ -81,6 +81,9 @@ class ManipulationConfig:
         run: where the run is kept.
         seed: of everything drawn at random.
         recipe: names this kind of run.
+
+    Example:
+        $ python -m facelesion.train --config configs/notebook/manipulation.yaml --seed 1
     """
 
     network: PathText = "builtin"

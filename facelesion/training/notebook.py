@@ -90,6 +90,9 @@ class NotebookConfig:
         run: where the run is kept; a run that was stopped goes on by the same command.
         seed: of everything drawn at random.
         recipe: names this kind of training.
+
+    Example:
+        $ python -m facelesion.train --config configs/notebook/right.yaml --data.people 300
     """
 
     mistakes: bool = False

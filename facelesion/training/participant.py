@@ -125,6 +125,9 @@ class ParticipantConfig:
         weights: the file that is made; in the run's folder when left out.
         measure: afterwards, ask about LFW's test pairs and things that nobody learned.
         recipe: names this kind of training.
+
+    Example:
+        $ python -m facelesion.train --config configs/train/participant.yaml --data.root lfw-deepfunneled --seed 3
     """
 
     data: ParticipantSources

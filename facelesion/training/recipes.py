@@ -27,6 +27,13 @@ class Recipe:
             once the recipe is asked for: what it needs is heavy.
         table: the file in the run's folder, CSV or JSON, that says what came out; a run ends with it.
         page: the page that the recipe writes itself; `training.html` is written of the others.
+
+    Example:
+        >>> RECIPES["recovery"].words
+        'injuries one after the other, with retraining after each (configs/train/recovery.yaml)'
+        >>> Settings, train = RECIPES["recovery"].parts()
+        >>> Settings(epochs=3).epochs
+        3
     """
 
     words: str

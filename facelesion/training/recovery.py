@@ -72,6 +72,9 @@ class RecoveryConfig:
         run: where the run is kept; a run that was stopped goes on by the same command.
         seed: of everything drawn at random.
         recipe: names this kind of training.
+
+    Example:
+        $ python -m facelesion.train --config configs/train/recovery.yaml --epochs 3 --run.folder runs/mine
     """
 
     network: PathText = "builtin"

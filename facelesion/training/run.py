@@ -52,6 +52,13 @@ class RunConfig:
         progress: show a progress bar.
         loggers: who else is told how it goes: Lightning's loggers by name (csv, tensorboard, wandb, mlflow, comet), or
             with settings, {kind: wandb, project: faces, offline: true}; TensorBoard, where there is one, when left out.
+
+    Example:
+        >>> RunConfig("runs/mine", patience=10).precision
+        '32-true'
+        >>> RunConfig(patience=-1)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.settings.SettingError: patience is -1: it must be 0 to 100,000 (stop after so ...
     """
 
     folder: PathText = "runs/train"

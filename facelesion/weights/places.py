@@ -24,7 +24,12 @@ CARRIED = (_PACKAGE / "_weights", _PACKAGE.parent / "weights", *_package_of_weig
 
 
 def weights_folder() -> Path:
-    """Where weights are put that are fetched or converted: $FACELESION_WEIGHTS, else in the cache folder."""
+    """Where weights are put that are fetched or converted: $FACELESION_WEIGHTS, else in the cache folder.
+
+    Example:
+        >>> isinstance(weights_folder(), Path)
+        True
+    """
     chosen = os.environ.get("FACELESION_WEIGHTS")
     return Path(chosen) if chosen else cache_folder() / "weights"
 
@@ -40,6 +45,10 @@ def weights_path(name: str) -> Path:
 
     Raises:
         Error: it is in none of the folders.
+
+    Example:
+        >>> weights_path("builtin.safetensors").name
+        'builtin.safetensors'
     """
     found = find_weights(name)
     if found is None:

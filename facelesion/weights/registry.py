@@ -116,6 +116,13 @@ def entry(name: str) -> Entry:
 
     Raises:
         Error: there are none; the nearest names are told.
+
+    Example:
+        >>> entry("builtin").licence, entry("builtin").input_size
+        ('research only (learned from LFW and Caltech-101)', 112)
+        >>> entry("buildin")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.errors.Error: no weights are called 'buildin': nearest are builtin, ...
     """
     if name not in entries():
         raise Error(f"no weights are called {name!r}: {nearest(name, entries())}")

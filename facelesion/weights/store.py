@@ -97,6 +97,14 @@ def save_weights(path: str | Path, tensors: Mapping[str, torch.Tensor], about: M
 
     Raises:
         Error: the path is a folder, leads through a file, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "mine.safetensors"
+        ...     save_weights(path, {"weight": torch.ones(2)}, {"trained_on": "nothing"})
+        ...     read_weights(path)
+        ({'weight': tensor([1., 1.])}, {'trained_on': 'nothing'})
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file

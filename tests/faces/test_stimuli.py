@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from facelesion.errors import Error
 from facelesion.faces.regions import FEATURES, boxes, mean_face, region_mask, upright_boxes
 from facelesion.faces.stimuli import (
+    KINDS,
     Blur,
     Chain,
     Composite,
@@ -73,6 +74,12 @@ def border(mask: np.ndarray) -> np.ndarray:
     """Pixels at the edge of a mask, where two ways of drawing it may differ."""
     kernel = np.ones((5, 5), np.uint8)
     return (cv2.dilate(mask.astype(np.uint8), kernel) - cv2.erode(mask.astype(np.uint8), kernel)).astype(bool)
+
+
+def test_every_stimulus_there_is_passes_these_checks() -> None:
+    """A new stimulus is one more line in `EVERY`."""
+    carried = {kind for kind in KINDS.values() if kind.__module__.startswith("facelesion.")}
+    assert {type(part) for stimulus in EVERY for part in getattr(stimulus, "parts", (stimulus,))} >= carried
 
 
 @pytest.mark.parametrize("stimulus", EVERY, ids=str)

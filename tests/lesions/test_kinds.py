@@ -6,7 +6,19 @@ import pytest
 import torch
 import yaml
 
-from facelesion.lesions import Ablate, Clamp, Dropout, Keep, Lesion, LesionError, Noise, Prune, Scale, Shift
+from facelesion.lesions import (
+    KINDS,
+    Ablate,
+    Clamp,
+    Dropout,
+    Keep,
+    Lesion,
+    LesionError,
+    Noise,
+    Prune,
+    Scale,
+    Shift,
+)
 
 ALL = [
     Ablate("conv5_*", fraction=0.2, seed=3),
@@ -19,6 +31,11 @@ ALL = [
     Scale("re:a|b", by=0.5),
     Prune("conv5_3", fraction=0.5),
 ]
+
+
+def test_every_kind_there_is_passes_these_checks():
+    """A new kind is one more line in `ALL`."""
+    assert {type(lesion) for lesion in ALL} == set(KINDS.values())
 
 
 @pytest.mark.parametrize("lesion", [*ALL, ALL[0] + ALL[3] + ALL[8]], ids=str)

@@ -71,6 +71,11 @@ def load_prepared(folder: str | Path) -> FaceSet:
 
     Raises:
         Error: it is no such folder, or a run that is not finished, or its files do not fit together.
+
+    Example:
+        >>> load_prepared("nowhere")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facelesion.errors.Error: nowhere: no finished result of `facelesion prepare`: run it, or ...
     """
     import pyarrow.parquet as parquet
     import torch

@@ -67,6 +67,11 @@ def prepare(
     Raises:
         Error: nothing to do, a folder that is something else's, a backend that is not there, no face at all;
             with `strict`, any photograph left out.
+
+    Example:
+        >>> prepare("nowhere", "prepared")
+        Traceback (most recent call last):
+        facelesion.errors.Error: nowhere: no such folder: check the path
     """
     if not (_whole(size, 16, _LARGEST) and _whole(margin, 0, _LARGEST)):
         raise Error(

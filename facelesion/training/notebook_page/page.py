@@ -68,6 +68,9 @@ def notebook_command(argv: Sequence[str]) -> None:
             runs: the run's folder, such as runs/notebook-right; after it, where there are such runs, that of
                 as_it_was.yaml, for its training curves, and that of manipulation.yaml, for its controls.
             again: look into the network again (stimuli, maps, units), which needs the run's network and pictures.
+
+        Example:
+            $ facelesion notebook runs/notebook-right runs/notebook-as-it-was
         """
         print(write_notebook(runs, again))
 
