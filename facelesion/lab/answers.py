@@ -83,6 +83,12 @@ def answer(state: State) -> Answer:
 
     Raises:
         Error: a network, site, lesion or picture that cannot be; one line.
+
+    Example:
+        >>> from facelesion.lab import Damage
+        >>> found = answer(State(damage=(Damage(site="conv5_1", dose=0.5),)))
+        >>> found.healthy.people[0][0], found.healthy.people[0][1] > found.damaged.people[0][1]
+        ('person-2-0', True)
     """
     with ALONE:
         return _answered(state)

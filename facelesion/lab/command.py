@@ -35,6 +35,9 @@ def lab(
         port: of the address; 0 takes a free one.
         no_browser: print the address and open nothing.
         networks: more networks for the page to choose from: weights files, or names such as torchvision/resnet18.
+
+    Example:
+        $ facelesion lab --port 0 --no-browser
     """
 
 

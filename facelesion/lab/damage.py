@@ -123,7 +123,12 @@ def _lesion(network: str, damage: Damage, dose: float | None = None) -> Lesion |
 
 
 def lesion_written(network: str, values: Mapping[str, Any]) -> Lesion:
-    """A lesion that is written as studies write it, with the units that its ranking puts first."""
+    """A lesion that is written as studies write it, with the units that its ranking puts first.
+
+    Example:
+        >>> lesion_written("builtin", {"kind": "Ablate", "site": "conv5_3", "fraction": 0.1})
+        Ablate('conv5_3', fraction=0.1)
+    """
     chosen = values.get("units")
     if not isinstance(chosen, Mapping):
         return Lesion.from_dict(values)
@@ -145,6 +150,11 @@ def ranking(network: str, site: str, by: str = "selectivity", of: str = "faces")
         site: a place or a pattern.
         by: the way of ranking.
         of: faces or objects.
+
+    Example:
+        >>> table = ranking("builtin", "conv5_3")
+        >>> len(table), set(table["of"]), len(top_units(table, "conv5_3", 3))
+        (128, {'faces'}, 3)
     """
     if (by, of) not in RANKINGS.values():
         known = ", ".join(" of ".join(each) for each in RANKINGS.values())
@@ -164,7 +174,13 @@ def _ranked(network: str, site: str, by: str) -> pd.DataFrame:
 
 
 def calibration_for(network: str, lesion: Lesion | None) -> Calibration | None:
-    """Mean and deviation in health of the units that a lesion is relative to; None where it is to none."""
+    """Mean and deviation in health of the units that a lesion is relative to; None where it is to none.
+
+    Example:
+        >>> from facelesion.lesions import Ablate
+        >>> calibration_for("builtin", Ablate("conv5_3", fraction=0.1)) is None
+        True
+    """
     if lesion is None or not lesion.needs_calibration:
         return None
     return _calibration(network, tuple(sorted({part.site for part in lesion.parts if part.relative_to_health})))

@@ -69,6 +69,10 @@ def curve(state: State, which: int = 0, draws: int = DRAWS) -> Iterator[Curve]:
 
     Raises:
         Error: there is no such lesion, or none that can grow.
+
+    Example:
+        >>> next(curve(State())).doses
+        (0, 0.1, 0.2667, 0.4, 0.5333, 0.6667, 0.8)
     """
     if not 0 <= which < len(state.damage):
         raise Error("there is no damage to grow: add a lesion")

@@ -106,6 +106,13 @@ def readouts(network: str = "builtin") -> Readouts:
 
     Raises:
         Error: no such network, or its weights are not here.
+
+    Example:
+        >>> from facelesion.lab import built_in_face
+        >>> known = readouts("builtin")
+        >>> seen = known.subject.module(known.subject.preprocess(built_in_face(3).images))
+        >>> known.people[int(known.likeness(seen)[0].argmax())], bool(known.face(seen) > 0)
+        ('person-2-3', True)
     """
     return Readouts(subject_of(network), pool_of(ASKED), dict(zip(ASKED, fitted_on(network, ASKED), strict=True)))
 

@@ -46,7 +46,15 @@ def cut_out(upload: bytes, points: Sequence[float] | None = None, thing: bool = 
 
 
 def photograph_in(path: str | Path, points: Sequence[float] | None = None, thing: bool = False) -> FaceSet:
-    """A photograph of one's own, as the page shows it; arguments and errors as for `cut_out`."""
+    """A photograph of one's own, as the page shows it; arguments and errors as for `cut_out`.
+
+    Example:
+        >>> import tempfile, PIL.Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     PIL.Image.new("RGB", (300, 200)).save(f"{folder}/cup.png")
+        ...     photograph_in(f"{folder}/cup.png", thing=True).images.shape
+        torch.Size([1, 3, 112, 112])
+    """
     found = cut_out(Path(path).read_bytes(), points, thing)
     return photographed(found.pixels, found.points)
 

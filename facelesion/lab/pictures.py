@@ -73,7 +73,12 @@ def built_in_face(
 
 
 def built_in_thing(kind: str, number: int = 0) -> FaceSet:
-    """One picture of a built-in thing; it borrows the mean face's landmarks, so that a mask is no sign of a face."""
+    """One picture of a built-in thing; it borrows the mean face's landmarks, so that a mask is no sign of a face.
+
+    Example:
+        >>> built_in_thing("cup", 2).labels
+        ('cup',)
+    """
     drawn = builtin_exemplars(number + 1, 1, seed=903, categories=(kind,), name_by_exemplar=False)[[number]]
     return FaceSet(drawn.images, drawn.labels, drawn.names, mean_face(drawn.size)[None])
 

@@ -192,6 +192,11 @@ class State:
         photograph: that second picture, where it is a photograph.
         site: where units and maps are looked at.
         map_of: whose evidence the maps show: that it is a face, or who it is.
+
+    Example:
+        >>> state = State(picture=Picture(person=3), damage=(Damage(dose=0.2),))
+        >>> State.from_dict(state.to_dict()) == state
+        True
     """
 
     network: str = "builtin"

@@ -9,8 +9,9 @@ import torch
 
 from facelesion.analysis import null_test
 from facelesion.errors import Error
-from facelesion.lab import Damage, State, card, curve, lesion_of, readouts
-from facelesion.lab.case_card import TASKS_ASKED, _asked, judged
+from facelesion.lab import Damage, State, curve, readouts
+from facelesion.lab.case_card import TASKS_ASKED, _asked, card, judged
+from facelesion.lab.damage import lesion_of
 from facelesion.lab.dose_curve import ASKED, band
 from facelesion.lab.known import fitted_on, pool_of
 from facelesion.lesions import lesioned
