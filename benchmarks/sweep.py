@@ -54,15 +54,19 @@ CONVOLUTIONS = [f"conv{block}_{n}" for block, many, _ in BLOCKS for n in range(1
 CHANNELS = [channels for _, many, channels in BLOCKS for _ in range(many)]
 
 
+# What measures time; `--processor` takes the processor's seconds, which other work on the machine disturbs least.
+CLOCK = [time.perf_counter]
+
+
 def timed(run: Callable[[], object], repeats: int = 1) -> float:
     """The best of some runs, in seconds."""
     best = float("inf")
     for _ in range(repeats):
         synchronise()
-        begun = time.perf_counter()
+        begun = CLOCK[0]()
         run()
         synchronise()
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, CLOCK[0]() - begun)
     return best
 
 
@@ -305,7 +309,13 @@ def main() -> None:
     parser.add_argument("--sites", default="conv5_1,conv5_2,conv5_3,conv4_3", help="W1: which sites")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument(
+        "--processor", action="store_true", help="one thread, and its own seconds, not the clock's on the wall"
+    )
     given = parser.parse_args()
+    if given.processor:
+        CLOCK[0] = time.process_time
+        torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
