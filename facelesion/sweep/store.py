@@ -156,6 +156,17 @@ def read_rounding(folder: str | Path) -> Rounding | None:
 
     Raises:
         SweepError: no sweep is there, or what it says of its rounding cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from facelesion.lesions import Ablate
+        >>> network, lesions = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), {"0": Ablate("1", units=[0])}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     half = Options(autocast=torch.bfloat16)
+        ...     sweep_to_folder(folder, network.eval(), lesions, torch.rand(5, 4), options=half)
+        ...     found = read_rounding(folder)
+        >>> found.dtype, found.lesions, found.images
+        ('torch.bfloat16', 1, 4)
     """
     told = manifest_of(Path(folder)).get("rounding")
     try:
