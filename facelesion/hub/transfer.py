@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from facelesion.errors import Error
 from facelesion.files import write_bytes
@@ -200,6 +200,10 @@ def _asking(name: str) -> Iterator[None]:
     """What goes wrong with the hub, or on the way to it, in one line."""
     from huggingface_hub import errors
 
+    # Its client for HTTP has others by version.
+    unreached: tuple[type[Exception], ...] = (
+        OSError, *cast("tuple[type[Exception], ...]", errors.HfHubHTTPError.__bases__),
+    )  # fmt: skip
     try:
         yield
     except Error:
@@ -210,7 +214,7 @@ def _asking(name: str) -> Iterator[None]:
         ) from None
     except errors.HFValidationError as error:
         raise Error(f"{name}: {_said(error)}: write it as user/name") from None
-    except (OSError, *errors.HfHubHTTPError.__bases__) as error:  # its client for HTTP has others by version
+    except unreached as error:
         raise Error(f"{name}: the hub was not reached, or refused ({_said(error)}): try again later") from None
 
 
