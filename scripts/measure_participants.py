@@ -111,7 +111,7 @@ def table(rows: pd.DataFrame) -> str:
     for row in rows.to_dict("records"):
         shown = [
             f"`{row['name']}`",
-            f"{row['people']:,}",
+            f"{int(row['people']):,}",
             *cells([row.get(key, float("nan")) for key in keys]),
         ]
         lines.append("| " + " | ".join([*shown, f"`{row['weights']}`"]) + " |")

@@ -92,7 +92,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()[:4]
-        ('builtin', 'builtin_seed1', 'builtin_seed2', 'untrained')
+        ('builtin', 'builtin_seed1', 'builtin_seed2', 'participant_seed3')
     """
     return tuple(_BY_NAME)
 
@@ -417,6 +417,8 @@ _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "builtin": _carried("builtin"),
     "builtin_seed1": _carried("builtin_seed1"),
     "builtin_seed2": _carried("builtin_seed2"),
+    "participant_seed3": _carried("participant_seed3"),
+    "participant_seed4": _carried("participant_seed4"),
     "untrained": subject.untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),

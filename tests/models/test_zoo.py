@@ -68,6 +68,8 @@ NETWORKS: dict[str, tuple[str, str, str, int, Callable[[], Tensor]]] = {
     "builtin": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
     "builtin_seed1": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
     "builtin_seed2": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
+    "participant_seed3": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
+    "participant_seed4": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
     "untrained": ("conv4_2", "pool5", "features.30", 128, imagenet),
     "vgg_face": ("conv4_2", "conv5_3", "features.29", 32, vgg_face),
     "inceptionresnet_vggface2": ("block17_3", "block17_3", "repeat_2.2", 512, facenet),
