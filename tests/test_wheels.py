@@ -23,7 +23,7 @@ from facelesion.weights import registry
 pytest.importorskip("build", reason="needs the package build: pip install build")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
-MEGABYTE = 1_000_000
+MEGABYTE = 2**20
 OWN = {"facelesion", "facelesion-weights"}
 
 
