@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -197,8 +198,12 @@ def _source(run: Path) -> str:
 
 @contextlib.contextmanager
 def _asking(name: str) -> Iterator[None]:
-    """What goes wrong with the hub, or on the way to it, in one line."""
+    """What goes wrong with the hub, or on the way to it, in one line; that its library tries again is no news."""
     from huggingface_hub import errors
+
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)
 
     # Its client for HTTP has others by version.
     unreached: tuple[type[Exception], ...] = (
@@ -216,6 +221,8 @@ def _asking(name: str) -> Iterator[None]:
         raise Error(f"{name}: {_said(error)}: write it as user/name") from None
     except unreached as error:
         raise Error(f"{name}: the hub was not reached, or refused ({_said(error)}): try again later") from None
+    finally:
+        log.setLevel(level)
 
 
 def _said(error: BaseException) -> str:
