@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -200,10 +199,12 @@ def _source(run: Path) -> str:
 def _asking(name: str) -> Iterator[None]:
     """What goes wrong with the hub, or on the way to it, in one line; that its library tries again is no news."""
     from huggingface_hub import errors
+    from huggingface_hub.utils import (
+        logging,  # its own way: its loggers are set up as they are first asked for
+    )
 
-    log = logging.getLogger("huggingface_hub")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
 
     # Its client for HTTP has others by version.
     unreached: tuple[type[Exception], ...] = (
@@ -222,7 +223,7 @@ def _asking(name: str) -> Iterator[None]:
     except unreached as error:
         raise Error(f"{name}: the hub was not reached, or refused ({_said(error)}): try again later") from None
     finally:
-        log.setLevel(level)
+        logging.set_verbosity(level)
 
 
 def _said(error: BaseException) -> str:
