@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from functools import lru_cache
 from typing import Any
@@ -15,19 +14,13 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.lab.answers import Answer, large, truth
 from facelesion.lab.known import enrolled_picture
 from facelesion.lab.pictures import ENROLLED, PEOPLE_SEED, name_of
+from facelesion.report.style import INK, QUIET, blank, data_address, legible, png
 
+#: How much a PNG is made smaller: little, for it goes no further than the next window.
+QUICK = 1
 Pixels = npt.NDArray[np.uint8]
 _CELL = 28  # most pixels of a unit's map
 _PORTRAIT = 88
-
-
-def png(pixels: Pixels) -> bytes:
-    """Pixels (H, W, 3) or (H, W) as PNG."""
-    from PIL import Image
-
-    memory = io.BytesIO()
-    Image.fromarray(pixels).save(memory, "PNG", compress_level=1)
-    return memory.getvalue()
 
 
 def address(pixels: Pixels) -> str:
@@ -38,8 +31,7 @@ def address(pixels: Pixels) -> str:
 @lru_cache(maxsize=64)
 def _address(content: bytes, shape: tuple[int, ...]) -> str:
     """Kept, for most pictures of an answer are those of the answer before."""
-    pixels = np.frombuffer(content, np.uint8).reshape(shape)
-    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
+    return data_address(png(np.frombuffer(content, np.uint8).reshape(shape), QUICK))
 
 
 def pixels_of(pictures: ImageSet) -> Pixels:
@@ -110,8 +102,6 @@ def _colours(name: str) -> npt.NDArray[np.float64]:
 
 def result(found: Answer) -> bytes:
     """What the page shows of a state, as one PNG: pictures, answers, maps, and the lesion in words."""
-    from facelesion.report.style import INK, QUIET, blank, legible
-
     figure = blank(9.6, 6.2)
     title = "intact network" if found.lesion is None else str(found.lesion)
     figure.text(0.03, 0.955, "What is left?", fontsize=15, weight="bold", color=INK)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from facelesion.data.images import centre_crop
 from facelesion.data.imagesets import FaceSet
 from facelesion.errors import Error
 from facelesion.faces.alignment import align
 from facelesion.faces.landmarks import Backend, Face, choose, landmark_backend
-from facelesion.lab.drawing import png
-from facelesion.lab.pictures import as_a_thing, photograph_of, photographed
+from facelesion.lab.drawing import QUICK
+from facelesion.lab.pictures import photograph_of, photographed
 from facelesion.lab.state import PHOTOGRAPH, Picture
+from facelesion.report.style import png
 
 SIZE = 112
 _LARGEST = 1000  # longer side of what a face is looked for in, pixels
@@ -38,7 +40,7 @@ def cut_out(upload: bytes, points: Sequence[float] | None = None, thing: bool = 
     """
     image = _smaller(photograph_of(upload))
     if thing:
-        return Picture(source=PHOTOGRAPH, pixels=_text(as_a_thing(image, SIZE)))
+        return Picture(source=PHOTOGRAPH, pixels=_text(centre_crop(image, SIZE)))
     face = _face(image, points)
     crop, landmarks = align(image, face.mesh, SIZE)
     flat = tuple(round(float(each), 3) for each in landmarks.flatten())
@@ -94,4 +96,4 @@ def _smaller(image: np.ndarray) -> np.ndarray:
 
 
 def _text(pixels: np.ndarray) -> str:
-    return base64.b64encode(png(np.ascontiguousarray(pixels))).decode()
+    return base64.b64encode(png(np.ascontiguousarray(pixels), QUICK)).decode()

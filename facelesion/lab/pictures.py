@@ -12,7 +12,7 @@ import torch
 
 from facelesion.data.facespace import FaceSpace
 from facelesion.data.facespace_tools import caricature, distractors, look_direction
-from facelesion.data.images import centre_crop, read_image
+from facelesion.data.images import read_image
 from facelesion.data.imagesets import FaceSet
 from facelesion.data.objects import builtin_exemplars
 from facelesion.errors import Error
@@ -134,11 +134,6 @@ def photograph_of(upload: bytes) -> np.ndarray:
         Error: it cannot be read, or is too large; one line.
     """
     return read_image(upload, max_pixels=_UPLOAD_PIXELS, name="the photograph")
-
-
-def as_a_thing(image: np.ndarray, size: int) -> np.ndarray:
-    """The largest middle square of a photograph of a thing."""
-    return centre_crop(image, size)
 
 
 @lru_cache(maxsize=64)

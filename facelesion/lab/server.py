@@ -26,7 +26,7 @@ from facelesion.lab import drawing, view
 from facelesion.lab.answers import answer
 from facelesion.lab.case_card import card
 from facelesion.lab.dose_curve import curve
-from facelesion.lab.known import known_network, readouts
+from facelesion.lab.known import known_network
 from facelesion.lab.photographs import cut_out
 from facelesion.lab.state import State
 
@@ -117,7 +117,7 @@ class Lab:
         return Response(content, media_type=_KINDS[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
     async def _people(self, request: Request) -> Response:
-        content = await self._run(lambda: drawing.png(drawing.portraits()))
+        content = await self._run(lambda: drawing.png(drawing.portraits(), drawing.QUICK))
         return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
     async def _offered(self, request: Request) -> Response:
@@ -147,8 +147,8 @@ class Lab:
 
     async def _curve(self, request: Request) -> Response:
         state = await self._state(request)
-        which = int(request.query_params.get("which", "0")) if request.query_params.get("which", "0").isdecimal() else 0
-        return self._streamed(curve(state, which), view.told_curve)
+        which = request.query_params.get("which", "0")
+        return self._streamed(curve(state, int(which) if which.isdecimal() else 0), view.told_curve)
 
     async def _case(self, request: Request) -> Response:
         state = await self._state(request)
@@ -216,4 +216,3 @@ async def _refused(_request: Request, error: HTTPException) -> Response:
 def warmed(network: str = "builtin") -> None:
     """Everything that the first question needs, before it comes."""
     view.told(answer(State(network=network)))
-    readouts(network)

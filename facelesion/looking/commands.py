@@ -62,6 +62,7 @@ def stimuli(
         $ facelesion stimuli facespace:1 --stimuli intact "mask eyes" "blur mouth + invert"
     """
     from facelesion.looking.sheets import encoded, shown, stimuli_sheet
+    from facelesion.report.style import png
 
     read = _stimuli(stimuli)
     ending = _ending(out)
@@ -78,7 +79,7 @@ def stimuli(
     if folder is not None:
         files = _files([f"{name} {stimulus}" for stimulus in read for name in given.faces.names])
         for file, picture in zip(files, (picture for made in pictures for picture in made), strict=True):
-            write_bytes(folder / f"{file}.png", _png(picture))
+            write_bytes(folder / f"{file}.png", png(picture))
         print(folder)
     write_bytes(out, data)
     print(out)
@@ -226,16 +227,6 @@ def _files(names: Sequence[str]) -> list[str]:
         each if each and plain.count(each) == 1 else file_name(f"{name} ")
         for each, name in zip(plain, names, strict=True)
     ]
-
-
-def _png(picture: Any) -> bytes:
-    import io
-
-    from PIL import Image
-
-    memory = io.BytesIO()
-    Image.fromarray(picture).save(memory, "PNG")
-    return memory.getvalue()
 
 
 def _write_table(folder: Path, rows: list[dict[str, object]]) -> None:

@@ -145,6 +145,27 @@ def figure_style() -> Iterator[None]:
 
 
 DOTS = 180  # per inch, of what is embedded as PNG
+#: Kinds of picture that a page can hold, by the ending of their files.
+PICTURES = {"svg": "image/svg+xml", "png": "image/png"}
+
+
+def data_address(data: bytes, kind: str = "png") -> str:
+    """A picture's bytes as an address within a page.
+
+    Example:
+        >>> data_address(b"abc")
+        'data:image/png;base64,YWJj'
+    """
+    return f"data:{PICTURES[kind]};base64,{base64.b64encode(data).decode()}"
+
+
+def png(pixels: Any, compression: int = 6) -> bytes:
+    """Pixels, uint8 (H, W, 3) or (H, W), as PNG; at `compression` 1 quickly, at 9 as small as can be."""
+    from PIL import Image
+
+    memory = io.BytesIO()
+    Image.fromarray(pixels).save(memory, "PNG", compress_level=compression)
+    return memory.getvalue()
 
 
 def embed(figure: Figure, kind: Literal["svg", "png"] = "svg") -> tuple[str, int]:
@@ -156,11 +177,10 @@ def embed(figure: Figure, kind: Literal["svg", "png"] = "svg") -> tuple[str, int
     metadata = {"Date": None} if kind == "svg" else {}
     with figure_style():
         figure.savefig(memory, format=kind, dpi=DOTS, bbox_inches="tight", pad_inches=0.08, metadata=metadata)
-    kinds = {"svg": "image/svg+xml", "png": "image/png"}
     data = memory.getvalue()
     if kind == "png":  # the width stands in the header
         width = int.from_bytes(data[16:20], "big") * 96 / DOTS
     else:
         found = re.search(rb'<svg [^>]*?width="([0-9.]+)pt"', data)
         width = float(found[1]) * 96 / 72 if found else 900
-    return f"data:{kinds[kind]};base64,{base64.b64encode(data).decode()}", round(width)
+    return data_address(data, kind), round(width)

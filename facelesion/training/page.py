@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facelesion.files import write_bytes
+from facelesion.report.style import PICTURES, data_address
 from facelesion.training.files import read_table
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ PAGE = "training.html"
 #: Columns that say where a row comes from; they are in the file, and would hide what was found.
 _ORIGINS = ("lesion_hash", "weights", "seed", "data", "people_seen", "started_from", "source")
 _ROWS = 24  # that are shown; the file has the others
-_PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 def table_in_words(folder: Path, name: str) -> str:
@@ -80,6 +79,6 @@ def _cells(folder: Path, name: str) -> tuple[list[str], list[list[str]]] | None:
 def _pictures(folder: Path) -> Iterator[tuple[str, str]]:
     """The pictures that the run drew, each within the page."""
     for path in sorted(folder.iterdir()):
-        if path.suffix in _PICTURES:
-            data = base64.b64encode(path.read_bytes()).decode("ascii")
-            yield path.name, f"data:{_PICTURES[path.suffix]};base64,{data}"
+        kind = path.suffix.removeprefix(".")
+        if kind in PICTURES:
+            yield path.name, data_address(path.read_bytes(), kind)

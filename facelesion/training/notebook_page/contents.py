@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from facelesion.report.drawings import Drawing
 from facelesion.report.html import Picture
-from facelesion.report.style import file_name
+from facelesion.report.style import data_address, file_name
 from facelesion.training.notebook_facts import (
     DAMAGED,
     FEATURES,
@@ -149,8 +148,7 @@ def _sheet(path: Path, title: str, shows: str, cannot: str = "", dots: int = _SH
     """A PNG of a run's folder as a figure of the page."""
     data = path.read_bytes()
     width = int.from_bytes(data[16:20], "big")
-    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    return Picture(file_name(path.stem), title, shows, cannot, source, round(width * 96 / dots))
+    return Picture(file_name(path.stem), title, shows, cannot, data_address(data), round(width * 96 / dots))
 
 
 def _which(copies: pd.DataFrame) -> list[str]:
