@@ -19,8 +19,9 @@ from facelesion.weights import read_weights
 from facelesion.yaml_files import read_yaml
 
 _CARD = "README.md"
-#: What of a run others need, by pattern; the second list shows the pictures that the network was shown.
-_PLAIN = (CONFIG, MANIFEST, TABLE, TRIALS, "*.csv", "*.parquet", "confusion.npz")
+#: What makes a run a study; what else of it others need, by pattern; and what shows the pictures that it was about.
+_NEEDED = (CONFIG, MANIFEST, TABLE, TRIALS)
+_PLAIN = (*_NEEDED, "*.csv", "*.parquet", "confusion.npz")
 _SHOWING = ("stimuli.npz", "gradcam.npz", "report.html", "figures/*")
 
 
@@ -82,7 +83,7 @@ def push_study(
         facelesion.errors.Error: nowhere has no config.yaml: give the folder of a finished study, ...
     """
     run = Path(run_folder)
-    for name in (CONFIG, MANIFEST, TABLE, TRIALS):
+    for name in _NEEDED:
         if not (run / name).is_file():
             raise Error(f"{run} has no {name}: give the folder of a finished study, such as runs/default")
     shown = with_pictures or _source(run) == "facespace"
@@ -153,7 +154,7 @@ def fetch_study(
                 name, repo_type="dataset", revision=revision, endpoint=endpoint, local_dir=folder,
                 allow_patterns=[*_PLAIN, *_SHOWING, _CARD],
             )  # fmt: skip
-        for needed in (CONFIG, MANIFEST, TABLE, TRIALS):
+        for needed in _NEEDED:
             if not (folder / needed).is_file():
                 raise Error(f"{name} has no {needed}: it is no study that facelesion sent")
         read_manifest(folder)
@@ -199,13 +200,11 @@ def _source(run: Path) -> str:
 def _asking(name: str) -> Iterator[None]:
     """What goes wrong with the hub, or on the way to it, in one line; that its library tries again is no news."""
     from huggingface_hub import errors
-    from huggingface_hub.utils import (
-        logging,  # its own way: its loggers are set up as they are first asked for
-    )
+    from huggingface_hub.utils import logging
 
+    # By its own words: it sets its loggers up when they are first asked for, over whatever was set before.
     level = logging.get_verbosity()
     logging.set_verbosity_error()
-
     # Its client for HTTP has others by version.
     unreached: tuple[type[Exception], ...] = (
         OSError, *cast("tuple[type[Exception], ...]", errors.HfHubHTTPError.__bases__),

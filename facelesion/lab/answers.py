@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -97,13 +97,13 @@ def answer(state: State) -> Answer:
 def _answered(state: State) -> Answer:
     known = readouts(state.network)
     picture, second = shown(state), second_picture(state)
-    healthy = _healthy(*_looked_at(state))
+    healthy = _healthy(replace(state, damage=()))
     lesion = lesion_of(state)
     if lesion is None:
         nothing = torch.zeros(len(healthy.units), dtype=torch.bool)
         return Answer(state, None, picture, second, healthy, healthy, nothing, {}, known.same_above)
     changes = Changes()
-    damaged = _see(known, picture, second, state.site, _score_of(state, known, healthy), lesion, changes, state.network)
+    damaged = _see(state, picture, second, _score_of(state, known, healthy), lesion, changes)
     hit = hit_units(state, lesion, state.site, len(healthy.units))
     return Answer(state, lesion, picture, second, healthy, damaged, hit, changes.relative()[0], known.same_above)
 
@@ -125,19 +125,11 @@ def blank(subject: Subject) -> torch.Tensor:
     return subject.preprocess(torch.zeros(1, 3, subject.size, subject.size))
 
 
-def _looked_at(state: State) -> tuple[State, str]:
-    """All of a state that the healthy network's answer hangs on."""
-    return State(
-        network=state.network, picture=state.picture, stimulus=state.stimulus, painted=state.painted, damage=(),
-        second=state.second, photograph=state.photograph, site=state.site, map_of=state.map_of,
-    ), state.network  # fmt: skip
-
-
 @lru_cache(maxsize=12)
-def _healthy(state: State, network: str) -> Seen:
-    known = readouts(network)
-    score = _score_of(state, known, None)
-    return _see(known, shown(state), second_picture(state), state.site, score, None, None, network)
+def _healthy(state: State) -> Seen:
+    """What is seen in health; the state is without its damage, so that all doses of a picture share the answer."""
+    score = _score_of(state, readouts(state.network), None)
+    return _see(state, shown(state), second_picture(state), score, None, None)
 
 
 def _score_of(state: State, known: Readouts, healthy: Seen | None) -> Score:
@@ -151,13 +143,13 @@ def _score_of(state: State, known: Readouts, healthy: Seen | None) -> Score:
 
 
 def _see(
-    known: Readouts, picture: FaceSet, second: FaceSet, site: str, score: Score, lesion: Lesion | None,
-    changes: Changes | None, network: str,
-) -> Seen:  # fmt: skip
+    state: State, picture: FaceSet, second: FaceSet, score: Score, lesion: Lesion | None, changes: Changes | None
+) -> Seen:
     """One pass forward and back of the picture, and one forward of the second."""
-    subject, calibration = known.subject, calibration_for(network, lesion)
+    known = readouts(state.network)
+    subject, calibration = known.subject, calibration_for(state.network, lesion)
     kept: dict[str, torch.Tensor] = {}
-    place = find(subject.module, site)[0]
+    place = find(subject.module, state.site)[0]
 
     @contextlib.contextmanager
     def watched() -> Iterator[None]:
@@ -177,7 +169,7 @@ def _see(
         return score(representation.float())
 
     images = subject.preprocess(picture.images)
-    heat = grad_cam(subject.module, images, [site], scored, damage=watched, normalise=False, resize=False)
+    heat = grad_cam(subject.module, images, [state.site], scored, damage=watched, normalise=False, resize=False)
     (found,) = heat.values()
     with torch.no_grad():
         with lesioned(subject.module, lesion, calibration=calibration, ids=second.ids):

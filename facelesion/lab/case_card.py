@@ -13,6 +13,7 @@ from facelesion.lab.damage import calibration_for, lesion_of
 from facelesion.lab.known import ALONE, fitted_on, pool_of, subject_of
 from facelesion.lab.state import State
 from facelesion.lesions import Lesion
+from facelesion.study.table import measures_of
 from facelesion.sweep import sweep
 from facelesion.tasks import Task
 from facelesion.weights import registry
@@ -167,17 +168,10 @@ def _asked(network: str, lesion: Lesion | None, name: str) -> Any:
     with ALONE:
         answers = sweep(subject.module, {name: lesion}, images, calibration=calibration, ids=pool.ids)[name]
     answers = answers.float().nan_to_num(0.0)
-    rows: list[dict[str, Any]] = []
-    for task in _tasks(network):
-        given = task.answer(answers)
-        values = task.measure(given)
-        rows += [
-            {
-                "participant": network, "lesion": name, "dose": 0.0 if lesion is None else 1.0, "control": "",
-                "stimulus": "intact", "task": task.name, "metric": measure.name, "words": measure.words,
-                "main": number == 0, "value": float(values[measure.name]), "n": len(task.trials),
-                "chance": measure.chance, "ceiling": measure.ceiling, "better": measure.better, "share": measure.share,
-            }
-            for number, measure in enumerate(task.measures)
-        ]  # fmt: skip
-    return pandas.DataFrame(rows)
+    about = {
+        "participant": network, "lesion": name, "dose": 0.0 if lesion is None else 1.0, "control": "",
+        "stimulus": "intact",
+    }  # fmt: skip
+    return pandas.DataFrame(
+        about | row for task in _tasks(network) for row in measures_of(task, task.answer(answers))
+    )

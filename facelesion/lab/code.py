@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from facelesion.errors import Error
-from facelesion.lab.damage import dose_of, written
+from facelesion.lab.damage import dose_of, parts_of
 from facelesion.lab.pictures import second_of
 from facelesion.lab.state import FACE, PERSON, PHOTOGRAPH, PICKED, RANKINGS, Damage, Picture, State
 from facelesion.lesions import Lesion
@@ -19,7 +19,7 @@ _STEPS = (0.5, 1.0, 1.5)  # of the page's dose
 
 def as_yaml(state: State) -> str:
     """The lesion as studies write it: a list of the parts that act together."""
-    parts = [part for each in state.damage if (part := written(each)) is not None]
+    parts = [part for _, part in parts_of(state)]
     return _dumped(parts) if parts else "# no damage: the intact network\n"
 
 
@@ -28,16 +28,14 @@ def as_python(state: State) -> str:
     lesion, kinds, helpers = _lesion_lines(state)
     second = second_of(state)
     helpers |= {"readouts"} | {_maker(each) for each in (state.picture, second)}
-    if any(part for each in state.damage if (part := written(each)) and part.get("relative")):
+    if any(part.get("relative") for _, part in parts_of(state)):
         helpers.add("calibration_for")
     calibration = f"calibration_for({state.network!r}, damage)" if "calibration_for" in helpers else "None"
-    stimulus = state.shown_as
-    said: Any = state.stimulus if str(stimulus) == state.stimulus else stimulus.to_dict()
     score = "known.face" if state.map_of == FACE else "lambda x: known.likeness(x)[:, named]"
     named = "\nnamed = int(known.likeness(look(picture, None))[0].argmax())  # whose evidence the maps show" * (
         state.map_of != FACE
     )
-    analysis = "grad_cam, top_units" if "ranking" in helpers and "top_units(" in lesion else "grad_cam"
+    analysis = "grad_cam, top_units" if "ranking" in helpers else "grad_cam"
     return f"""\
 import torch
 
@@ -48,7 +46,7 @@ from facelesion.lab import {", ".join(sorted(helpers))}
 
 known = readouts({state.network!r})  # the network, with readouts that were fixed on it in health
 subject = known.subject
-picture = {_picture(state.picture)}.shown(Stimulus.from_dict({said!r}))
+picture = {_picture(state.picture)}.shown(Stimulus.from_dict({_stimulus(state)!r}))
 second = {_picture(second)}
 {lesion}
 
@@ -88,7 +86,7 @@ def as_study(state: State) -> str:
     Raises:
         Error: there is no damage to test.
     """
-    parts = [(each, part) for each in state.damage if (part := written(each)) is not None]
+    parts = parts_of(state)
     if not parts:
         raise Error("there is no damage to test: add a lesion")
     lesions: dict[str, Any] = {"from the lab": [_in_doses(*each) for each in parts]}
@@ -104,11 +102,9 @@ def as_study(state: State) -> str:
     }
     if any(damage.units in RANKINGS for damage, _ in parts):
         study["controls"] = {"random": 50, "matched": 50}
-    stimulus = state.shown_as
-    plain = str(stimulus) if str(stimulus) == state.stimulus else stimulus.to_dict()
     study |= {
         "draws": 10,
-        "stimuli": ["intact", *([plain] if state.stimulus != "intact" or state.painted else [])],
+        "stimuli": ["intact", *([_stimulus(state)] if state.stimulus != "intact" or state.painted else [])],
         "tasks": ["detection", "identification", "verification", "objects", "memory"],
         "contrasts": [
             {
@@ -148,17 +144,15 @@ def _as_many(damage: Damage, part: Mapping[str, Any]) -> dict[str, Any]:
 def _lesion_lines(state: State) -> tuple[str, set[str], set[str]]:
     """The lines that make the lesion, the kinds they name, and what of the lab they call."""
     made, kinds, helpers = [], set(), set()
-    for each in state.damage:
-        part = written(each)
-        if part is None:
+    for each, part in parts_of(state):
+        chosen = part.get("units")
+        several = any(sign in each.site for sign in "*?,") or each.site.startswith("re:")
+        if isinstance(chosen, Mapping) and several:
+            helpers.add("lesion_written")
+            made.append(f"lesion_written({state.network!r}, {part!r})")
             continue
-        if isinstance(chosen := part.get("units"), Mapping):
+        if isinstance(chosen, Mapping):
             helpers.add("ranking")
-            if any(sign in each.site for sign in "*?,") or each.site.startswith("re:"):
-                helpers.remove("ranking")
-                helpers.add("lesion_written")
-                made.append(f"lesion_written({state.network!r}, {part!r})")
-                continue
             ranked = f"ranking({state.network!r}, {each.site!r}, {chosen['by']!r}, {chosen['of']!r})"
             units = f"top_units({ranked}, {each.site!r}, fraction={part['fraction']!r})"
             rest = {key: value for key, value in part.items() if key not in ("kind", "site", "units", "fraction")}
@@ -168,6 +162,12 @@ def _lesion_lines(state: State) -> tuple[str, set[str], set[str]]:
             made.append(repr(Lesion.from_dict(part)))
         kinds.add(each.kind)
     return f"lesion = {' + '.join(made) or None}", kinds, helpers
+
+
+def _stimulus(state: State) -> Any:
+    """The stimulus as studies write it: by its short name where that says all of it."""
+    stimulus = state.shown_as
+    return state.stimulus if str(stimulus) == state.stimulus else stimulus.to_dict()
 
 
 def _maker(picture: Picture) -> str:

@@ -65,7 +65,7 @@ def _server() -> tuple[Callable[[Any], Any], Callable[..., Any]]:
     from facelesion.lab.server import Lab, warmed
 
     def server_of(app: Any) -> Any:
-        # Whoever connects and says nothing is let go; sixty-four at a time are more than one processor can answer.
+        # Whoever connects and says nothing is let go; so many at a time are more than one processor can answer.
         return uvicorn.Server(
             uvicorn.Config(
                 app, log_level="warning", server_header=False, limit_concurrency=128, timeout_keep_alive=20,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from facelesion.lab.known import ALONE, materials, ranking_pictures, readouts
 from facelesion.lab.state import ALL, PICKED, RANKINGS, Damage, State
 from facelesion.lesions import Calibration, Lesion, calibrate
 from facelesion.lesions.kinds import KINDS, UnitLesion
+from facelesion.lesions.locate import find
+from facelesion.lesions.units import chosen_units
 from facelesion.study.bench import reference
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ class Dose:
     usual: float
     none: float | None
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def start(self) -> float:
+        """Where damage begins: at the dose that is none, else at the slider's end."""
+        return self.most if self.none is None else self.none
 
 
 #: Kinds that are not named here have a slider from 0 to 1 for their first dose.
@@ -101,9 +108,25 @@ def written(damage: Damage, dose: float | None = None) -> dict[str, Any] | None:
             found |= {"units": {"by": by, "of": of}, "fraction": share}
         elif shared or share < 1:
             found["fraction"] = share
-    if damage.seed and "seed" in {each.name for each in fields(kind)}:
+    if damage.seed and is_drawn(damage.kind):
         found["seed"] = damage.seed
     return found
+
+
+def is_drawn(kind: str) -> bool:
+    """Whether a kind of lesion draws anything."""
+    return "seed" in {each.name for each in fields(KINDS[kind])}
+
+
+def parts_of(state: State) -> list[tuple[Damage, dict[str, Any]]]:
+    """The page's lesions that damage anything, each with how studies write it."""
+    return [(each, part) for each in state.damage if (part := written(each)) is not None]
+
+
+def together(lesions: Iterable[Lesion | None]) -> Lesion | None:
+    """Lesions that act at once; None where there are none."""
+    found = [each for each in lesions if each is not None]
+    return functools.reduce(operator.add, found) if found else None
 
 
 def lesion_of(state: State) -> Lesion | None:
@@ -112,13 +135,12 @@ def lesion_of(state: State) -> Lesion | None:
     Raises:
         Error: a lesion that cannot be; one line.
     """
-    found = [part for each in state.damage if (part := _lesion(state.network, each)) is not None]
-    return functools.reduce(operator.add, found) if found else None
+    return together(_lesion(state.network, each) for each in state.damage)
 
 
 @lru_cache(maxsize=256)
-def _lesion(network: str, damage: Damage, dose: float | None = None) -> Lesion | None:
-    values = written(damage, dose)
+def _lesion(network: str, damage: Damage) -> Lesion | None:
+    values = written(damage)
     return None if values is None else lesion_written(network, values)
 
 
@@ -196,9 +218,6 @@ def _calibration(network: str, sites: tuple[str, ...]) -> Calibration:
 
 def hit_units(state: State, lesion: Lesion | None, site: str, count: int) -> torch.Tensor:
     """Which of a site's units the lesion reaches: bool (count,)."""
-    from facelesion.lesions.locate import find
-    from facelesion.lesions.units import chosen_units
-
     module, hit = readouts(state.network).subject.module, torch.zeros(count, dtype=torch.bool)
     paths = {each.path for each in find(module, site)}
     for part in () if lesion is None else lesion.parts:

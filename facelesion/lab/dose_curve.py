@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from facelesion.analysis.statistics import null_test
 from facelesion.errors import Error
-from facelesion.lab.damage import calibration_for, dose_of, lesion_written, written
+from facelesion.lab.damage import (
+    calibration_for,
+    dose_of,
+    is_drawn,
+    lesion_of,
+    lesion_written,
+    together,
+    written,
+)
 from facelesion.lab.known import ALONE, readouts
 from facelesion.lab.state import PICKED, Damage, State
 from facelesion.lesions import Lesion
-from facelesion.lesions.kinds import KINDS
 from facelesion.sweep import sweep
 
 #: What is asked at every dose: the task, its measure, and what to call it.
@@ -80,19 +84,18 @@ def curve(state: State, which: int = 0, draws: int = DRAWS) -> Iterator[Curve]:
     doses = _doses(damage)
     if not doses:
         raise Error("there is no damage to grow: choose a dose, or units")
-    rest = [part for number, each in enumerate(state.damage) if number != which and (part := written(each))]
+    rest = lesion_of(replace(state, damage=state.damage[:which] + state.damage[which + 1 :]))
 
     def lesions(parts: Sequence[Mapping[str, Any]]) -> list[Lesion | None]:
-        return [_together(state.network, [*rest, part]) for part in parts]
+        return [together([rest, lesion_written(state.network, part)]) for part in parts]
 
-    found = _measured(state, [_together(state.network, rest), *lesions([_grown(damage, dose) for dose in doses])])
+    found = _measured(state, [rest, *lesions([_grown(damage, dose) for dose in doses])])
     slider, counted = dose_of(damage.kind), _counted(damage)
     anew = Lesion.from_dict(_at_random(damage, doses[-1], _SEED))
-    none = slider.none if slider.none is not None else slider.most
     told = Curve(
         "units" if counted else slider.field,
         "number of the picked units" if counted else anew.parts[0].meaning(slider.field),
-        (0.0 if counted else none, *doses),
+        (0.0 if counted else slider.start, *doses),
         found,
         {task: () for task in ASKED},
         draws if anew.draws else 0,
@@ -108,8 +111,8 @@ def curve(state: State, which: int = 0, draws: int = DRAWS) -> Iterator[Curve]:
             + tuple((told.scores[task][0], *values[n : n + len(doses)]) for n in range(0, len(values), len(doses)))
             for task, values in measured.items()
         }
-        told = dataclasses.replace(told, null=null)
-        told = dataclasses.replace(told, words=_words(told))
+        told = replace(told, null=null)
+        told = replace(told, words=_words(told))
         yield told
 
 
@@ -132,11 +135,10 @@ def _doses(damage: Damage) -> tuple[float, ...]:
         count = len(damage.picked)
         return tuple(float(each) for each in sorted({round(step) for step in np.linspace(1, count, min(count, DOSES))}))
     slider = dose_of(damage.kind)
-    none = slider.none if slider.none is not None else slider.most
-    end = slider.most if damage.dose >= none else slider.least
+    end = slider.most if damage.dose >= slider.start else slider.least
     if slider.field == "fraction" and damage.kind != "Keep":
         end = max(0.8, damage.dose)
-    steps = none + (end - none) * np.linspace(0, 1, DOSES + 1)[1:]
+    steps = slider.start + (end - slider.start) * np.linspace(0, 1, DOSES + 1)[1:]
     steps[np.abs(steps - damage.dose).argmin()] = damage.dose
     return tuple(float(round(step, 4)) for step in steps)
 
@@ -154,20 +156,14 @@ def _at_random(damage: Damage, dose: float, seed: int) -> dict[str, Any]:
     chosen = part.pop("units", None)
     if isinstance(chosen, list):
         part["count"] = len(chosen)
-    return part | ({"seed": seed} if "seed" in {each.name for each in dataclasses.fields(KINDS[damage.kind])} else {})
-
-
-def _together(network: str, parts: Sequence[Mapping[str, Any]]) -> Lesion | None:
-    made = [lesion_written(network, part) for part in parts]
-    return functools.reduce(operator.add, made) if made else None
+    return part | ({"seed": seed} if is_drawn(damage.kind) else {})
 
 
 def _measured(state: State, lesions: Sequence[Lesion | None]) -> dict[str, tuple[float, ...]]:
     """Every lesion's share right, by task."""
     known = readouts(state.network)
     pool, subject = known.pool, known.subject
-    relative = [each for each in lesions if each is not None and each.needs_calibration]
-    calibration = calibration_for(state.network, functools.reduce(operator.add, relative)) if relative else None
+    calibration = calibration_for(state.network, together(lesions))
     images = state.shown_as(pool.images.float() / 255, pool.landmarks, ids=pool.ids)
     batches = (subject.preprocess(each) for each in images.split(32))
     named = {str(number): each for number, each in enumerate(lesions)}

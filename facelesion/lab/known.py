@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import torch
 
@@ -80,19 +80,19 @@ class Readouts:
         """The threshold that was best on the training people's pairs, in health."""
         return self.verification.threshold
 
-    @cached_property
+    @property
     def detection(self) -> Detection:
         return self.tasks["detection"]  # type: ignore[return-value]
 
-    @cached_property
+    @property
     def identification(self) -> Identification:
         return self.tasks["identification"]  # type: ignore[return-value]
 
-    @cached_property
+    @property
     def verification(self) -> Verification:
         return self.tasks["verification"]  # type: ignore[return-value]
 
-    @cached_property
+    @property
     def objects(self) -> Objects:
         return self.tasks["objects"]  # type: ignore[return-value]
 

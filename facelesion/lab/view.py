@@ -13,7 +13,7 @@ from facelesion.faces.regions import REGIONS
 from facelesion.lab.answers import Answer, Seen, mapped, truth
 from facelesion.lab.case_card import Card
 from facelesion.lab.code import as_python, as_study, as_yaml
-from facelesion.lab.damage import dose_of
+from facelesion.lab.damage import dose_of, parts_of
 from facelesion.lab.dose_curve import ASKED, Curve, band
 from facelesion.lab.drawing import address, maps, pixels_of, sheet
 from facelesion.lab.known import readouts
@@ -56,11 +56,10 @@ def told(found: Answer) -> dict[str, Any]:
 
 def out_of(state: State) -> dict[str, str]:
     """The texts that leave the page."""
-    damaged = not as_yaml(state).startswith("#")
     return {
         "yaml": as_yaml(state),
         "python": as_python(state),
-        "study": as_study(state) if damaged else "# there is no damage to test: add a lesion\n",
+        "study": as_study(state) if parts_of(state) else "# there is no damage to test: add a lesion\n",
     }
 
 

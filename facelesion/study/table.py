@@ -66,11 +66,18 @@ def trials_of(
 
 def rows_of(task: Task, answers: Answers, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """One condition's rows of `table.parquet`; `about` is what they have in common."""
+    for measured in measures_of(task, answers):
+        row = {**about, **measured}
+        yield {name: row[name] for name in TABLE_COLUMNS}
+
+
+def measures_of(task: Task, answers: Answers) -> Iterator[dict[str, Any]]:
+    """What a task measures in its answers, in the table's words: a row for each measure, the main one first."""
     values = task.measure(answers)
     for number, measure in enumerate(task.measures):
         if measure.name not in values:
             raise Error(f"task {task.name} names the measure {measure.name!r} and does not give it")
-        row = {
+        yield {
             "task": task.name,
             "metric": measure.name,
             "words": measure.words,
@@ -82,7 +89,6 @@ def rows_of(task: Task, answers: Answers, about: Mapping[str, Any]) -> Iterator[
             "better": measure.better,
             "share": measure.share,
         }
-        yield {name: {**about, **row}[name] for name in TABLE_COLUMNS}
 
 
 def change_columns(changes: Mapping[str, float]) -> dict[str, Any]:

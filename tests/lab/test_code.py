@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 
 import pytest
 import yaml
@@ -28,6 +29,9 @@ STATES = {
         )
     ),
     "a pattern": State(damage=(Damage(site="conv5_*", units="objects"),)),
+    "a place and a pattern": State(
+        damage=(Damage(site="conv4_3", units="faces"), Damage(site="conv5_*", units="objects"))
+    ),
     "a stimulus": State(stimulus="mask eyes + invert", painted=("01", "00")),
     "foreign": State(network="torchvision/resnet18"),
     **{step.title: step.state for step in TOUR if step.state.damage},
@@ -53,8 +57,14 @@ def test_the_lesion_s_yaml_is_the_dialect_of_studies(state):
 
 
 @pytest.mark.parametrize("state", [*STATES.values(), State(damage=()), State(picture=Picture(source="thing"))])
-def test_the_python_is_a_program(state):
-    ast.parse(as_python(state))
+def test_the_python_is_a_program_that_imports_what_it_calls(state):
+    nodes = list(ast.walk(ast.parse(as_python(state))))
+    imported = {each.name for node in nodes if isinstance(node, ast.ImportFrom | ast.Import) for each in node.names}
+    made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    called = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assert called <= imported | made | set(dir(builtins))
 
 
 def test_an_intact_network_makes_no_study():
