@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from facelesion.arguments import read_arguments, read_words
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.outputs import writable_file, writable_folder
 from facelesion.process import set_process_up
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed
@@ -77,7 +77,7 @@ def guarded(work: Callable[[], Any]) -> int:
     try:
         work()
     except Error as error:
-        print(f"facelesion: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"facelesion: error: {one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

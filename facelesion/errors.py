@@ -31,3 +31,13 @@ class Error(ValueError):
         ...     print(error)
         Ablate at 'conv5_3': fraction must lie in 0 to 1, got 2.0
     """
+
+
+def one_line(said: object) -> str:
+    """What an error (or anything) says, on one line.
+
+    Example:
+        >>> one_line(OSError("no room:\\n  make some"))
+        'no room: make some'
+    """
+    return " ".join(str(said).split())

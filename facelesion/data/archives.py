@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import file_hash
 
 MAX_BYTES = 8_000_000_000
@@ -183,7 +183,7 @@ def _unpack_into(archive: Path, folder: Path, max_bytes: int, max_files: int) ->
                         raise Error(f"{archive}: more than {max_bytes} bytes unpacked: refused")
                     out.write(piece)
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         reason = reason.replace(str(folder), "")  # a folder that nobody will find
         raise Error(f"{archive}: cannot be unpacked ({reason}): get it again, or make room") from None
     except RuntimeError as error:  # zipfile's word for an encrypted member

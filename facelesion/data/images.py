@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
@@ -125,7 +125,7 @@ def _read(file: BinaryIO, name: str, max_pixels: int, min_side: int) -> Image:
     except pillow.DecompressionBombError:
         raise Error(f"{name}: over {max_pixels / 1e6:g} megapixels: make it smaller") from None
     except Exception as error:  # decoders fail in many ways on damaged files; none of them is a fault of ours
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise Error(f"{name}: damaged or cut short ({reason}): replace it or leave it out") from None
     pixels = np.rot90(pixels, turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from facelesion.data.file_kinds import TOOLS_FOLDERS, is_picture, plainly_no_picture, why_unread
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import LeftOut
 
 _DEEPER = "lies deeper than <person>/<photograph>: move it into the person's folder"
@@ -163,7 +163,7 @@ def list_table(table: str | Path, root: str | Path | None = None) -> Listing:
                     index_col=False,
                 )  # fmt: skip
     except Exception as error:  # pandas and pyarrow fail in many ways on what is no table
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise Error(f"{table}: not a readable CSV or parquet table ({reason})") from None
     rows = rows.rename(columns=lambda name: str(name).strip())
     missing = [column for column in ("path", "person") if list(rows.columns).count(column) != 1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from facelesion.engines.parts import Parts
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 
 
 class Cell(Protocol):
@@ -165,7 +165,7 @@ def attempted(work: Callable[[], Any]) -> Failure | None:
     try:
         work()
     except Error as error:
-        return Failure(" ".join(str(error).split()), ours=True)
+        return Failure(one_line(error), ours=True)
     except OSError as error:
         told = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
         return Failure(told, ours=False, number=error.errno or 0)

@@ -24,7 +24,7 @@ from facelesion.engines.contract import Desk, Failure, Job, Work, Worker, attemp
 from facelesion.engines.parts import Carried, Parts
 from facelesion.engines.progress import Progress
 from facelesion.engines.ray_address import TOKEN, answers, hushed
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.ranges import Label, Range
 from facelesion.settings import check
 
@@ -118,7 +118,7 @@ class Ray:
             with hushed():
                 ray.init(**settings)
         except (ConnectionError, RuntimeError, ValueError) as problem:
-            said = " ".join(str(problem).split())[:200]
+            said = one_line(problem)[:200]
             hint = f"; {TOKEN}" if there else ""
             raise Error(f"address: no Ray cluster at {self.address or 'this machine'} ({said}){hint}") from None
 
@@ -296,7 +296,7 @@ class _Crew:
             self.actors.remove(actor)
             self.ray.kill(actor)
             if not self.free and not any(cell is not None for _, cell in self.running.values()):
-                said = " ".join(str(problem).split())[:300]
+                said = one_line(problem)[:300]
                 hint = f"; {TOKEN}" if isinstance(problem, self.ray.exceptions.RayActorError) else ""
                 raise Error(f"no worker can begin on the Ray cluster ({said}){hint}") from None
             return
@@ -331,7 +331,7 @@ class _Crew:
         except self.ray.exceptions.RayError as problem:
             self.losses[cell.key] += 1
             if self.losses[cell.key] == LOSSES:
-                said = " ".join(str(problem).split())[:300]
+                said = one_line(problem)[:300]
                 raise Error(
                     f"{told}: {LOSSES} workers died over it, so it may need more memory than they have; what is done "
                     f"is kept ({said})"

@@ -36,7 +36,7 @@ from facelesion.engines.shares import (
     failures_in,
     shared_out,
 )
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import digest_of, nearest
 from facelesion.ranges import Label, Range, Size
 from facelesion.settings import check
@@ -314,7 +314,7 @@ def _submitted(executor: Any, work: Sequence[Share]) -> list[Any]:
             with executor.batch():
                 return [executor.submit(share) for share in work]
     except errors.FailedJobError as problem:
-        said = " ".join(str(problem).split())
+        said = one_line(problem)
         raise Error(f"SLURM does not take the tasks: {said[-300:]}") from None
 
 

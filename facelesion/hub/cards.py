@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import facelesion
+from facelesion.errors import one_line
 from facelesion.report.columns import TABLE_COLUMNS, TRIAL_COLUMNS, Column
 
 if TYPE_CHECKING:
@@ -137,4 +138,4 @@ def _several(values: Sequence[object]) -> str:
 
 def _line(value: object) -> str:
     """A value in one cell of a table."""
-    return " ".join(str(value).split()).replace("|", "\\|")[:2000]
+    return one_line(value).replace("|", "\\|")[:2000]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import write_bytes
 from facelesion.hub.cards import model_card, study_card
 from facelesion.outputs import writable_file
@@ -226,4 +226,4 @@ def _asking(name: str) -> Iterator[None]:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(error)[:200]

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.lab import drawing, view
 from facelesion.lab.answers import answer
 from facelesion.lab.case_card import card
@@ -202,7 +202,7 @@ def _line(values: Any) -> bytes:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
+    return one_line(error)[:500]
 
 
 async def _mended(_request: Request, error: Exception) -> Response:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.models import subject
 from facelesion.models.mobilefacenet import read_mobilefacenet
 from facelesion.models.subject import Preprocessing, Subject
@@ -275,7 +275,7 @@ def _timm(architecture: str, weights: str, seed: int) -> Subject:
         try:
             network = timm.create_model(f"{architecture}.{weights}".rstrip("."), num_classes=0, **given)
         except (RuntimeError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise Error(f"timm/{architecture} cannot be made ({reason}): take another") from None
     preprocessing = timm_preprocessing(timm.data.resolve_model_data_config(network), architecture)
     name = f"{TIMM}{architecture}" + (f":{weights}" if weights else "")

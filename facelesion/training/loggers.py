@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import nearest
 from facelesion.settings import SettingError
 
@@ -101,5 +101,5 @@ def _logger(key: str, kind: str, told: dict[str, Any], folder: Path) -> Any:
         package = _PACKAGES.get(kind, kind) if error.name is None else error.name.partition(".")[0]
         raise Error(f"{key}: {kind} needs {package}, which is not installed: pip install {package}") from None
     except Exception as error:  # other people's packages raise what they like
-        raise Error(f"{key}: {kind} cannot begin: {' '.join(str(error).split())[:300]}") from None
+        raise Error(f"{key}: {kind} cannot begin: {one_line(error)[:300]}") from None
     return logger

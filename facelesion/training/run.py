@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.outputs import writable_folder
@@ -274,7 +274,7 @@ def fit(
         raise Error(
             f"run.accelerator {config.accelerator}, devices {config.devices}, num_nodes {config.num_nodes}, "
             f"strategy {config.strategy}: "
-            f"{' '.join(str(error).split())}"
+            f"{one_line(error)}"
         ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)

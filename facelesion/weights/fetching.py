@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import file_hash, is_full
 from facelesion.locks import locked
 
@@ -318,7 +318,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _said(error: BaseException) -> str:
     reason = getattr(error, "reason", error)
-    return " ".join(str(reason).split()) or type(error).__name__
+    return one_line(reason) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.outputs import writable_file
 
 # What training wraps around a network puts its own name before every other: DataParallel's and torch.compile's.
@@ -86,7 +86,7 @@ def checked(tensors: dict[str, torch.Tensor], source: str) -> dict[str, torch.Te
 
 
 def _unwritten(path: Path, error: Exception) -> Error:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    reason = getattr(error, "strerror", None) or one_line(error)
     return Error(f"{path}: cannot be written ({reason}): make room, or choose another place")
 
 
@@ -142,7 +142,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             note = (file.metadata() or {}).get("about", "{}")
     except (SafetensorError, ValueError, OSError, AttributeError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise Error(f"{path}: not a whole safetensors file ({reason}): get it again") from None
     return {name: _float32(name, value, path) for name, value in tensors.items()}, _about(note, path)
 

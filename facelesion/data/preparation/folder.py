@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.faces.landmarks import SEARCH
 from facelesion.files import LeftOut, cache_folder, file_hash
 
@@ -93,7 +93,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
         crops = np.load(folder / "crops.npy", mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise Error(
-            f"{folder}: {' '.join(str(error).split())}: run `facelesion prepare` again"
+            f"{folder}: {one_line(error)}: run `facelesion prepare` again"
         ) from None
     pictures = crops.dtype == np.uint8 and crops.ndim == 4 and crops.shape[1] == 3
     if not (pictures and len(table) == len(crops) == manifest["faces"]):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, rows_first
 
 _LARGEST_MEMBER = 2**31  # bytes of weights in a .keras archive
@@ -99,7 +99,7 @@ def _opened(source: Path) -> Iterator[Any]:
     except Error:
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise Error(f"{source}: not a whole HDF5 file ({reason}): get it again") from None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.models.formats.layers import FULLY_CONNECTED, NAMES, Found, Layers, Layout, rows_first
 
 _IMAGENET_MEAN = (123.68, 116.779, 103.939)  # RGB, as MatConvNet's ImageNet networks have it
@@ -20,7 +20,7 @@ def read_matconvnet(source: Path, layout: Layout, top: bool) -> Found:
     try:
         content = loadmat(source, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # scipy raises many kinds on damaged files
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         hint = "save it again with -v7" if isinstance(error, NotImplementedError) else "get it again"
         raise Error(f"{source}: not a MATLAB file that can be read ({reason}): {hint}") from None
     net = content.get("net")
