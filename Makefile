@@ -37,7 +37,8 @@ install: $(INSTALLED) $(VENV)/.project
 	@$(BIN)/python -c "import pathlib, sys; root = pathlib.Path('$(VENV)/.project').read_text().strip(); sys.exit(root != '$(CURDIR)')" \
 	  || { $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . && echo "$(CURDIR)" > $(VENV)/.project; }
 
-$(INSTALLED): $(LOCK)
+# Its name says which lock it is of: when that file was written does not matter.
+$(INSTALLED): | $(LOCK)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
 	  || { echo "facelesion needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 2; }
 	@echo "Installing into $(VENV): some gigabytes (PyTorch), a few minutes, once."
