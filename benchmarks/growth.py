@@ -16,10 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
+from facelesion.report.style import QUIET, blank, figure_style, look
 
 ROOT = Path(__file__).resolve().parents[1]
 POINT = """
@@ -91,22 +88,27 @@ def main() -> None:
 
 def draw(found: dict[str, list[tuple[float, list[tuple[float, float]]]]], out: Path) -> None:
     """Time above, memory below, each against what grows; all axes are logarithmic."""
-    figure, axes = pyplot.subplots(2, len(found), figsize=(11, 5.2), sharey="row", sharex="col", layout="constrained")
-    for column, (what, points) in enumerate(found.items()):
-        values = [much for much, _ in points]
-        for row, unit in enumerate(("seconds of one core", "MB beyond the network")):
-            for place, (name, colour) in enumerate((("loop of hooks", "#888888"), ("sweep", "#0072B2"))):
-                heights = [max(both[place][row], 1e-3 if row == 0 else 1) for _, both in points]
-                axes[row][column].plot(values, heights, "o-", color=colour, label=name)
-            axes[row][column].set(xscale="log", yscale="log")
-            axes[row][column].spines[["top", "right"]].set_visible(False)
-            if not column:
-                axes[row][column].set_ylabel(unit)
-        axes[1][column].set_xlabel(what)
-        axes[1][column].set_xticks(values, [f"{value:g}" for value in values])
-        axes[1][column].minorticks_off()
-    axes[0][0].legend(frameon=False)
-    figure.savefig(out, dpi=130)
+    ways = {"loop of hooks": (QUIET, "o"), "sweep": look("noise")}
+    with figure_style():
+        figure = blank(11, 5.2)
+        axes = figure.subplots(2, len(found), sharey="row", sharex="col")
+        for column, (what, points) in enumerate(found.items()):
+            values = [much for much, _ in points]
+            for row in (0, 1):
+                panel = axes[row][column]
+                for place, (name, (colour, marker)) in enumerate(ways.items()):
+                    heights = [max(both[place][row], 1e-3 if row == 0 else 1) for _, both in points]
+                    panel.plot(values, heights, marker=marker, color=colour, label=name)
+                panel.set(xscale="log", yscale="log")
+                panel.yaxis.set_major_formatter("{x:g}")
+            axes[1][column].set_xlabel(what)
+            axes[1][column].set_xticks(values, [f"{value:g}" for value in values])
+            axes[1][column].minorticks_off()
+        axes[0][0].set_ylabel("seconds of one core")
+        axes[1][0].set_ylabel("MB beyond the network")
+        axes[0][0].legend(frameon=False)
+        figure.tight_layout()
+        figure.savefig(out, dpi=130)
 
 
 if __name__ == "__main__":
