@@ -22,12 +22,16 @@ _NO_KERNEL = ("detach", "empty", "empty_like", "new_empty")
 
 
 class Watch(TorchDispatchMode):
-    """Counts operations, and those that bring something from one device to another and wait for it."""
+    """Counts operations, and those that bring something from one device to another and wait for it.
+
+    `integers` is how many the largest tensor of them holds: what draws need on their way.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.done: Counter[str] = Counter()
         self.brought: Counter[str] = Counter()
+        self.integers = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
@@ -35,6 +39,8 @@ class Watch(TorchDispatchMode):
         given = [each for each in args if isinstance(each, torch.Tensor)]
         if isinstance(made, torch.Tensor):
             waits = not (kwargs or {}).get("non_blocking", False)
+            if made.dtype == torch.int64:
+                self.integers = max(self.integers, made.numel())
             if not function.is_view and name not in _NO_KERNEL:
                 self.done[name] += 1
             # A tensor that is made of numbers of the host's (torch.tensor) on a device is brought there too.

@@ -31,6 +31,7 @@ from facelesion.engines.processes import Processes
 from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.products import float32_products
 from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
 from facelesion.study.cells import device_called, say
@@ -59,6 +60,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@float32_products()
 def run_study(
     study: Study,
     *,
