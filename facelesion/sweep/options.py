@@ -7,6 +7,7 @@ from numbers import Integral
 
 import torch
 
+from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
 
 # Images walked through the healthy network at once.
@@ -67,6 +68,10 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, bool) and not (value is None and name == "channels_last"):
                 raise SweepError(f"{name} is True or False, not {value!r}")
+
+    def budget_on(self, device: torch.device) -> int:
+        """Bytes for activations: as asked, or a share of what is free there now."""
+        return self.budget if self.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
 
 
 def at_least_one(name: str, value: object) -> int:

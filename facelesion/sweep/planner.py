@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
-
 from facelesion.lesions import Lesion, LesionDidNotAct, Prune
 from facelesion.lesions.kinds import SiteLesion, UnitLesion
 from facelesion.lesions.locate import find, incoming
+from facelesion.sweep import memory
 from facelesion.sweep.arguments import name_of
-from facelesion.sweep.tracing import Trace
-from facelesion.sweep.whole import Whole
+from facelesion.sweep.request import Request
+from facelesion.sweep.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,22 @@ class Plan:
 Stage = tuple[int, tuple[Act, ...]]
 
 
-def plan_walk(trace: Trace | Whole, lesions: Mapping[str, Lesion | None]) -> Walk:
+def planned(request: Request, trace: Trace) -> Plan:
+    """What will be run of a network's steps, with as many rows at a time as there is memory for now."""
+    walk = plan_walk(trace, request.lesions)
+    device, options = request.device, request.options
+    budget = options.budget_on(device)
+    rows: dict[int, int] = {}
+    most = 0
+    for position in sorted({stop.position for stop in stops_of(walk)}):
+        peak = trace.peak_bytes(position, trace.length)
+        rows[position] = options.rows or memory.rows_that_fit(peak, budget, device)
+        most = max(most, peak * rows[position])
+    costs = tuple(fact.multiply_adds for fact in trace.facts)
+    return Plan(walk, tuple(request.lesions), steps_of(trace), costs, trace.why_whole, rows, most)
+
+
+def plan_walk(trace: Trace, lesions: Mapping[str, Lesion | None]) -> Walk:
     """The tree for these lesions over this network."""
     staged = {name: _stages(trace, lesion) for name, lesion in lesions.items()}
     finish = tuple(name for name, stages in staged.items() if not stages)
@@ -211,7 +225,7 @@ def _drawn_by(lesion: Lesion | None) -> tuple[tuple[str, str, int], ...]:
     )
 
 
-def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
+def _stages(trace: Trace, lesion: Lesion | None) -> tuple[Stage, ...]:
     """When each part of a lesion acts, in the order in which the network gets there."""
     if lesion is None:
         return ()
@@ -238,9 +252,7 @@ def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
     return stages
 
 
-def _stops(
-    trace: Trace | Whole, items: Sequence[tuple[str, tuple[Stage, ...]]], root: bool
-) -> tuple[Stop, ...]:
+def _stops(trace: Trace, items: Sequence[tuple[str, tuple[Stage, ...]]], root: bool) -> tuple[Stop, ...]:
     stops: dict[int, list[tuple[tuple[Stage, ...], list[str]]]] = {}
     for name, stages in items:
         here = stops.setdefault(trace.cut_before(stages[0][0]), [])
@@ -256,7 +268,7 @@ def _stops(
 
 
 def _parted(
-    trace: Trace | Whole, position: int, items: list[tuple[tuple[Stage, ...], list[str]]], root: bool
+    trace: Trace, position: int, items: list[tuple[tuple[Stage, ...], list[str]]], root: bool
 ) -> tuple[tuple[Leaf, ...], tuple[Branch, ...]]:
     """Lesions that begin at one stop: which go alone, which share their first damage and part later."""
     families: dict[Stage, list[tuple[tuple[Stage, ...], list[str]]]] = {}
@@ -313,6 +325,14 @@ def _ends(walk: Walk, begin: int = 0) -> Iterator[tuple[int, tuple[str, ...]]]:
         yield begin, walk.finish
 
 
+def stops_of(walk: Walk) -> Iterator[Stop]:
+    """Every place at which a walk is left, on its branches too."""
+    for stop in walk.stops:
+        yield stop
+        for branch in stop.branches:
+            yield from stops_of(branch.walk)
+
+
 def names_of(walk: Walk) -> Iterator[str]:
     """Every lesion that a walk serves."""
     for _, names in _ends(walk):
@@ -354,7 +374,7 @@ def _amount(number: float) -> str:
     return f"{number:.0f}"
 
 
-def steps_of(model: nn.Module, trace: Trace | Whole) -> tuple[str, ...]:
+def steps_of(trace: Trace) -> tuple[str, ...]:
     """Readable names of the steps: an alias where the network has one."""
-    aliases = {path: alias for alias, path in getattr(model, "site_aliases", {}).items()}
+    aliases = {path: alias for alias, path in getattr(trace.model, "site_aliases", {}).items()}
     return tuple(aliases.get(fact.path, fact.path) for fact in trace.facts)

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from facelesion.lesions import Calibration, Lesion
-from facelesion.sweep.engine import sweep
+from facelesion.sweep.answers import answered
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.options import Options
+from facelesion.sweep.request import Request
 
 # How many lesions and images are run in both precisions.
 LESIONS, IMAGES = 16, 4
@@ -77,21 +78,28 @@ def rounding(
     """
     if options.autocast is None:
         raise SweepError("options name no lower precision: give autocast, such as torch.bfloat16")
+    return measured(
+        Request(
+            model, lesions, images, seed=seed, calibration=calibration, ids=ids, readout=readout, options=options
+        )
+    )
+
+
+def measured(request: Request) -> Rounding:
+    """What `rounding` returns."""
+    options, lesions = request.options, request.lesions
     names = [name for name, lesion in lesions.items() if lesion is not None]
     places = torch.linspace(0, max(0, len(names) - 1), min(LESIONS, len(names))).round().long().tolist()
     sample: dict[str, Lesion | None] = {str(number): lesions[names[place]] for number, place in enumerate(places)}
     sample["healthy"] = None
-    few = images[:IMAGES]
+    few = replace(request.some(0, IMAGES), lesions=sample)
     full, rough = (
-        torch.stack(list(sweep(
-            model, sample, few, seed=seed, calibration=calibration, ids=None if ids is None else ids[: len(few)],
-            readout=readout, options=replace(options, autocast=dtype),
-        ).values())).double()
+        torch.stack(list(answered(replace(few, options=replace(options, autocast=dtype))).values())).double()
         for dtype in (None, options.autocast)
-    )  # fmt: skip
+    )
     error, damage = rough - full, full[:-1] - full[-1:]
     return Rounding(
-        str(options.autocast), len(places), len(few), _share(error.abs().max(), full.abs().max()),
+        str(options.autocast), len(places), full.shape[1], _share(error.abs().max(), full.abs().max()),
         _share(_size(error), _size(full)), _share(_size(error), _size(damage)),
     )  # fmt: skip
 
