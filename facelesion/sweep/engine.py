@@ -75,7 +75,7 @@ class Ready:
         """Makes a network ready for what is asked of it, on batches like the first."""
         model, options, sites = request.model, request.options, request.sites
         if trial is None:
-            trial = tried(model, first, request.read, rows=options.trace)
+            trial = tried(model, first, request.reader, rows=options.trace)
 
         def cuts(trace: Trace) -> Iterator[int]:
             return (stop.position for stop in stops_of(plan_walk(trace, request.lesions)))
@@ -122,7 +122,7 @@ class _Job:
 
     def __init__(self, request: Request, ready: Ready, ids: torch.Tensor, done: set[str]) -> None:
         self.request, self.ids, self.done = request, ids, done
-        self.trace, self.plan, self.read = ready.trace, ready.plan, request.read
+        self.trace, self.plan, self.read = ready.trace, ready.plan, request.reader
 
     def run(self, batch: torch.Tensor) -> Iterator[Found]:
         """Every lesion that is not done, for these images."""
