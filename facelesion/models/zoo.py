@@ -53,7 +53,7 @@ def get(name: str | Path = "builtin", seed: int = 0) -> Subject:
         return _BY_NAME[name](seed)
     if name.endswith(".safetensors"):
         return subject.from_file(Path(name), Path(name).stem)
-    for family, make in _FAMILIES.items():
+    for family, make in FAMILIES.items():
         if name.startswith(family):
             architecture, _, weights = name.removeprefix(family).partition(":")
             return make(architecture, weights, seed)
@@ -72,7 +72,7 @@ def look_for(name: str) -> None:
         Traceback (most recent call last):
         facelesion.errors.Error: no network is called 'bulitin': nearest are builtin, ...
     """
-    if name in _BY_NAME or name.startswith(tuple(_FAMILIES)):
+    if name in _BY_NAME or name.startswith(tuple(FAMILIES)):
         return
     if not name.endswith(".safetensors"):
         raise _unknown(name)
@@ -82,8 +82,8 @@ def look_for(name: str) -> None:
 
 def _unknown(name: str) -> Error:
     return Error(
-        f"no network is called {name!r}: {registry.nearest(name, names())}, torchvision/NAME, timm/NAME, "
-        "or the path of a .safetensors file"
+        f"no network is called {name!r}: {registry.nearest(name, names())}, "
+        f"{', '.join(f'{family}NAME' for family in FAMILIES)}, or the path of a .safetensors file"
     )
 
 
@@ -425,4 +425,5 @@ _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "inceptionresnet_casia": _facenet("inceptionresnet_casia"),
     "mobilefacenet": _mobilefacenet,
 }
-_FAMILIES: dict[str, Callable[[str, str, int], Subject]] = {TORCHVISION: _torchvision, TIMM: _timm}
+# Beside them: every network of a library, by its name there.
+FAMILIES: dict[str, Callable[[str, str, int], Subject]] = {TORCHVISION: _torchvision, TIMM: _timm}

@@ -81,7 +81,7 @@ class Ready:
 
         with float32_products(options.tf32):
             if trial is None:
-                trial = tried(model, first, request.read, rows=options.trace)
+                trial = tried(model, first, request.reader, rows=options.trace)
             trace = prepared(model, sites, options, trial, cuts)
         return Ready(trace, planned(request, trace))
 
@@ -124,7 +124,7 @@ class _Job:
 
     def __init__(self, request: Request, ready: Ready, ids: torch.Tensor, done: set[str]) -> None:
         self.request, self.ids, self.done = request, ids, done
-        self.trace, self.plan, self.read = ready.trace, ready.plan, request.read
+        self.trace, self.plan, self.read = ready.trace, ready.plan, request.reader
 
     def run(self, batch: torch.Tensor) -> Iterator[Found]:
         """Every lesion that is not done, for these images."""

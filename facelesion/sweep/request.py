@@ -70,7 +70,7 @@ class Request:
         return arguments.device_of(self.model)
 
     @property
-    def read(self) -> Readout:
+    def reader(self) -> Readout:
         """From the network's output to a tensor, whatever was asked for."""
         return arguments.readout_of(self.readout)
 

@@ -95,7 +95,7 @@ def sweep_to_folder(
         raise SweepError("processes and engine both say where to work: leave one of them out")
     folder = Path(folder)
     trial = tried(
-        request.model, images[: request.options.batch_size], request.read, rows=request.options.trace
+        request.model, images[: request.options.batch_size], request.reader, rows=request.options.trace
     )
     told = identity(request, trial)
     digests = [
