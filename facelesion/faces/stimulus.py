@@ -22,7 +22,7 @@ REFERENCE_SIZE = 224
 _BEYOND = 0.25  # of full brightness: what resampling may leave outside
 _MOST_PARTS, _DEEPEST = 100, 10
 
-#: Every stimulus by the name of its kind. A new one enters itself.
+#: Every stimulus by the name of its kind. A new one enters itself. See docs/extending.md.
 KINDS: dict[str, type[Stimulus]] = {}
 
 

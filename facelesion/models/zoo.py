@@ -413,6 +413,7 @@ def _vgg_sites(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
         yield from (("fc6", "pre_logits.act1"), ("fc7", "pre_logits.act2"))
 
 
+# One more is one line; of one's own, from outside: docs/extending.md.
 _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "builtin": _carried("builtin"),
     "builtin_seed1": _carried("builtin_seed1"),

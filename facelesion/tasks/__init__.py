@@ -24,7 +24,7 @@ from facelesion.tasks.task import (
 )
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
 
-#: Every task by its name. One more is one line.
+#: Every task by its name. One more is one line. See docs/extending.md.
 TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
