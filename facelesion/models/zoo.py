@@ -420,6 +420,7 @@ _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "builtin_seed2": _carried("builtin_seed2"),
     "participant_seed3": _carried("participant_seed3"),
     "participant_seed4": _carried("participant_seed4"),
+    "participant_seed5": _carried("participant_seed5"),
     "untrained": subject.untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),
