@@ -28,6 +28,8 @@ _MIXING = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64), (
 # Elements in one go on a CPU: what fits its cache is made three times as fast, and PyTorch shares an operation out
 # between threads from 32,768 elements on: a hundred short ones would wait a hundred times for the slower thread.
 CHUNK = (1 << 15) - 2
+# Elements in one go elsewhere: they fill a GPU, and what is needed on the way is 100 MB, whatever is drawn.
+CHUNK_ON_GPU = 1 << 21
 # MKL shares the inverse error function out from fewer on.
 _SHORT = 2048
 
@@ -154,6 +156,13 @@ def _on_processor(values: Tensor) -> bool:
     return values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def _chunk(values: Tensor) -> int:
+    """How many numbers are made in one go."""
+    if torch.compiler.is_compiling():
+        return max(1, values.numel())
+    return CHUNK if _on_processor(values) else CHUNK_ON_GPU
+
+
 def splitmix(states: Tensor) -> Tensor:
     """SplitMix64's output for these states (int64), which are written over.
 
@@ -174,7 +183,7 @@ def _sequences(keys: Tensor, images: Tensor, units: Tensor) -> tuple[Tensor, Ten
     images, units = images.to(device), units.to(device)
     begins = torch.empty(len(keys) * len(images), len(units), dtype=torch.int64, device=device)
     steps = torch.empty(begins.shape, dtype=torch.int64, device=device)
-    chunk = CHUNK if _on_processor(begins) else max(1, begins.numel())
+    chunk = _chunk(begins)
     many_units = min(max(1, len(units)), chunk)
     many_rows = max(1, chunk // many_units)
     low, high = images.repeat(len(keys))[:, None] & _MASK, images.repeat(len(keys))[:, None] >> 32 & _MASK
@@ -197,7 +206,7 @@ def _draw(
         begins, steps = (each.flatten()[:, None] for each in _sequences(keys, images, units))
         pairs = -(-places // 2)
         even = torch.empty(len(begins), 2 * pairs, device=keys.device)
-        chunk = CHUNK if _on_processor(even) else max(1, even.numel())
+        chunk = _chunk(even)
         many_pairs = min(max(1, pairs), chunk)
         many_rows = max(1, chunk // many_pairs)
         for pair in range(0, pairs, many_pairs):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from facelesion.lesions import Changes, Lesion, LesionError, lesioned
+from facelesion.products import float32_products
 from facelesion.sweep import memory
 from facelesion.sweep.facts import State
 from facelesion.sweep.measures import Squares, together
@@ -74,13 +75,14 @@ class Ready:
     def of(request: Request, first: torch.Tensor, trial: Trial | None = None) -> Ready:
         """Makes a network ready for what is asked of it, on batches like the first."""
         model, options, sites = request.model, request.options, request.sites
-        if trial is None:
-            trial = tried(model, first, request.reader, rows=options.trace)
 
         def cuts(trace: Trace) -> Iterator[int]:
             return (stop.position for stop in stops_of(plan_walk(trace, request.lesions)))
 
-        trace = prepared(model, sites, options, trial, cuts)
+        with float32_products(options.tf32):
+            if trial is None:
+                trial = tried(model, first, request.reader, rows=options.trace)
+            trace = prepared(model, sites, options, trial, cuts)
         return Ready(trace, planned(request, trace))
 
 
@@ -112,7 +114,7 @@ def chunks(
             done = {name for name in request.lesions if skip is not None and skip(name, rows)}
             if len(done) == len(request.lesions):
                 continue
-            for found in quietly(ready.trace, _Job(request, ready, ids, done).run(batch), request.options.autocast):
+            for found in quietly(ready.trace, _Job(request, ready, ids, done).run(batch), request.options):
                 yield [Part(names, rows, outputs, squares) for names, outputs, squares in found]
                 bar.update(sum(len(names) for names, *_ in found) * len(rows))
 

@@ -33,7 +33,7 @@ def identity(request: Request, trial: Trial) -> dict[str, str]:
         options.autocast,
         options.winograd,
         torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device),
-        torch.get_float32_matmul_precision(),
+        "high" if options.tf32 else "highest",
     )
     return {
         "network": _network(request.model, trial),

@@ -52,7 +52,7 @@ class Kept:
         if row is None or row * len(images) > SHARE * options.budget_on(removals.device):
             return None
         walked = _walked(trace, behind, images, options.batch_size, removals.device)
-        parts = list(quietly(trace, walked, options.autocast))
+        parts = list(quietly(trace, walked, options))
         state = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return cls(trace, job, state, options)
 
@@ -87,7 +87,7 @@ class Kept:
                 some = numbers[begin : begin + self.options.batch_size]
                 rows = range(begin, begin + len(some))
                 found = each_unit(self.trace, job, self.state_of(some), len(some))
-                for _, chunk, outputs in quietly(self.trace, found, self.options.autocast):
+                for _, chunk, outputs in quietly(self.trace, found, self.options):
                     yield UnitPart(job.site.path, tuple(chunk), rows, outputs)
                     bar.update(len(chunk) * len(some))
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from facelesion.lesions import Lesion, LesionDidNotAct, Prune
 from facelesion.lesions.kinds import SiteLesion, UnitLesion
@@ -82,7 +84,7 @@ class Plan:
         costs: multiply-adds of each step for one image.
         why_whole: why the network runs whole for every lesion; empty where it is cut.
         rows: how many rows (lesions times images) are run at once after the cut at each position.
-        peak_bytes: of activations, at the worst of these places.
+        peak_bytes: of activations, and of what damage needs beside them, at the worst of these places.
     """
 
     walk: Walk
@@ -194,15 +196,31 @@ def planned(request: Request, trace: Trace) -> Plan:
     """What will be run of a network's steps, with as many rows at a time as there is memory for now."""
     walk = plan_walk(trace, request.lesions)
     device, options = request.device, request.options
-    budget = options.budget_on(device)
+    budget, damage = options.budget_on(device), _bytes_of_damage(trace, request.parts)
     rows: dict[int, int] = {}
     most = 0
     for position in sorted({stop.position for stop in stops_of(walk)}):
-        peak = trace.peak_bytes(position, trace.length)
+        peak = trace.peak_bytes(position, trace.length, damage)
         rows[position] = options.rows or memory.rows_that_fit(peak, budget, device)
         most = max(most, peak * rows[position])
     costs = tuple(fact.multiply_adds for fact in trace.facts)
     return Plan(walk, tuple(request.lesions), steps_of(trace), costs, trace.why_whole, rows, most)
+
+
+def _bytes_of_damage(trace: Trace, parts: Iterable[SiteLesion]) -> dict[int, int]:
+    """What damage holds beside the results of the step where it acts, for one image: a damaged copy, and what it draws.
+
+    Numbers that are drawn are float32, and so is what is made of them before it takes the place of the activations.
+    """
+    found: dict[int, int] = {}
+    for pattern, draws in {(part.site, part.draws_values) for part in parts if not isinstance(part, Prune)}:
+        for site in find(trace.model, pattern):
+            step = trace.position(site.path)
+            if step is not None:
+                fact = trace.facts[step]
+                drawn = 8 * fact.bytes // (fact.dtype or torch.float32).itemsize if draws else 0
+                found[step] = max(found.get(step, 0), fact.bytes + drawn)
+    return found
 
 
 def plan_walk(trace: Trace, lesions: Mapping[str, Lesion | None]) -> Walk:

@@ -28,7 +28,7 @@ class Rounding:
     """How far answers in a lower precision lie from those in full precision.
 
     Attributes:
-        dtype: the lower precision, such as "torch.bfloat16".
+        dtype: the lower precision, such as "torch.bfloat16" or "tf32".
         lesions: how many lesions were run in both, spread evenly over those of the sweep, the healthy network apart.
         images: how many images of the first batch were.
         largest: the largest difference, as a share of the largest number in full precision.
@@ -59,10 +59,10 @@ def rounding(
     ids: Sequence[int] | torch.Tensor | None = None,
     readout: Callable[[Any], torch.Tensor] | None = None,
 ) -> Rounding:
-    """Runs a sample of a sweep in the precision of `options.autocast` and in full, and compares.
+    """Runs a sample of a sweep in the lower precision that `options` ask for and in full, and compares.
 
     Args:
-        options: as for the sweep, with `autocast`.
+        options: as for the sweep, with `autocast` or `tf32`.
         model, lesions, images, seed, calibration, ids, readout: as in `sweep`.
 
     Raises:
@@ -76,8 +76,8 @@ def rounding(
         >>> found.lesions, found.images, 0 < found.typical < 0.05
         (4, 4, True)
     """
-    if options.autocast is None:
-        raise SweepError("options name no lower precision: give autocast, such as torch.bfloat16")
+    if not options.lower:
+        raise SweepError("options name no lower precision: give autocast, such as torch.bfloat16, or tf32")
     return measured(
         Request(
             model, lesions, images, seed=seed, calibration=calibration, ids=ids, readout=readout, options=options
@@ -94,12 +94,12 @@ def measured(request: Request) -> Rounding:
     sample["healthy"] = None
     few = replace(request.some(0, IMAGES), lesions=sample)
     full, rough = (
-        torch.stack(list(answered(replace(few, options=replace(options, autocast=dtype))).values())).double()
-        for dtype in (None, options.autocast)
+        torch.stack(list(answered(replace(few, options=each)).values())).double()
+        for each in (replace(options, autocast=None, tf32=False), options)
     )
     error, damage = rough - full, full[:-1] - full[-1:]
     return Rounding(
-        str(options.autocast), len(places), full.shape[1], _share(error.abs().max(), full.abs().max()),
+        options.lower, len(places), full.shape[1], _share(error.abs().max(), full.abs().max()),
         _share(_size(error), _size(full)), _share(_size(error), _size(damage)),
     )  # fmt: skip
 

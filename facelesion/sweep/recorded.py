@@ -201,11 +201,12 @@ class Recorded(Trace):
             return result
         return dict(zip((node.name for node in self.live(end)), result, strict=True))
 
-    def peak_bytes(self, begin: int, end: int) -> int:
-        peak = 0
+    def peak_bytes(self, begin: int, end: int, beside: Mapping[int, int] | None = None) -> int:
+        peak, beside = 0, beside or {}
         for number in range(begin, end):
             held = {self._index[n]: None for n in self.live(number) if n in self._index}
-            peak = max(peak, sum(self.facts[k].bytes for k in held) + self.facts[number].bytes)
+            own = self.facts[number].bytes + beside.get(number, 0)
+            peak = max(peak, sum(self.facts[k].bytes for k in held) + own)
         return peak
 
     def row_bytes(self, position: int) -> int | None:

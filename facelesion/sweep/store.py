@@ -122,7 +122,7 @@ def sweep_to_folder(
 
 def _rounded(request: Request) -> dict[str, Any] | None:
     """What a lower precision costs, where one is asked for."""
-    return None if request.options.autocast is None else measured(request).to_dict()
+    return measured(request).to_dict() if request.options.lower else None
 
 
 def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:

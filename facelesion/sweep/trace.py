@@ -88,8 +88,11 @@ class Trace:
         """
         return {name: repeated(value, ROWS, times) for name, value in state.items()}
 
-    def peak_bytes(self, begin: int, end: int) -> int:
-        """The most memory that the results of steps `begin` to `end` hold at one time, for one image."""
+    def peak_bytes(self, begin: int, end: int, beside: Mapping[int, int] | None = None) -> int:
+        """The most memory that steps `begin` to `end` hold at one time, for one image.
+
+        That is their results, and at some steps (by number) what is held `beside` these.
+        """
         return 0
 
     def row_bytes(self, position: int) -> int | None:

@@ -168,7 +168,7 @@ def stream_units(
         for rows, given in itertools.chain([first], images):
             batch = trace.laid_out(given.to(device, non_blocking=True))
             found = _batch(trace, jobs, batch, removals)
-            for job, chunk, outputs in quietly(trace, found, options.autocast):
+            for job, chunk, outputs in quietly(trace, found, options):
                 yield UnitPart(job.site.path or name_of(job.site), tuple(chunk), rows, outputs)
                 bar.update(len(chunk) * len(rows))
 
