@@ -69,7 +69,7 @@ def tried(model: nn.Module, first: Tensor, readout: Readout, *, rows: bool = Tru
 
 def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.device, rows: bool) -> Trial:
     pair = (two_images(first) if rows else first).to(device)
-    generators = _generators(device)
+    generators = generators_at(device)
     answer = _first_answer(model, first, pair, readout, device, rows)
     state = _state(model)
     others = [pair[:1], pair[1:]] if rows else [pair]
@@ -84,7 +84,7 @@ def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.devi
     changed = _changed(model, state)
     if changed:
         _check_counts(model, changed, pair, answer, readout)
-    if _generators(device) != generators:
+    if generators_at(device) != generators:
         _check_draws(model, pair, answer, readout)
     if problem is None and not rows:
         same = agree(answer, found[0])
@@ -316,7 +316,7 @@ def _check_draws(model: nn.Module, images: Tensor, answer: Any, readout: Readout
     _check_repeats(model, images, answer, readout, AGAIN)
 
 
-def _generators(device: torch.device) -> tuple[Any, ...]:
+def generators_at(device: torch.device) -> tuple[Any, ...]:
     """Where the random numbers stand that a forward could draw from."""
     import numpy
 

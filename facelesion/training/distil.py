@@ -145,7 +145,7 @@ def distil(config: DistilConfig) -> Path:
         torch.manual_seed(config.seed)
         module = Distillation(config.width, EMBEDDING, config.schedule, data.classes, held_out.labels, SIZE)
     if config.start:
-        _go_on_from(module, Path(config.start))
+        go_on_from(module, Path(config.start))
     fit(module, data, config.schedule.epochs, config.run, config.seed)
     plain, identity = module.average.folded()
     tensors = {
@@ -175,7 +175,7 @@ def distil(config: DistilConfig) -> Path:
     return target
 
 
-def _go_on_from(module: Distillation, path: Path) -> None:
+def go_on_from(module: Distillation, path: Path) -> None:
     """Give the student the averaged weights of an earlier run's checkpoint.
 
     Raises:

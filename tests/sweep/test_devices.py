@@ -23,7 +23,7 @@ LESIONS = {
 @pytest.fixture(autouse=True)
 def no_driver(monkeypatch):
     """The state of a GPU's own generator is a driver's to tell."""
-    monkeypatch.setattr("facelesion.sweep.trial._generators", lambda device: [])
+    monkeypatch.setattr("facelesion.sweep.trial.generators_at", lambda device: [])
 
 
 class Network(nn.Module):
