@@ -11,6 +11,9 @@ LOCK := requirements.lock
 KEY := $(shell $(PYTHON) -c "import hashlib;print(hashlib.sha256(open('$(LOCK)','rb').read()).hexdigest()[:12])")
 INSTALLED := $(VENV)/.installed-$(KEY)
 BIN := $(VENV)/bin
+# Tests run in as many processes, each computing with one thread; what one of them makes for a whole file is made once.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -20,10 +23,10 @@ study: install
 	$(BIN)/python -m facelesion study configs/default.yaml
 
 test: check
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: install
 	$(BIN)/ruff check .
