@@ -11,9 +11,9 @@ LOCK := requirements.lock
 KEY := $(shell $(PYTHON) -c "import hashlib;print(hashlib.sha256(open('$(LOCK)','rb').read()).hexdigest()[:12])")
 INSTALLED := $(VENV)/.installed-$(KEY)
 BIN := $(VENV)/bin
-# Tests run in as many processes, each computing with one thread; what one of them makes for a whole file is made once.
+# Tests run in as many processes, each computing with one thread; tests/conftest.py says which stay together.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 

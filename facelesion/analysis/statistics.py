@@ -118,7 +118,7 @@ def share_kept(damaged: float, intact: float, chance: float) -> float:
         raise Error(
             f"the intact network is at {intact:.3f}, not above chance ({chance:.3f}): nothing can be lost"
         )
-    return (damaged - chance) / (intact - chance)
+    return (float(damaged) - float(chance)) / (float(intact) - float(chance))
 
 
 # ---------------------------------------------------------------------------- many tests
@@ -187,7 +187,7 @@ def null_test(observed: float, null: ArrayLike, alternative: Alternative = "less
     upper = (1 + int((draws >= observed).sum())) / (len(draws) + 1)
     p = {"less": lower, "greater": upper, "two-sided": min(1.0, 2 * min(lower, upper))}[alternative]
     spread = float(draws.std(ddof=1)) if len(draws) > 1 else 0.0
-    z = (observed - float(draws.mean())) / spread if spread else math.nan
+    z = (float(observed) - float(draws.mean())) / spread if spread else math.nan
     return NullTest(p, z, float((draws < observed).mean()), len(draws))
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from facelesion.analysis import statistics
+from facelesion.analysis.single_cases import noncentrality
 from facelesion.errors import Error
 
 # The spatial test data of Efron & Tibshirani 1993 (An Introduction to the Bootstrap), table 14.1, column A.
@@ -126,6 +127,11 @@ class TestBootstrapInterval:
         assert single.estimate == 0.7 and math.isnan(single.low) and math.isnan(single.high)
         assert statistics.bootstrap_interval([1, 1, 1], method="bca") == statistics.Interval(1, 1, 1)
 
+    def test_an_interval_holds_its_bounds_and_nothing_beyond(self):
+        found = statistics.Interval(0.5, low=0.25, high=0.75)
+        assert 0.25 in found and 0.5 in found and 0.75 in found
+        assert 0.24 not in found and 0.76 not in found
+
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
@@ -165,6 +171,33 @@ class TestEffectSizes:
         assert statistics.share_kept(0.94, intact=0.94, chance=0.025) == 1
         assert statistics.share_kept(0.5, intact=0.97, chance=0.5) == 0
         assert statistics.share_kept(0.4, intact=0.9, chance=0.5) < 0
+
+    def test_the_largest_effects_there_are(self):
+        assert statistics.cohens_h(1, 0) == pytest.approx(math.pi)
+        assert statistics.cohens_h(0, 1) == pytest.approx(-math.pi)
+        assert statistics.cliffs_delta([2], [1]) == 1 and statistics.cliffs_delta([1], [2, 3]) == -1
+
+    @pytest.mark.parametrize("lacking", ["damaged", "intact", "chance"])
+    def test_a_level_that_is_no_number_is_refused_by_its_name(self, lacking):
+        levels = {"damaged": 0.5, "intact": 0.9, "chance": 0.1} | {lacking: math.nan}
+        with pytest.raises(Error, match=f"^{lacking} must be a finite number"):
+            statistics.share_kept(**levels)
+
+    def test_what_is_held_in_single_precision_is_computed_in_double(self):
+        scores = np.random.default_rng(0).random((40, 5)).astype(np.float32)
+        (a, b), p = scores.T[:2], scores[:, 0]
+        for of in (
+            statistics.hedges_g,
+            lambda x, y: statistics.null_test(x[0], y).z,
+            lambda x, y: statistics.share_kept(x[0], intact=x[1], chance=y[2]),
+            lambda x, _: statistics.crawford_howell_from_summary(*x[:3], n=9).effect,
+        ):
+            assert of(a, b) == of(a.astype(float), b.astype(float))
+        for of in (
+            statistics.bootstrap_interval, statistics.false_discovery_rate, statistics.split_half_reliability
+        ):  # fmt: skip
+            given = scores if of is statistics.split_half_reliability else p
+            assert np.all(of(given) == of(given.astype(float)))
 
     def test_what_has_no_effect_size_is_refused(self):
         with pytest.raises(Error, match="above chance"):
@@ -216,6 +249,18 @@ class TestSingleCase:
         raw = statistics.crawford_howell(0.8, controls)
         assert raw == statistics.crawford_howell_from_summary(0.8, controls.mean(), controls.std(ddof=1), 12)
 
+    def test_the_scale_of_the_scores_does_not_matter(self):
+        test = statistics.crawford_howell_from_summary(0.8, mean=0.9, deviation=0.05, n=12)
+        plain = statistics.crawford_howell_from_summary(-2, mean=0, deviation=1, n=12)
+        assert test.effect == pytest.approx(-2) and test.statistic == pytest.approx(-2 / math.sqrt(13 / 12))
+        assert (test.p, test.low, test.high) == pytest.approx((plain.p, plain.low, plain.high))
+
+    def test_two_controls_are_enough_and_one_is_not(self):
+        test = statistics.crawford_howell_from_summary(-2, mean=0, deviation=1, n=2)
+        assert test.freedom == 1 and test.p == pytest.approx(stats.t.cdf(-2 / math.sqrt(1.5), 1))
+        with pytest.raises(Error, match="two controls or more.* not 1"):
+            statistics.crawford_howell_from_summary(-2, mean=0, deviation=1, n=1)
+
     def test_the_difference_solves_the_equation_it_was_derived_from(self):
         # Garthwaite & Crawford 2004: psi with c as its critical value equals c itself.
         z, r, n = (-3.857, -1.875), 0.68, 20
@@ -245,6 +290,15 @@ class TestSingleCase:
     def test_an_absurdly_extreme_case_still_gets_its_p(self):
         test = statistics.crawford_howell_from_summary(-900, mean=0, deviation=1, n=6)
         assert 0 < test.p < 1e-9 and test.low < test.effect == -900 < test.high
+        mirrored = statistics.crawford_howell_from_summary(900, mean=0, deviation=1, n=6, alternative="greater")
+        assert (mirrored.p, mirrored.low, mirrored.high) == pytest.approx((test.p, -test.high, -test.low))
+
+    @pytest.mark.parametrize("freedom", [1, 4, 40])
+    @pytest.mark.parametrize("tail", [0.025, 0.975])
+    def test_the_noncentrality_is_that_at_which_a_value_is_the_quantile(self, freedom, tail):
+        for t in (-20.0, -3.0, 0.0, 0.5, 8.0):
+            centre = noncentrality(t, freedom, tail)
+            assert stats.nct.cdf(t, freedom, centre) == pytest.approx(tail, abs=1e-6), t
 
     def test_what_cannot_be_judged_is_refused(self):
         with pytest.raises(Error, match="do not differ"):
@@ -255,14 +309,21 @@ class TestSingleCase:
             statistics.revised_standardised_difference((1, 2), [[1, 2, 3], [2, 3, 4]])
         with pytest.raises(Error, match="case must be a finite number, not nan"):
             statistics.crawford_howell(math.nan, [0.9, 0.8, 0.7])
-        with pytest.raises(Error, match="score on task B"):
+        with pytest.raises(Error, match="^score on task B"):
             statistics.revised_standardised_difference(
                 (1, math.inf), np.random.default_rng(0).normal(size=(12, 2))
             )
+        for case, name in (((math.nan, 1), "A"), ((1, math.nan), "B")):
+            with pytest.raises(Error, match=f"^standard score on task {name} must be"):
+                statistics.revised_standardised_difference_from_summary(case, 0.5, 12)
+        for summary, name in (((math.nan, 1), "mean"), ((0, math.nan), "deviation")):
+            with pytest.raises(Error, match=f"^{name} must be a finite number"):
+                statistics.crawford_howell_from_summary(1, *summary, n=5)
         with pytest.raises(Error, match="no alternative 'lower'"):
             statistics.crawford_howell(0.5, [0.9, 0.8, 0.7], "lower")
-        with pytest.raises(Error, match="correlation"):
-            statistics.revised_standardised_difference_from_summary((1, 2), 1.0, 10)
+        for correlation in (1.0, -1.0, -1.5):
+            with pytest.raises(Error, match="correlation"):
+                statistics.revised_standardised_difference_from_summary((1, 2), correlation, 10)
 
 
 class TestDissociation:
@@ -336,6 +397,11 @@ class TestManyTests:
         with pytest.raises(Error, match="between 0 and 1"):
             statistics.false_discovery_rate(p)
 
+    def test_a_p_of_zero_is_one_and_an_unknown_method_is_refused(self):
+        assert statistics.false_discovery_rate([0.0, 1.0]).tolist() == [0.0, 1.0]
+        with pytest.raises(Error, match="^no method 'holm'"):
+            statistics.false_discovery_rate([0.5], "holm")
+
 
 class TestNull:
     def test_p_counts_the_lesion_itself_and_is_never_zero(self):
@@ -347,6 +413,9 @@ class TestNull:
 
     def test_ties_count_against_the_effect(self):
         assert statistics.null_test(0.5, [0.5] * 9).p == 1
+        assert statistics.null_test(0.5, [0.5] * 9, "greater").p == 1
+        both = statistics.null_test(0.5, [0.5] * 9, "two-sided")
+        assert both.p == 1 and both.below == 0  # a draw as low as the lesion is not below it
 
     def test_a_draw_of_the_null_is_called_as_often_as_promised(self):
         random = np.random.default_rng(0)
@@ -364,6 +433,12 @@ class TestNull:
     def test_the_standard_score_is_in_deviations_of_the_null(self):
         test = statistics.null_test(-2.0, [-1.0, 0.0, 1.0])
         assert (test.z, test.below, test.n) == (-2.0, 0.0, 3)
+        assert statistics.null_test(9.0, [2.0, 4.0]).z == pytest.approx((9 - 3) / math.sqrt(2))
+
+    @pytest.mark.filterwarnings("error")
+    def test_one_draw_has_no_deviation_to_count_in(self):
+        test = statistics.null_test(0.4, [0.5])
+        assert (test.p, test.n) == (0.5, 1) and math.isnan(test.z)
 
 
 class TestReliability:
@@ -377,6 +452,22 @@ class TestReliability:
         profile = random.normal(0, 1, 400)
         scores = profile + random.normal(0, math.sqrt(40), (40, 400))  # mean of 40 items: noise variance 1
         assert statistics.split_half_reliability(scores, splits=40).estimate == pytest.approx(0.5, abs=0.08)
+
+    def test_conditions_that_differ_little_but_always_alike_are_reliable(self):
+        profile, random = np.linspace(0.2, 0.9, 10), np.random.default_rng(0)
+        assert statistics.split_half_reliability(profile + random.normal(0, 0.1, (40, 10))).estimate > 0.95
+        found = statistics.split_half_reliability(np.tile([0.1, 0.2, 0.3], (4, 1)), splits=1)
+        assert (found.low, found.estimate, found.high) == pytest.approx((1, 1, 1))
+
+    def test_the_bounds_are_quantiles_of_what_the_cuts_gave(self):
+        scores = np.random.default_rng(2).normal(size=(12, 6)) + np.linspace(0, 1, 6)
+        inner, outer = (statistics.split_half_reliability(scores, splits=2, level=level) for level in (0.5, 0.9))
+        assert (inner.level, outer.level) == (0.5, 0.9)
+        assert outer.low < inner.low < inner.estimate < inner.high < outer.high
+        # Between two cuts a quantile is as far along as it says: half and nine tenths of the way.
+        half = [each.high / (2 - each.high) - each.low / (2 - each.low) for each in (inner, outer)]
+        assert half[0] / half[1] == pytest.approx(0.5 / 0.9)
+        assert outer == statistics.split_half_reliability(scores, splits=2, level=0.9)
 
     def test_noise_alone_is_not_reliable(self):
         scores = np.random.default_rng(0).normal(size=(40, 400))
@@ -409,12 +500,15 @@ class TestReliability:
         scores[2, 1] = np.nan
         with pytest.raises(Error, match="finite"):
             statistics.split_half_reliability(scores)
-        for wrong in (dict(splits=0), dict(level=95)):
-            with pytest.raises(Error):
+        for wrong, told in ((dict(splits=0), "^splits is 0"), (dict(level=95), "level")):
+            with pytest.raises(Error, match=told):
                 statistics.split_half_reliability(np.random.default_rng(0).normal(size=(8, 4)), **wrong)
 
     def test_a_flat_profile_and_too_few_items_are_refused(self):
-        with pytest.raises(Error, match="flat"):
-            statistics.split_half_reliability(np.ones((6, 4)))
+        items = np.linspace(0, 1, 6)[:, None]
+        rounded = 1e8 * (1 + items + 1e-15 * np.arange(4))
+        for flat in (np.ones((6, 4)), np.zeros((6, 4)), items * np.ones(4), rounded):
+            with pytest.raises(Error, match="flat"):
+                statistics.split_half_reliability(flat)
         with pytest.raises(Error, match="4 by 3"):
             statistics.split_half_reliability(np.ones((3, 4)))
