@@ -24,7 +24,7 @@ WHOLE = ("tests/engines", "tests/training")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, what takes longest begins first: whole rooms, then the whole project's."""
+    """Where processes share the tests, what takes longest begins first: whole rooms, then what is of all rooms."""
 
     def turn(item: pytest.Item) -> int:
         room = item.nodeid.partition("::")[0].rpartition("/")[0]
