@@ -148,6 +148,45 @@ def test_right_answers_are_those_with_a_value_above_zero(tester):
     assert ((answers.value > 0) == answers.right)[apart].all()
 
 
+@pytest.mark.parametrize(
+    "tester", [name for name, task in sorted(TASKS.items()) if task.confusion is not Task.confusion], indirect=True
+)
+def test_what_is_confused_is_counted_trial_by_trial(tester):
+    generator = torch.Generator().manual_seed(3)
+    blurred = tester.representation + torch.randn(tester.representation.shape, generator=generator)
+    answers = tester.asked(blurred)
+    names, cells = tester.task.confusion(answers)
+    said = [tester.task.alternatives[number] for number in answers.answer.tolist()]
+    pairs = list(zip(tester.task.trials.target, said, strict=True))
+    assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
+    assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("tester", "one", "other", "more"),
+    [
+        ("composite", "aligned", "misaligned", {"accuracy": 0.5, "holistic_effect": -1.0}),
+        ("parts", "whole", "part", {"accuracy": 0.5, "whole_advantage": 1.0}),
+    ],
+    indirect=["tester"],
+)
+def test_what_is_told_of_a_section_hangs_on_its_trials_alone(tester, one, other, more):
+    sections = [section.partition(",")[0] for section in tester.task.trials.section]
+    assert set(sections) == {one, other} and sections.count(one) == sections.count(other)
+    within = torch.tensor([section == one for section in sections])
+    answers = Answers((~within).long(), within.double() - 0.5, within, within.double())
+    told = {f"accuracy_{one}": 1.0, f"accuracy_{other}": 0.0} | more
+    assert dict(tester.task.measure(answers)) == pytest.approx(told)
+
+
+@pytest.mark.parametrize("tester", ["composite"], indirect=True)
+def test_a_pair_of_composites_is_in_the_section_of_its_pictures(tester):
+    trials = tester.task.trials
+    assert [f", {section}" in item for item, section in zip(trials.item, trials.section, strict=True)] == [
+        section == "misaligned" for section in trials.section
+    ]
+
+
 def test_a_good_representation_names_everybody(population):
     x, labels = population
     memory = Prototypes.learn(x, labels)
