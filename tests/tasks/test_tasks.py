@@ -136,6 +136,15 @@ def test_no_task_can_be_passed_by_a_constant_answer(tester, constant):
     assert float(answers.forced_choice.mean()) == pytest.approx(0.5, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name, task in sorted(TASKS.items()) if task.looks])
+def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name, materials):
+    with pytest.raises(Error, match=f"^task {name} looks into the network"):
+        Tester(name, materials).task.answer(torch.zeros(1, 1))
+    blind = Healthy(materials, torch.nn.Identity(), look, lambda role: torch.arange(1), 0, None)
+    with pytest.raises(Error, match=f"^task {name} looks into the network"):
+        TASKS[name].fit(blind)
+
+
 def test_answering_leaves_the_readout_as_it_was(tester):
     before = tester.measured(tester.representation)
     tester.asked(torch.randn_like(tester.representation))
