@@ -100,6 +100,13 @@ def test_a_dose_that_counts_in_something_says_in_what():
         assert lesion.meaning("fraction") == type(lesion).doses["fraction"]
 
 
+def test_what_is_dropped_by_chance_is_an_activation_or_a_whole_unit():
+    assert Dropout("a", p=0.5).meaning("p") == "probability that an activation is dropped"
+    whole = Dropout("a", p=0.5, per="channel")
+    assert whole.meaning("p") == "probability that a unit is dropped, anew for every image"
+    assert whole.meaning("fraction") == "share of the units under dropout"
+
+
 def test_bounds_may_be_one_value():
     assert Clamp("a", min=1, max=1).numbers() == {"min": 1.0, "max": 1.0}
 

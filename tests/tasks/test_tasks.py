@@ -297,6 +297,14 @@ def test_ten_folds_give_the_accuracy_on_unseen_folds():
     assert 0.35 < accuracy < 0.65 and error > 0
 
 
+def test_sensitivity_is_finite_and_one_trial_is_shared_out_by_the_kinds_numbers():
+    truth = torch.tensor([True, True, True, False])
+    # Hits 3.75 of 4.5 and false alarms 0.25 of 1.5, whose normal quantiles lie 0.9674 to either side of 0.
+    assert yes_no_scores(truth, truth)["d_prime"] == pytest.approx(2 * 0.9674, abs=1e-4)
+    for constant in (True, False):
+        assert yes_no_scores(torch.full((4,), constant), truth)["d_prime"] == pytest.approx(0, abs=1e-12)
+
+
 def test_sensitivity_is_the_difference_of_the_normal_quantiles():
     answers = torch.tensor([True] * 80 + [False] * 20 + [True] * 10 + [False] * 90)
     truth = torch.arange(200) < 100
