@@ -252,7 +252,7 @@ def split_half_reliability(
         order = random.permutation(len(x))
         first, second = (x[half].mean(axis=0) for half in np.array_split(order, 2))
         if first.std() > 0 and second.std() > 0:  # a half that is flat agrees with nothing: 0
-            found[cut] = np.clip(np.corrcoef(first, second)[0, 1], -1, 1)
+            found[cut] = np.corrcoef(first, second)[0, 1]
     tail = (1 - level) / 2
     low, high = (spearman_brown(float(bound)) for bound in np.quantile(found, [tail, 1 - tail]))
     return Interval(spearman_brown(float(found.mean())), low, high, level)

@@ -138,7 +138,7 @@ class TestBootstrapInterval:
             (dict(values=[1, np.nan]), "finite"),
             (dict(values=[1, 2], clusters=["a"]), "1 clusters do not match 2"),
             *((dict(values=[1, 2], level=level), "0.95") for level in (95, 1.5, 1, 0, -0.5)),
-            (dict(values=[1, 2], method="basic"), "take t, percentile, bca"),
+            (dict(values=[1, 2], method="basic"), "^no method of an interval 'basic': take t, percentile, bca"),
             (dict(values=[1, 2], method="bca", resamples=0), "resamples is 0"),
         ],
     )

@@ -213,6 +213,15 @@ def test_one_kind_of_trial_is_refused(population):
         Verification(torch.nn.Identity(), 0.5, torch.arange(4), torch.arange(4), everything[:4], trials)
 
 
+def test_trials_say_as_much_of_each_as_of_the_others():
+    two = {"item": ("a", "b"), "person": ("x", "y"), "target": ("x", "y")}
+    assert Trials(**two).other == Trials(**two).section == ("", "")
+    nothing = dict.fromkeys(two, ())
+    for wrong in (two | {"person": ("x",)}, two | {"target": ()}, two | {"section": ("one",)}, nothing):
+        with pytest.raises(Error, match="need an item, a person, a target each"):
+            Trials(**wrong)
+
+
 def test_a_probe_who_was_never_enrolled_is_named(population):
     x, labels = population
     with pytest.raises(Error, match="'stranger' is probed"):
