@@ -126,6 +126,14 @@ class TestBootstrapInterval:
         assert single.estimate == 0.7 and math.isnan(single.low) and math.isnan(single.high)
         assert statistics.bootstrap_interval([1, 1, 1], method="bca") == statistics.Interval(1, 1, 1)
 
+    def test_two_values_are_enough_and_every_interval_says_its_level(self):
+        found = statistics.bootstrap_interval([1.0, 2.0], level=0.9, resamples=0)  # t resamples nothing
+        assert (found.low, found.high) == pytest.approx(stats.t.interval(0.9, 1, 1.5, 0.5))
+        for values in ([1.0, 2.0], [0.7], [1, 1, 1]):
+            assert statistics.bootstrap_interval(values, level=0.9).level == 0.9
+        once = statistics.bootstrap_interval([1.0, 2.0, 4.0], method="percentile", resamples=1)
+        assert once.low == once.high
+
     def test_an_interval_holds_its_bounds_and_nothing_beyond(self):
         found = statistics.Interval(0.5, low=0.25, high=0.75)
         assert 0.25 in found and 0.5 in found and 0.75 in found
