@@ -43,7 +43,7 @@ class Round:
     worst: tuple[int, ...]
 
 
-def recorded(task: Task, options: Options, fraction: float, step: float) -> tuple[list[Round], float]:
+def recorded(task: Task, fraction: float, step: float) -> tuple[list[Round], float]:
     """The rounds that exhaustive search makes, and the seconds of what it would not compute: expected rises."""
     count = task.units()
     wanted, each = max(1, round(fraction * count)), max(1, math.floor(step * count + 0.5))
@@ -52,9 +52,9 @@ def recorded(task: Task, options: Options, fraction: float, step: float) -> tupl
     while len(chosen) < wanted:
         left = sorted(set(range(count)) - set(chosen))
         begun = time.perf_counter()
-        without, expected = task.estimated(options.batch_size, chosen)
+        without, expected = task.estimated(chosen)
         screening += time.perf_counter() - begun
-        rises = task.apart(options, torch.arange(len(task.images)), units=left, removed=chosen) - without
+        rises = task.apart(torch.arange(len(task.images)), units=left, removed=chosen) - without
         means = rises.mean(1).tolist()
         worst = sorted(range(len(left)), key=lambda place: (-means[place], place))[: min(each, wanted - len(chosen))]
         found.append(Round(left, without, expected[:, left].T.contiguous(), rises, tuple(worst)))
@@ -110,9 +110,10 @@ def main() -> None:
     module, images, loss = network_and_task(asked.network, asked.people, asked.pictures)
     print(f"{asked.network} {asked.site}, {len(images)} pictures, {torch.get_num_threads()} threads", flush=True)
     begun = time.perf_counter()
-    task, options = Task(module, asked.site, images, loss), Options(batch_size=32)
-    task.keep(options)
-    rounds, screening = recorded(task, options, asked.fraction, asked.step)
+    options = Options(batch_size=32)
+    task = Task(module, asked.site, images, loss, options)
+    task.keep()
+    rounds, screening = recorded(task, asked.fraction, asked.step)
     took = time.perf_counter() - begun - screening
     exhaustive = [each.left[place] for each in rounds for place in each.worst]
     print(f"exhaustive: {took:.1f} s, {len(rounds)} rounds, first {exhaustive[:8]}", flush=True)

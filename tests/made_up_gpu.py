@@ -2,13 +2,15 @@
 
 They raise where devices are mixed and where a value is fetched to the host (`.item`, `.tolist`, `nonzero`, boolean
 indexing). `Watch` counts what is done, and what is brought from one device to another; `Answering` lets a value
-be fetched, counts it, and makes one up: where values are looked at once, before the work begins.
+be fetched, counts it, and makes one up: where values are looked at once, before the work begins. `Held` counts
+memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 
@@ -22,12 +24,16 @@ _NO_KERNEL = ("detach", "empty", "empty_like", "new_empty")
 
 
 class Watch(TorchDispatchMode):
-    """Counts operations, and those that bring something from one device to another and wait for it."""
+    """Counts operations, and those that bring something from one device to another and wait for it.
+
+    `integers` is how many the largest tensor of them holds: what draws need on their way.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.done: Counter[str] = Counter()
         self.brought: Counter[str] = Counter()
+        self.integers = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
@@ -35,12 +41,43 @@ class Watch(TorchDispatchMode):
         given = [each for each in args if isinstance(each, torch.Tensor)]
         if isinstance(made, torch.Tensor):
             waits = not (kwargs or {}).get("non_blocking", False)
+            if made.dtype == torch.int64:
+                self.integers = max(self.integers, made.numel())
             if not function.is_view and name not in _NO_KERNEL:
                 self.done[name] += 1
             # A tensor that is made of numbers of the host's (torch.tensor) on a device is brought there too.
             if waits and any(each.device != made.device for each in given):
                 self.brought[name] += 1
         return made
+
+
+class Held(TorchDispatchMode):
+    """The most bytes of a GPU's that results hold at one time: what is let go of no longer counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._holders: Counter[int] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(each, torch.Tensor) and each.device.type == GPU:
+                memory = each.untyped_storage()
+                self._hold(memory._cdata, memory.nbytes())
+                weakref.finalize(each, self._let_go, memory._cdata, memory.nbytes())
+        return made
+
+    def _hold(self, memory: int, size: int) -> None:
+        self._holders[memory] += 1
+        if self._holders[memory] == 1:
+            self.now += size
+            self.most = max(self.most, self.now)
+
+    def _let_go(self, memory: int, size: int) -> None:
+        self._holders[memory] -= 1
+        if not self._holders[memory]:
+            self.now -= size
 
 
 class Answering(TorchDispatchMode):

@@ -158,12 +158,18 @@ def test_the_map_s_figures_beside_its_peers_are_the_package_s():
     """Its own column, counted by the script that counted the others."""
     counted = runpy.run_path(str(ROOT / "scripts" / "measure_package.py"))["measure"](ROOT / "facelesion")
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    made = {ROOT / "docs" / name for name in ("examples", "reference")}  # by the site's build
+    written = [path for path in (ROOT / "docs").rglob("*.md") if not made & set(path.parents)]
+    joining = ("CONTRIBUTING.md", ".github/ISSUE_TEMPLATE", ".pre-commit-config.yaml", "CITATION.cff", "SECURITY.md")
     own = dict(re.findall(r"^\| ([\w ,]+) \| ([\w ]+) \| [\d,]+ \|", page[page.index("## Beside its peers") :], re.M))
     assert own == {
         "longest file, lines": f"at most {LONGEST}",
         "files over 500 lines": str(counted.long_files),
         "functions over 60 lines, in 100": str(round(100 * counted.long_functions / counted.functions)),
         "public names at the top": str(counted.public),
+        "pages beside the reference": str(len(written)),
+        "programs and notebooks to read": str(len(list((ROOT / "docs" / "gallery").glob("*.py")))),
+        "of five things for who joins": str(sum((ROOT / name).exists() for name in joining)),
     }
 
 

@@ -14,7 +14,7 @@ import facelesion
 from facelesion import errors
 
 #: Said by one function to another and caught there: no user ever meets them.
-SIGNALS = {"_Over", "_Refused", "CannotTrace"}
+SIGNALS = {"TrainingIsOver", "AddressRefused", "CannotTrace"}
 
 
 def defined() -> dict[str, type[BaseException]]:

@@ -3,7 +3,7 @@
 from facelesion.analysis.against import against_controls
 from facelesion.analysis.answers import Answers, answers_of, choice_of_two, d_prime
 from facelesion.analysis.bayesian_cases import BayesianTest, bayesian_deficit, bayesian_difference
-from facelesion.analysis.case_tables import judge_cases
+from facelesion.analysis.case_tables import false_alarms, judge_cases
 from facelesion.analysis.cases_in_words import coming_apart, standing
 from facelesion.analysis.claims import (
     Difference,
@@ -107,6 +107,7 @@ __all__ = [
     "differences",
     "dissociation",
     "dissociations",
+    "false_alarms",
     "false_discovery_rate",
     "fit_curve",
     "fit_curves",

@@ -125,6 +125,72 @@ def judge_cases(
     return found
 
 
+def false_alarms(table: pd.DataFrame, members: Sequence[str], draws: int = 2000) -> pd.DataFrame:
+    """How often the tests of single cases call a network that is like its controls: every member once the case.
+
+    Leave-one-out: each network of a group is compared with all others of it, intact with intact, and under every
+    damage with the others under the same. Whoever was trained alike and damaged alike is no case, so a share of 5 in
+    100 is what an uncorrected test at 0.05 should call.
+
+    Args:
+        table: a study's `table.parquet`.
+        members: names of the group; eleven or more, since a test takes ten controls.
+        draws: of each posterior of a difference.
+
+    Returns:
+        A row per test (`deficit`; `difference, classical`; `difference, Bayesian`) and state (`intact`, `damaged`):
+        how many tests were made, the share that was called at 0.05 without correction, its 95 % interval over members
+        (whose tests hang together), and the largest share of one member's tests.
+
+    Raises:
+        Error: fewer than eleven members, or one who is not in the table.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> row = {"stimulus": "intact", "task": "who", "metric": "accuracy", "main": True, "better": "higher"}
+        >>> row |= {"control": "", "lesion": "none", "step": 0, "dose": 0.0, "draw": 0, "n": 200, "share": True}
+        >>> right = np.random.default_rng(0).binomial(200, 0.8, 12) / 200
+        >>> table = pd.DataFrame([row | {"participant": f"net {n}", "value": share} for n, share in enumerate(right)])
+        >>> false_alarms(table, list(table["participant"]))[["test", "state", "tests"]].to_dict("records")
+        [{'test': 'deficit', 'state': 'intact', 'tests': 12}]
+    """
+    import pandas as pd
+
+    scores = _scores(table)
+    known = {key[0] for key in scores}
+    if strangers := [name for name in members if name not in known]:
+        raise Error(f"{strangers[0]!r} takes no part in this study")
+    if len(members) <= LEAST_CONTROLS:
+        raise Error(f"{len(members)} networks: it takes {LEAST_CONTROLS + 1}, one of whom is the case")
+    damage = dict.fromkeys(key[1:3] for key in scores if key[0] == members[0])
+    rows: list[dict[str, Any]] = []
+    for name in members:
+        others = tuple(each for each in members if each != name)
+        for lesion, dose in damage:
+            against = INTACT if lesion == "none" else SAME
+            rows += _tested(_Case("", name, others, lesion, 0, dose, against), scores, draws)
+    made = pd.DataFrame(rows, columns=list(CASES)).dropna(subset="p")
+    made["state"] = np.where(made["lesion"] == "none", "intact", "damaged")
+    alone = made["minus"] == ""
+    found = []
+    for test, part, p in (
+        ("deficit", made[alone], "p"), ("difference, classical", made[~alone], "p_classical"),
+        ("difference, Bayesian", made[~alone], "p"),
+    ):  # fmt: skip
+        for state, own in part.groupby("state", sort=False):
+            shares = (own[p] < ALPHA).groupby(own["participant"]).mean().to_numpy()
+            reach = 1.96 * float(shares.std(ddof=1)) / math.sqrt(len(shares))
+            share = float((own[p] < ALPHA).mean())
+            found.append(
+                {
+                    "test": test, "state": state, "tests": len(own), "called": share, "low": max(0.0, share - reach),
+                    "high": min(1.0, share + reach), "most": float(shares.max()),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(found)
+
+
 def others_called(group: str) -> str:
     """What the networks of a group are called in a sentence.
 

@@ -38,8 +38,9 @@ def likeness_to_health(
     if not len(healthy) == len(seen) == len(people) >= 3:
         counts = f"{len(healthy)} and {len(seen)} pictures, with {len(people)} people"
         raise Error(f"{counts}: give as many of each, three or more")
-    pair, draws = (healthy.double(), seen.double()), _drawn(people, seed)
-    return _told("rdm", *distance_likeness(*pair), draws) | _told("cka", *kernel_alignment(*pair), draws)
+    pair, draws = (healthy.double(), seen.double()), people_drawn(people, seed)
+    rdm = with_interval("rdm", *distance_likeness(*pair), draws)
+    return rdm | with_interval("cka", *kernel_alignment(*pair), draws)
 
 
 def picture_distances(units: torch.Tensor) -> torch.Tensor:
@@ -129,7 +130,7 @@ def order_kept(healthy: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     return torch.stack(found).to(torch.float64)
 
 
-def _told(name: str, above: torch.Tensor, below: torch.Tensor, draws: torch.Tensor) -> dict[str, float]:
+def with_interval(name: str, above: torch.Tensor, below: torch.Tensor, draws: torch.Tensor) -> dict[str, float]:
     """A ratio of sums, and the interval of it when people are drawn anew."""
     value = _ratio(above.sum(), below.sum())
     drawn = _ratio(draws @ above, draws @ below).sort().values
@@ -142,7 +143,7 @@ def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
     return torch.where(below > 0, above / below.clamp_min(1e-300), torch.zeros_like(above))
 
 
-def _drawn(people: Sequence[str], seed: int) -> torch.Tensor:
+def people_drawn(people: Sequence[str], seed: int) -> torch.Tensor:
     """How often each picture counts (draws, M) when as many people are drawn, each with all pictures."""
     names = sorted(set(people))
     who = torch.tensor([names.index(person) for person in people])

@@ -162,7 +162,7 @@ def _unpack_into(archive: Path, folder: Path, max_bytes: int, max_files: int) ->
         for name, is_folder, size, content in _members(archive):
             if len(seen) >= max_files:
                 raise Error(f"{archive}: more than {max_files} members: refused")
-            place = folder / _safe_name(archive, name, is_folder)
+            place = folder / safe_name(archive, name, is_folder)
             key = str(place)
             if not is_folder and key in seen:
                 raise Error(f"{archive}: member {name!r} is there twice: refused")
@@ -315,7 +315,7 @@ class _Metered:
         return self.stream.tell()
 
 
-def _safe_name(archive: Path, name: str, is_folder: bool) -> str:
+def safe_name(archive: Path, name: str, is_folder: bool) -> str:
     """The member's path below the target, or an error."""
     parts = PurePosixPath(name).parts
     if not name or (not parts and not is_folder):

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from facelesion.data.imagesets import FaceSet
 from facelesion.errors import Error
+from facelesion.files import write_whole
 
 Array = npt.NDArray[np.float32]
 
@@ -74,16 +75,16 @@ class FaceSpace:
     def save(self, path: str | Path) -> None:
         """Write the model in a few megabytes: components become 8-bit with a scale each."""
         scale = np.abs(self.texture_components).max(1) / 127
-        np.savez_compressed(
-            path,
-            texture_mean=self.texture_mean.astype(np.float16),
-            texture_components=np.round(self.texture_components / scale[:, None]).astype(np.int8),
-            texture_scale=scale.astype(np.float32),
-            shape_mean=self.shape_mean.astype(np.float32),
-            shape_components=self.shape_components.astype(np.float16),
-            between=self.between.astype(np.float32),
-            within=self.within.astype(np.float32),
-        )
+        arrays = {
+            "texture_mean": self.texture_mean.astype(np.float16),
+            "texture_components": np.round(self.texture_components / scale[:, None]).astype(np.int8),
+            "texture_scale": scale.astype(np.float32),
+            "shape_mean": self.shape_mean.astype(np.float32),
+            "shape_components": self.shape_components.astype(np.float16),
+            "between": self.between.astype(np.float32),
+            "within": self.within.astype(np.float32),
+        }
+        write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
     @property
     def texture_count(self) -> int:

@@ -12,7 +12,7 @@ from facelesion.data.source import PRACTICE, Source
 from facelesion.data.splits import gallery
 from facelesion.ranges import Range
 
-_FAMILIAR_PEOPLE, _FAMILIAR_PICTURES = 12, 12
+FAMILIAR_PEOPLE, FAMILIAR_PICTURES = 12, 12
 _RANKED_PEOPLE, _RANKED_PICTURES, _RANKED_OBJECTS = 40, 4, 10
 
 
@@ -91,7 +91,7 @@ class FaceSpacePictures(Source):
         """As different as photographs of one person are, and as people are, whatever is asked of the others."""
         from facelesion.data.facespace import FaceSpace
 
-        return FaceSpace.load().draw(_FAMILIAR_PEOPLE, _FAMILIAR_PICTURES, seed * 10 + 5, 1.0)
+        return FaceSpace.load().draw(FAMILIAR_PEOPLE, FAMILIAR_PICTURES, seed * 10 + 5, 1.0)
 
     def _drawn(self, role: int, people: int, pictures: int, seed: int) -> FaceSet:
         """People of a role; another seed per role, for people of different seeds are different people."""

@@ -20,7 +20,7 @@ from facelesion.errors import Error
 from facelesion.ranges import Range
 
 _RANKED_PEOPLE, _RANKED_PICTURES, _RANKED_OBJECTS = 40, 4, 10
-_FAMILIAR = 8  # who has so many pictures may be wanted for tests that let faces be learned
+FAMILIAR = 8  # who has so many pictures may be wanted for tests that let faces be learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +127,6 @@ def _to_rank(lfw: LFW, faces: FaceSet, used: Collection[str], seed: int) -> list
     """
     never_trained = set(lfw.people("test")) - set(used)
     counts = Counter(name for name in faces.labels if name in never_trained)
-    free = sorted(name for name, count in counts.items() if count < _FAMILIAR)
+    free = sorted(name for name, count in counts.items() if count < FAMILIAR)
     drawn = [str(name) for name in np.random.default_rng((seed, 0x4A)).permutation(free)]
     return sorted(sorted(drawn, key=lambda name: counts[name] < 2)[:_RANKED_PEOPLE])

@@ -35,7 +35,7 @@ PROTOCOL_FILES = (
 _HOME = "http://vis-www.cs.umass.edu/lfw"
 _MIRROR = "https://ndownloader.figshare.com/files"
 # Archive and protocol files: where they can be had, and what they must be.
-_ARCHIVES = {
+ARCHIVES = {
     "funneled": (
         "lfw-funneled.tgz",
         f"{_MIRROR}/5976015",
@@ -204,10 +204,10 @@ def download_lfw(
         Traceback (most recent call last):
         facelesion.errors.Error: LFW has no variant 'deep': take one of funneled, original, deepfunneled
     """
-    if variant not in _ARCHIVES:
-        raise Error(f"LFW has no variant {variant!r}: take one of {', '.join(_ARCHIVES)}")
+    if variant not in ARCHIVES:
+        raise Error(f"LFW has no variant {variant!r}: take one of {', '.join(ARCHIVES)}")
     folder = Path(folder) if folder is not None else cache_folder() / "lfw"
-    name, address, known = _ARCHIVES[variant]
+    name, address, known = ARCHIVES[variant]
     archive = fetch(address, folder / name, checksum=known, advice=f"give the path of a {name} you have")
     for protocol, (where, hashed) in _PROTOCOLS.items():
         with contextlib.suppress(Error):

@@ -104,7 +104,7 @@ def builtin_exemplars(
         for number in range(per_category):
             exemplar = (seed, CATEGORIES.index(category), number)
             for picture in range(pictures):
-                images[len(names)] = _object_picture(category, exemplar, picture, size)
+                images[len(names)] = object_picture(category, exemplar, picture, size)
                 labels.append(f"{category}-{seed}-{number:04d}" if name_by_exemplar else category)
                 suffix = f"-{picture:02d}" if pictures > 1 else ""
                 names.append(f"{category}/{seed}-{number:04d}{suffix}")
@@ -149,7 +149,7 @@ def nonfaces(count: int, seed: int = 0, size: int = 112, faces: ImageSet | None 
         category = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
         # Exemplar numbers far beyond those of builtin_objects: the same seed never gives the same object
         # twice.
-        images[len(labels)] = _object_picture(
+        images[len(labels)] = object_picture(
             category, (seed, CATEGORIES.index(category), 10**6 + number), 0, size
         )
         labels.append(category)
@@ -293,15 +293,15 @@ def _apportion(count: int, shares: dict[str, float]) -> dict[str, int]:
 # ---------------------------------------------------------------------------------------------------
 
 
-def _object_picture(
+def object_picture(
     category: str, exemplar: tuple[int, int, int], picture: int, size: int
 ) -> npt.NDArray[np.uint8]:
     who = np.random.default_rng([*exemplar, 0xC0FFEE])
     shape = MAKERS[category](who)
     palette = _palette(who)
     now = np.random.default_rng([*exemplar, picture, 0xBEEF])
-    ground = _ground(now, size)
-    colours, cover = _draw(_posed(shape, now), palette, size)
+    ground = textured_ground(now, size)
+    colours, cover = drawn_shape(posed_shape(shape, now), palette, size)
     mottled = 1 + _clouds(now, size, int(now.integers(6, 30)), now.uniform(0, 0.12), channels=1)
     # Each factor is one value per pixel, so they are multiplied before they meet the three channels.
     shading = (_relief(cover, now) * _light(now, size, 0.35) * mottled)[..., 0] * cover
@@ -326,7 +326,7 @@ def _palette(rng: np.random.Generator) -> Picture:
     return np.stack([body, trim, dark, light])
 
 
-def _posed(shape: Shape, rng: np.random.Generator) -> Shape:
+def posed_shape(shape: Shape, rng: np.random.Generator) -> Shape:
     """The shape turned, stretched, sheared, mirrored and moved."""
     from dataclasses import replace
 
@@ -343,7 +343,7 @@ def _posed(shape: Shape, rng: np.random.Generator) -> Shape:
     return [replace(part, points=part.points @ matrix.T + shift, width=part.width * scale) for part in shape]
 
 
-def _draw(shape: Shape, palette: Picture, size: int) -> tuple[Picture, Picture]:
+def drawn_shape(shape: Shape, palette: Picture, size: int) -> tuple[Picture, Picture]:
     """Colours (S, S, 3) in 0-255 and cover (S, S) in 0-1, drawn at twice the size and averaged down."""
     import cv2
 
@@ -417,7 +417,7 @@ def _wave(rng: np.random.Generator, size: int) -> Picture:
     return wave[..., None].astype(np.float32)
 
 
-def _ground(rng: np.random.Generator, size: int) -> Picture:
+def textured_ground(rng: np.random.Generator, size: int) -> Picture:
     """A textured ground (S, S, 3) in 0-255."""
     first, second = _colour(rng), _colour(rng)
     kind = rng.integers(4)

@@ -5,7 +5,7 @@ from facelesion.data.from_lfw import LfwPictures
 from facelesion.data.from_people import PeoplePictures
 from facelesion.data.source import Source
 
-#: Every source by its name. One more is one line.
+#: Every source by its name. One more is one line. See docs/extending.md.
 SOURCES: dict[str, type[Source]] = {
     source.name: source for source in (FaceSpacePictures, LfwPictures, PeoplePictures)
 }

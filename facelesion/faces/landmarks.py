@@ -225,7 +225,7 @@ class MediaPipe:
         whole = (0, 0, height, width)
         if sure := list(self._nearer(photograph, self._in_window(photograph, whole, _SURE))):
             return sure
-        for windows in _looks(height, width):
+        for windows in windows_in_turn(height, width):
             found: list[Face] = []
             for window in windows:
                 for face in self._in_window(photograph, window, _HARDER):
@@ -253,7 +253,7 @@ class MediaPipe:
 
     def _in_window(self, photograph: Picture, window: Window, bar: float) -> list[Face]:
         offset = np.array([window[1], window[0]], np.float32)
-        faces = self._detect(_cut(photograph, window), bar)
+        faces = self._detect(cut_out(photograph, window), bar)
         return [Face(face.points + offset, face.yaw, face.pitch) for face in faces]
 
     def _detect(self, picture: Picture, bar: float) -> list[Face]:
@@ -426,7 +426,7 @@ def _yaw_pitch(matrix: npt.NDArray[np.floating]) -> tuple[float, float]:
     return yaw, pitch
 
 
-def _looks(height: int, width: int) -> Iterator[list[Window]]:
+def windows_in_turn(height: int, width: int) -> Iterator[list[Window]]:
     """Where to look, in turn, as lists of windows (top, left, bottom, right) that may reach beyond the photograph."""
     yield [(0, 0, height, width)]
     border = round(0.35 * max(height, width))
@@ -445,7 +445,7 @@ def _starts(length: int, side: int) -> list[int]:
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
-def _cut(photograph: Picture, window: Window) -> Picture:
+def cut_out(photograph: Picture, window: Window) -> Picture:
     """A window of the photograph, grey where it reaches beyond."""
     top, left, bottom, right = window
     height, width = photograph.shape[:2]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 # PyTorch shares an operation out between threads from 32,768 elements on, MKL logarithms and cosines from fewer:
 # dozens of short operations would each wait for the slower thread.
-_PIECE = (1 << 15) - 1
+PIECE = (1 << 15) - 1
 _SHORT = 2048
 
 
@@ -55,7 +55,7 @@ def normal(seed: int, stream: str, ids: Tensor, count: int) -> Tensor:
 
 def _pieces(ids: Tensor, count: int) -> Iterator[tuple[int, int]]:
     """Where pieces of `count` places begin and end: on a processor few enough for its cache and for one thread."""
-    step = max(1, count if ids.device.type != "cpu" else _PIECE // max(1, len(ids)))
+    step = max(1, count if ids.device.type != "cpu" else PIECE // max(1, len(ids)))
     for start in range(0, count, step):
         yield start, min(count, start + step)
 

@@ -127,7 +127,7 @@ REGIONS: dict[str, Region] = {region.name: region for region in _REGIONS}
 FEATURES = ("eyebrows", "eyes", "nose", "mouth")
 
 # How many numbers a step of the search for rectangles may hold: a few hundred megabytes.
-_MOST_NUMBERS = 2**26
+MOST_NUMBERS = 2**26
 
 # The corners of the eyes, whose mean is an eye's place whatever way it looks.
 _EYE_CORNERS = ((33, 133), (362, 263))
@@ -363,7 +363,7 @@ def least_rectangle(points: Tensor, axis: Tensor, slack: float = 0.0) -> Boxes:
     count = points.shape[1]
     first, second = torch.triu_indices(count, count, offset=1, device=points.device)
     # The memory for K points is K^3 / 2 numbers a face: more faces than this go in turns.
-    turn = max(1, _MOST_NUMBERS // (len(first) * count))
+    turn = max(1, MOST_NUMBERS // (len(first) * count))
     if len(points) > turn:
         parts = [
             least_rectangle(some, its, slack)
@@ -443,7 +443,7 @@ def mean_face(size: int = 112) -> Tensor:
         >>> mean_face(112).shape
         torch.Size([478, 2])
     """
-    mean = torch.from_numpy(_mean_shapes()["mesh"].astype(np.float32))
+    mean = torch.from_numpy(mean_shapes()["mesh"].astype(np.float32))
     return (mean + 0.5) * (size / 112) - 0.5
 
 
@@ -475,7 +475,7 @@ def _quarter(vector: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _mean_shapes() -> dict[str, np.ndarray]:
+def mean_shapes() -> dict[str, np.ndarray]:
     with np.load(Path(__file__).with_name("mean_shapes.npz"), allow_pickle=False) as file:
         return {name: file[name].astype(np.float64) for name in file.files}
 
@@ -483,7 +483,7 @@ def _mean_shapes() -> dict[str, np.ndarray]:
 @lru_cache(maxsize=4)
 def _bend(count: int) -> np.ndarray:
     """The matrix (478, count) that maps a face's points to its mesh: a spline is linear in where its points go."""
-    shapes = _mean_shapes()
+    shapes = mean_shapes()
     source, mesh = shapes[f"points{count}"], shapes["mesh"]
     # Found on LFW: points are noisy, and five say little of the rest, so the plate is stiff (an affine map is free).
     stiffness = {5: 300.0, 68: 10.0}[count]

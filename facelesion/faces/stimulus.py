@@ -22,7 +22,7 @@ REFERENCE_SIZE = 224
 _BEYOND = 0.25  # of full brightness: what resampling may leave outside
 _MOST_PARTS, _DEEPEST = 100, 10
 
-#: Every stimulus by the name of its kind. A new one enters itself.
+#: Every stimulus by the name of its kind. A new one enters itself. See docs/extending.md.
 KINDS: dict[str, type[Stimulus]] = {}
 
 
@@ -92,8 +92,8 @@ class Stimulus:
         if ids is None:
             ids = torch.arange(len(images), device=images.device)
         if others is not None:
-            others = _in_range(others[0]), others[1]
-        images = _in_range(images)
+            others = in_range(others[0]), others[1]
+        images = in_range(images)
         batch = Batch(images, landmarks.to(images.device, torch.float32), ids.to(images.device), others)
         return self._apply(batch).images
 
@@ -242,7 +242,7 @@ def _check(images: Tensor, landmarks: Tensor, ids: Tensor | None) -> None:
         raise Error(f"ids of shape {tuple(ids.shape)} for {len(images)} images: give one number each")
 
 
-def _in_range(images: Tensor) -> Tensor:
+def in_range(images: Tensor) -> Tensor:
     """The pictures; off the processor, where nobody has looked at the values, nothing where one of them is outside."""
     if images.device.type == "cpu" or not images.numel():
         return images

@@ -81,14 +81,14 @@ def card(state: State, group: Sequence[str] | None = None) -> Iterator[Card]:
     Yields:
         how far it is; at last the card.
     """
-    controls = tuple(each for each in (_controls() if group is None else group) if each != state.network)
+    controls = tuple(each for each in (control_networks() if group is None else group) if each != state.network)
     lesion = lesion_of(state)
-    tables = [_asked(state.network, None, "none")]
+    tables = [rows_of(state.network, None, "none")]
     yield Card(1, 1 + len(controls))
     if lesion is not None:
-        tables.append(_asked(state.network, lesion, _DAMAGE))
+        tables.append(rows_of(state.network, lesion, _DAMAGE))
     for number, name in enumerate(controls):
-        tables.append(_asked(name, None, "none"))
+        tables.append(rows_of(name, None, "none"))
         yield Card(2 + number, 1 + len(controls))
     yield judged(state.network, controls, tables, lesion)
 
@@ -131,7 +131,7 @@ def judged(network: str, controls: Sequence[str], tables: Sequence[pd.DataFrame]
     )  # fmt: skip
 
 
-def _controls() -> tuple[str, ...]:
+def control_networks() -> tuple[str, ...]:
     """The networks of the registry's group whose weights are here."""
     found = []
     for name in registry.groups().get(_ALIKE, ()):
@@ -158,7 +158,7 @@ def _tasks(network: str) -> tuple[Task, ...]:
 
 
 @lru_cache(maxsize=128)
-def _asked(network: str, lesion: Lesion | None, name: str) -> Any:
+def rows_of(network: str, lesion: Lesion | None, name: str) -> Any:
     """A network's rows, as a study's table has them."""
     import pandas
 

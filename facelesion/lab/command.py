@@ -44,8 +44,8 @@ def lab(
 def _serve(host: str, port: int, no_browser: bool, networks: Sequence[str]) -> None:
     for each in networks:
         look_for(each)
-    server_of, app_of = _server()
-    listening = _listening(host, port)
+    server_of, app_of = parts_of_server()
+    listening = listening_at(host, port)
     number = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
     address = f"http://{'127.0.0.1' if host == '0.0.0.0' else named}:{number}/"
@@ -58,7 +58,7 @@ def _serve(host: str, port: int, no_browser: bool, networks: Sequence[str]) -> N
     server_of(app).run(sockets=[listening])
 
 
-def _server() -> tuple[Callable[[Any], Any], Callable[..., Any]]:
+def parts_of_server() -> tuple[Callable[[Any], Any], Callable[..., Any]]:
     """What makes a server of an application, and the application."""
     import uvicorn
 
@@ -81,7 +81,7 @@ def _server() -> tuple[Callable[[Any], Any], Callable[..., Any]]:
     return server_of, app_of
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening_at(host: str, port: int) -> socket.socket:
     """A socket that listens where it should."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)

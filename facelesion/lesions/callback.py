@@ -87,7 +87,7 @@ class LesionCallback(Callback):
             self._begin(trainer, pl_module, -1)
 
     def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
-        self._leave_unasked(_Over())
+        self._leave_unasked(TrainingIsOver())
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._begun = None
@@ -97,7 +97,7 @@ class LesionCallback(Callback):
         self._leave_unasked(exception)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self._leave_unasked(_Over())
+        self._leave_unasked(TrainingIsOver())
 
     def _begin(self, trainer: Any, pl_module: Any, batch: int) -> None:
         """Take the last epoch's damage away, which may say that it never acted, and put this epoch's on."""
@@ -120,5 +120,5 @@ class LesionCallback(Callback):
         self._damage.__exit__(type(reason), reason, reason.__traceback__)
 
 
-class _Over(Exception):
+class TrainingIsOver(Exception):
     """Training is over, or has not yet begun: a lesion that did not act then is no mistake."""

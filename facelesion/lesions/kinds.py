@@ -372,5 +372,5 @@ class Prune(SiteLesion):
         return f"prune {self.fraction * 100:g}% of the weights into {self.site} (seed {self.seed})"
 
 
-#: One more kind is one line.
+#: One more kind is one line. See docs/extending.md.
 KINDS |= {kind.__name__: kind for kind in (Ablate, Keep, Noise, Dropout, Clamp, Shift, Scale, Prune)}

@@ -27,7 +27,9 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MIXING = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64), (31, 1))
 # Elements in one go on a CPU: what fits its cache is made three times as fast, and PyTorch shares an operation out
 # between threads from 32,768 elements on: a hundred short ones would wait a hundred times for the slower thread.
-_CHUNK = (1 << 15) - 2
+CHUNK = (1 << 15) - 2
+# Elements in one go elsewhere: they fill a GPU, and what is needed on the way is 100 MB, whatever is drawn.
+CHUNK_ON_GPU = 1 << 21
 # MKL shares the inverse error function out from fewer on.
 _SHORT = 2048
 
@@ -125,7 +127,7 @@ def ranks(count: int, *parts: object) -> Tensor:
     """
     zero = torch.zeros((), dtype=torch.int64)
     drawn = torch.empty(-(-count // 4) * 4, dtype=torch.int64)
-    for part, blocks in zip(drawn.split(4 * _CHUNK), torch.arange(-(-count // 4)).split(_CHUNK), strict=True):
+    for part, blocks in zip(drawn.split(4 * CHUNK), torch.arange(-(-count // 4)).split(CHUNK), strict=True):
         torch.stack(philox((blocks, zero, zero, zero), key_of(*parts)), 1, out=part.view(-1, 4))
     # The place breaks ties, so that no two are equal; 31 bits leave room for it in a signed integer.
     return (drawn[:count] >> 1 << 32) | torch.arange(count)
@@ -154,6 +156,13 @@ def _on_processor(values: Tensor) -> bool:
     return values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def _chunk(values: Tensor) -> int:
+    """How many numbers are made in one go."""
+    if torch.compiler.is_compiling():
+        return max(1, values.numel())
+    return CHUNK if _on_processor(values) else CHUNK_ON_GPU
+
+
 def splitmix(states: Tensor) -> Tensor:
     """SplitMix64's output for these states (int64), which are written over.
 
@@ -174,7 +183,7 @@ def _sequences(keys: Tensor, images: Tensor, units: Tensor) -> tuple[Tensor, Ten
     images, units = images.to(device), units.to(device)
     begins = torch.empty(len(keys) * len(images), len(units), dtype=torch.int64, device=device)
     steps = torch.empty(begins.shape, dtype=torch.int64, device=device)
-    chunk = _CHUNK if _on_processor(begins) else max(1, begins.numel())
+    chunk = _chunk(begins)
     many_units = min(max(1, len(units)), chunk)
     many_rows = max(1, chunk // many_units)
     low, high = images.repeat(len(keys))[:, None] & _MASK, images.repeat(len(keys))[:, None] >> 32 & _MASK
@@ -197,7 +206,7 @@ def _draw(
         begins, steps = (each.flatten()[:, None] for each in _sequences(keys, images, units))
         pairs = -(-places // 2)
         even = torch.empty(len(begins), 2 * pairs, device=keys.device)
-        chunk = _CHUNK if _on_processor(even) else max(1, even.numel())
+        chunk = _chunk(even)
         many_pairs = min(max(1, pairs), chunk)
         many_rows = max(1, chunk // many_pairs)
         for pair in range(0, pairs, many_pairs):
@@ -206,7 +215,7 @@ def _draw(
                 states = (counts * steps[row : row + many_rows]).add_(begins[row : row + many_rows])
                 piece = even[row : row + many_rows, 2 * pair : 2 * (pair + len(counts))]
                 words = splitmix(states).view(torch.int32)
-                for some, made in zip(_cut(words, _CHUNK), _cut(piece, _CHUNK), strict=True):
+                for some, made in zip(_cut(words, CHUNK), _cut(piece, CHUNK), strict=True):
                     law(some, made)
     return even[:, :places].view(len(keys), len(images), len(units), places)
 

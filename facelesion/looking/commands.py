@@ -23,7 +23,7 @@ from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
 
 _MASKS = ("mask eyebrows", "mask eyes", "mask nose", "mask mouth")
 _ENDINGS = (".png", ".svg", ".pdf", ".jpg")
-_SEVERAL = 200  # faces in a sheet of stimuli that anybody would look at
+SEVERAL = 200  # faces in a sheet of stimuli that anybody would look at
 
 
 def stimuli_command(argv: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def gradcam_command(argv: Sequence[str]) -> None:
 
 
 def stimuli(
-    photographs: Annotated[Sequence[PathText], Size(1, _SEVERAL)],
+    photographs: Annotated[Sequence[PathText], Size(1, SEVERAL)],
     stimuli: Annotated[Sequence[Any], Size(1, 100)] = ("intact", *_MASKS),
     out: PathText = "stimuli.png",
     each: PathText | None = None,
@@ -69,9 +69,9 @@ def stimuli(
     writable_file(out, "out")
     folder = None if each is None else writable_folder(each, "each")
     given = photographed(photographs, size, backend, model)
-    if len(given.faces) > _SEVERAL:
+    if len(given.faces) > SEVERAL:
         raise Error(
-            f"photographs: {len(given.faces)} faces, and nobody looks at a sheet of more than {_SEVERAL}: give fewer"
+            f"photographs: {len(given.faces)} faces, and nobody looks at a sheet of more than {SEVERAL}: give fewer"
         )
     _check_pairs(read, len(given.faces))
     pictures = shown(given, read)

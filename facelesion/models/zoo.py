@@ -53,7 +53,7 @@ def get(name: str | Path = "builtin", seed: int = 0) -> Subject:
         return _BY_NAME[name](seed)
     if name.endswith(".safetensors"):
         return subject.from_file(Path(name), Path(name).stem)
-    for family, make in _FAMILIES.items():
+    for family, make in FAMILIES.items():
         if name.startswith(family):
             architecture, _, weights = name.removeprefix(family).partition(":")
             return make(architecture, weights, seed)
@@ -72,7 +72,7 @@ def look_for(name: str) -> None:
         Traceback (most recent call last):
         facelesion.errors.Error: no network is called 'bulitin': nearest are builtin, ...
     """
-    if name in _BY_NAME or name.startswith(tuple(_FAMILIES)):
+    if name in _BY_NAME or name.startswith(tuple(FAMILIES)):
         return
     if not name.endswith(".safetensors"):
         raise _unknown(name)
@@ -82,8 +82,8 @@ def look_for(name: str) -> None:
 
 def _unknown(name: str) -> Error:
     return Error(
-        f"no network is called {name!r}: {registry.nearest(name, names())}, torchvision/NAME, timm/NAME, "
-        "or the path of a .safetensors file"
+        f"no network is called {name!r}: {registry.nearest(name, names())}, "
+        f"{', '.join(f'{family}NAME' for family in FAMILIES)}, or the path of a .safetensors file"
     )
 
 
@@ -413,16 +413,19 @@ def _vgg_sites(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
         yield from (("fc6", "pre_logits.act1"), ("fc7", "pre_logits.act2"))
 
 
+# One more is one line; of one's own, from outside: docs/extending.md.
 _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "builtin": _carried("builtin"),
     "builtin_seed1": _carried("builtin_seed1"),
     "builtin_seed2": _carried("builtin_seed2"),
     "participant_seed3": _carried("participant_seed3"),
     "participant_seed4": _carried("participant_seed4"),
+    "participant_seed5": _carried("participant_seed5"),
     "untrained": subject.untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),
     "inceptionresnet_casia": _facenet("inceptionresnet_casia"),
     "mobilefacenet": _mobilefacenet,
 }
-_FAMILIES: dict[str, Callable[[str, str, int], Subject]] = {TORCHVISION: _torchvision, TIMM: _timm}
+# Beside them: every network of a library, by its name there.
+FAMILIES: dict[str, Callable[[str, str, int], Subject]] = {TORCHVISION: _torchvision, TIMM: _timm}

@@ -392,7 +392,7 @@ def _first(results: Results) -> str:
     return f"Of {names[0]}, the study’s first participant. " if len(names) > 1 else ""
 
 
-#: Drawn for every participant from its rows. One more is one function and one line.
+#: Drawn for every participant from its rows. One more is one function and one line. See docs/extending.md.
 FIGURES: dict[str, Callable[[Results], Drawn]] = {
     "dose_response": dose_response,
     "curves": curves,

@@ -202,7 +202,7 @@ def _contrasts(run: Run, scales: Mapping[str, Profile]) -> list[dict[str, Any]]:
         together = own["participant"] == ""
         each = own[~together].to_dict("records")
         whole = {"adjusted_controls": float("nan"), **own[together].iloc[0].to_dict()}
-        told = [*_in_each(each), *_without_sets(each, run), *_levels(each, run, scales)]
+        told = [*_in_each(each), *without_sets(each, run), *_levels(each, run, scales)]
         found.append({"all": whole, "each": each, "told": told})
     return sorted(found, key=lambda one: not one["all"]["primary"])
 
@@ -221,7 +221,7 @@ def _in_each(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"Network by network, uncorrected: {', '.join(told)}."] if told else []
 
 
-def _without_sets(rows: Sequence[Mapping[str, Any]], run: Run) -> list[str]:
+def without_sets(rows: Sequence[Mapping[str, Any]], run: Run) -> list[str]:
     """That chosen units stand in a contrast without control sets, so that any other damage might do the same."""
     named = _named(rows, run)
     lesions = {named.get("lesion"), *(named.get("lesions") or ())}

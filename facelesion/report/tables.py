@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: What tells one condition from another in either table.
 CONDITION = ("participant", "lesion", "dose", "draw", "control", "stimulus", "task")
 _MEASURED = [*CONDITION, "weights", "damage_hash", "seed", "metric", "data"]
-_PIECE = 1 << 16  # rows of the trials that are in memory at once
+PIECE = 1 << 16  # rows of the trials that are in memory at once
 _MOST_TRIALS = 1 << 31  # of a task
 
 
@@ -91,7 +91,7 @@ class TrialFile:
             Error: as `check_trials`.
         """
         seen, first = _Seen(self.rows), 0
-        for batch in self._file.iter_batches(_PIECE):
+        for batch in self._file.iter_batches(PIECE):
             piece = _checked(batch.to_pandas(), TRIAL_COLUMNS, "table of trials", first)
             seen.add(piece)
             first += len(piece)

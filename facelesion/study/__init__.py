@@ -31,11 +31,12 @@ from facelesion.engines.processes import Processes
 from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.models import Subject
+from facelesion.products import float32_products
 from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
 from facelesion.study.cells import device_called, say
 from facelesion.study.contrasted import chosen_trials, write_contrasts
-from facelesion.study.cost import describe, estimate
+from facelesion.study.cost import counted, describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import (
     Gathered,
@@ -59,6 +60,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@float32_products()
 def run_study(
     study: Study,
     *,
@@ -104,10 +106,11 @@ def run_study(
     gathered = settle(gathered.with_rankings(parts, device), parts, device)
     asked, study = study, gathered.study
     clock.mark("rankings, difficulty and doses")
+    lesions = len(gathered.planned(study.people[0].name))
     say(
-        f"{len(study.people)} participants × {len(study.stimuli)} stimuli × "
-        f"{len(gathered.planned(study.people[0].name))} lesions × {len(gathered.pool)} pictures × "
-        f"{len(study.tasks)} tasks on {device}"
+        f"{counted(len(study.people), 'participant')} × {counted(len(study.stimuli), 'stimulus', 'stimuli')} × "
+        f"{counted(lesions, 'lesion')} × {counted(len(gathered.pool), 'picture')} × "
+        f"{counted(len(study.tasks), 'task')} on {device}"
     )
     if engine is None:
         engine = Here() if study.processes == 1 else Processes(study.processes)
@@ -181,7 +184,7 @@ def dry_run(
         ...     _ = (Path(folder) / "mine.yaml").write_text("\\n".join(lines))
         ...     study = read_study(Path(folder) / "mine.yaml", {"participants": "[untrained]", "draws": "3"})
         >>> dry_run(study).splitlines()[0]
-        'study study: 1 participants × 7 lesions × 1 stimuli × 108 pictures × 1 tasks'
+        'study study: 1 participant × 7 lesions × 1 stimulus × 108 pictures × 1 task'
         >>> last: Planned = study.planned("untrained")[-1]
         >>> str(last.lesion), last.dose, last.draw, Participant("untrained", seed=3).name
         ('prune 40% of the weights into conv5_3 (seed 2)', 0.4, 2, 'untrained 3')
@@ -207,8 +210,10 @@ def _write_pictures(folder: Path, gathered: Gathered) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["role", "picture", "label"])
-    ranked = {f"ranking {name}": pictures for name, pictures in gathered.ranking.items()}
-    for role, pictures in {**gathered.materials.sets(), **ranked}.items():
+    others = {f"ranking {name}": pictures for name, pictures in gathered.ranking.items()}
+    if gathered.practice is not None:
+        others |= {f"practice {name}": pictures for name, pictures in gathered.practice.sets().items()}
+    for role, pictures in {**gathered.materials.sets(), **others}.items():
         writer.writerows((role, *each) for each in zip(pictures.names, pictures.labels, strict=True))
     write_bytes(folder / "pictures.csv", text.getvalue().encode("utf-8", "backslashreplace"))
 

@@ -23,6 +23,7 @@ from facelesion.errors import Error
 from facelesion.files import digest_of
 from facelesion.lesions import Lesion
 from facelesion.models import Subject
+from facelesion.products import float32_products
 from facelesion.study.bench import Bench
 from facelesion.study.design import Planned, Study
 from facelesion.study.pool import Pool
@@ -175,6 +176,7 @@ class StudyWorker:
         for name, task in self._shown.tasks.items():
             TASKS.setdefault(name, task)
 
+    @float32_products()
     def do(self, cell: Cell | Fit) -> None:
         """Do a cell or a fit and keep its part.
 

@@ -70,12 +70,23 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     return costs
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things in words.
+
+    Example:
+        >>> counted(1, "task"), counted(2, "task"), counted(0, "stimulus", "stimuli")
+        ('1 task', '2 tasks', '0 stimuli')
+    """
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
 def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
     """The design and its cost as a table to print."""
     study, pool = gathered.study, gathered.pool
     lines = [
-        f"study {study.name}: {len(study.people)} participants × {_lesions(gathered)} lesions × "
-        f"{len(study.stimuli)} stimuli × {len(pool)} pictures × {len(study.tasks)} tasks",
+        f"study {study.name}: {counted(len(study.people), 'participant')} × {_lesions(gathered)} × "
+        f"{counted(len(study.stimuli), 'stimulus', 'stimuli')} × {counted(len(pool), 'picture')} × "
+        f"{counted(len(study.tasks), 'task')}",
         "(the intact network is counted among the lesions)",
         "",
         f"{'series':24}{'doses':>6}{'draws':>7}  dose",
@@ -172,7 +183,8 @@ def _looked(gathered: Gathered, bench: Bench, task: str) -> _Looked:
 
 def _lesions(gathered: Gathered) -> str:
     counts = {len(gathered.planned(each.name)) for each in gathered.study.people}
-    return " or ".join(str(count) for count in sorted(counts))
+    *others, last = sorted(counts)
+    return " or ".join([*map(str, others), counted(last, "lesion")])
 
 
 def _told(seconds: float) -> str:

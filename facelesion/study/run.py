@@ -57,6 +57,7 @@ class Gathered:
         chosen: by participant, its ranked units; empty until `with_rankings`, and where no lesion asks for one.
         source: of the pictures.
         found: what was found on people who practise; None where nothing is asked for, or it is still to be found.
+        practice: the pictures that it was found on; None as there.
     """
 
     study: Study
@@ -69,6 +70,7 @@ class Gathered:
     chosen: Mapping[str, Chosen]
     source: Source
     found: Found | None = None
+    practice: Materials | None = None
 
     @functools.cached_property
     def _plans(self) -> dict[str, list[Planned]]:

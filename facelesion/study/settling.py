@@ -50,8 +50,9 @@ def settle(gathered: Gathered, parts: Path, device: torch.device) -> Gathered:
         say(f"  {line}")
     pool = Pool.of([TASKS[task] for task in study.tasks], hard.materials, study.seed, hard.noise)
     return replace(
-        gathered, study=with_found(study, found.doses), materials=hard.materials, pool=pool, found=found
-    )
+        gathered, study=with_found(study, found.doses), materials=hard.materials, pool=pool, found=found,
+        practice=hard.practice,
+    )  # fmt: skip
 
 
 def _counted(gathered: Gathered, named: Sequence[str]) -> dict[str, Subject]:

@@ -7,7 +7,8 @@ The room and its main function have one name, so the room can be called: `facele
 import sys
 from types import ModuleType
 
-from .engine import Part, Reducer, make_plan, stream, sweep
+from .answers import Reducer, make_plan, stream, sweep
+from .engine import Part
 from .errors import SweepError
 from .greedy import Certificate, Ranking, greedy_ranking
 from .options import Options

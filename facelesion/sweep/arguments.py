@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from facelesion.sweep.options import Options, at_least_one
 # Images, or batches of them; of a batch that is a tuple or list the first element counts, as of a DataLoader's.
 Batches = Tensor | Iterable[Any]
 Units = Sequence[int] | Tensor
+# From what a network answers to a tensor with one row per image.
+Readout = Callable[[Any], Tensor]
 
 
 def network(model: object) -> nn.Module:
@@ -26,13 +29,49 @@ def network(model: object) -> nn.Module:
     return unwrap(model)
 
 
-def options_of(options: object, batch_size: int) -> Options:
-    """The options given, or the usual ones with this batch size."""
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters live."""
+    tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+def readout_of(readout: object) -> Readout:
+    """From the network's output to a tensor, whatever was asked for."""
+    if readout is None:
+        return _itself
+    if not callable(readout):
+        raise SweepError(
+            f"readout is a function from the network's output to a tensor, not a {type(readout).__name__}"
+        )
+
+    def read(output: Any) -> Tensor:
+        answer = readout(output)
+        if not isinstance(answer, Tensor):
+            raise SweepError(
+                f"readout gives a {type(answer).__name__}: it must give a tensor with a row per image"
+            )
+        return answer
+
+    return read
+
+
+def _itself(output: Any) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise SweepError(f"the network answers with a {type(output).__name__}: say which tensor by readout=")
+    return output
+
+
+def options_of(options: object, batch_size: object = None) -> Options:
+    """The options given, or the usual ones; with this batch size where one is given beside."""
+    size = None if batch_size is None else at_least_one("batch_size", batch_size)
     if options is None:
-        return Options(batch_size=batch_size)
+        return Options() if size is None else Options(batch_size=size)
     if not isinstance(options, Options):
         raise SweepError(f"options is an Options(...), not {_told(options)}")
-    at_least_one("batch_size", batch_size)
+    if size not in (None, options.batch_size):
+        raise SweepError(
+            f"batch_size is {size}, and options say {options.batch_size}: say it once, Options(batch_size={size})"
+        )
     return options
 
 
@@ -96,15 +135,28 @@ def one_tensor(images: object, name: str = "images") -> Tensor:
     return images
 
 
-def in_batches(batches: Batches, size: int) -> Iterator[Tensor]:
-    """Batches one after another, each looked at; all images have one size and type.
+def in_batches(batches: Batches, size: int) -> Iterator[tuple[range, Tensor]]:
+    """Batches one after another, with which images they are; each is looked at, all images have one size and type.
 
     Args:
         batches: one tensor, cut here into batches of `size`, or an iterable of batches.
 
     Raises:
         SweepError: no tensors, no images, or images of another size or type than the first.
+
+    Example:
+        >>> [rows for rows, batch in in_batches(torch.zeros(5, 3), 2)]
+        [range(0, 2), range(2, 4), range(4, 5)]
     """
+    begin = 0
+    for batch in _batches(batches, size):
+        yield range(begin, begin + len(batch)), batch
+        begin += len(batch)
+    if not begin:
+        raise SweepError("nothing to sweep: give at least one image and one lesion; batches holds none")
+
+
+def _batches(batches: Batches, size: int) -> Iterator[Tensor]:
     if isinstance(batches, Tensor):
         yield from one_tensor(batches, "batches").split(size)
         return

@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from facelesion.engines.contract import Desk, Engine, Job
 from facelesion.engines.parts import Parts
 from facelesion.errors import Error
 from facelesion.files import write_surely
-from facelesion.lesions import Calibration, Lesion
-from facelesion.sweep import columns, engine
-from facelesion.sweep.engine import Part
+from facelesion.sweep import columns
+from facelesion.sweep.engine import Part, Ready, chunks
 from facelesion.sweep.errors import SweepError
-from facelesion.sweep.folder import PARTS, clear, finished, locked, part_name, token, told_if_full
-from facelesion.sweep.options import Options
+from facelesion.sweep.folder import PARTS, clear, finished, locked, part_name, tokens_of, told_if_full
+from facelesion.sweep.request import Request
 from facelesion.sweep.trial import Trial
 
-_SWEPT = "swept"
+_REQUEST = "request"
 Keep = Callable[[str, bytes], None]
 
 
@@ -43,63 +41,39 @@ class Batch:
     done: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, eq=False)
-class Swept:
-    """What is swept; the attributes are the arguments of `sweep_to_folder`."""
-
-    model: nn.Module
-    lesions: Mapping[str, Lesion | None]
-    images: torch.Tensor
-    seed: int
-    calibration: Calibration | None
-    ids: torch.Tensor
-    readout: Callable[[Any], torch.Tensor] | None
-    options: Options
-    part_bytes: int
-    changes: bool
-
-    @property
-    def tokens(self) -> dict[str, str]:
-        """By name, what stands for a lesion in a part's list of what it holds."""
-        return {name: token(name, lesion) for name, lesion in self.lesions.items()}
-
-
 class Sweeper:
     """Does batches, with a network that is made ready once."""
 
-    def __init__(self, swept: Swept, trial: Trial | None = None) -> None:
-        self.swept, self._trial = swept, trial
-        self._ready: engine.Ready | None = None
+    def __init__(self, request: Request, part_bytes: int, trial: Trial | None = None) -> None:
+        self.request, self.part_bytes, self._trial = request, part_bytes, trial
+        self._ready: Ready | None = None
 
     def sweep(self, batch: Batch, keep: Keep, progress: bool) -> None:
         """What one batch lacks; its parts are kept as they come."""
-        swept, tokens = self.swept, self.swept.tokens
-        size = swept.options.batch_size
-        images = swept.images[batch.number * size :][:size]
-        ids = swept.ids[batch.number * size :][:size]
+        tokens, size = tokens_of(self.request.lesions), self.request.options.batch_size
+        begin = batch.number * size
+        here = self.request.some(begin, begin + size)
+        _, ids, _ = next(here.images())
         if self._ready is None:
-            self._ready = engine.Ready.of(
-                swept.model, swept.images[:size], swept.lesions, swept.options, engine.readout_of(swept.readout),
-                self._trial,
-            )  # fmt: skip
+            *_, first = next(self.request.images())
+            self._ready = Ready.of(self.request, first, self._trial)
         parts: list[Part] = []
 
         def flush() -> None:
-            content = content_of(batch, parts, tokens, batch.number * size, ids.tolist(), swept.changes)
+            content = content_of(batch, parts, tokens, begin, ids.tolist(), here.changes)
             keep(part_name(batch.key, content), content)
             parts.clear()
 
-        for together in engine.chunks(
-            swept.model, swept.lesions, images, seed=swept.seed, calibration=swept.calibration, ids=ids,
-            progress=progress, options=replace(swept.options, batch_size=len(images)), changes=swept.changes,
-            skip=lambda name, rows: tokens[name] in batch.done, ready=self._ready,
-        ):  # fmt: skip
+        def skip(name: str, rows: range) -> bool:
+            return tokens[name] in batch.done
+
+        for together in chunks(here, progress=progress, skip=skip, ready=self._ready):
             for part in together:
                 missing = tuple(name for name in part.names if tokens[name] not in batch.done)
                 if missing:
                     parts.append(replace(part, names=missing, outputs=part.outputs.cpu()))
             # Only what was run together is written together: a sweep that goes on repeats the same arithmetic.
-            if sum(part.outputs.nbytes * len(part.names) for part in parts) >= swept.part_bytes:
+            if sum(part.outputs.nbytes * len(part.names) for part in parts) >= self.part_bytes:
                 flush()
         if parts:
             flush()
@@ -147,10 +121,12 @@ def content_of(
     return file.getvalue()
 
 
-def sweep_here(swept: Swept, batches: Sequence[Batch], folder: Path, progress: bool, trial: Trial) -> None:
+def sweep_here(
+    request: Request, batches: Sequence[Batch], folder: Path, part_bytes: int, progress: bool, trial: Trial
+) -> None:
     """All that is missing, in this process. Another one on the same folder takes other batches."""
     clear(folder)
-    sweeper, tokens = Sweeper(swept, trial), set(swept.tokens.values())
+    sweeper, tokens = Sweeper(request, part_bytes, trial), set(tokens_of(request.lesions).values())
 
     def keep(name: str, content: bytes) -> None:
         with told_if_full(folder):
@@ -166,7 +142,7 @@ def sweep_here(swept: Swept, batches: Sequence[Batch], folder: Path, progress: b
                     continue
                 for leftover in (folder / PARTS).glob(f".{batch.key}-*"):
                     leftover.unlink(missing_ok=True)
-                done = frozenset(finished(folder, swept.changes).get(batch.key, ()))
+                done = frozenset(finished(folder, request.changes).get(batch.key, ()))
                 if not done >= tokens:
                     sweeper.sweep(replace(batch, done=done), keep, progress)
 
@@ -179,11 +155,13 @@ class SweepWork:
         tokens: of all lesions.
         changes: whether they are to have their changes.
         images: in a batch.
+        part_bytes: of outputs that are written together.
     """
 
     tokens: frozenset[str]
     changes: bool
     images: int
+    part_bytes: int
 
     def begin(self, desk: Desk) -> _Worker:
         """Somebody to do batches."""
@@ -210,11 +188,11 @@ class SweepWork:
 
 class _Worker:
     def __init__(self, work: SweepWork, desk: Desk) -> None:
-        swept: Swept = desk.fetch(_SWEPT)
-        if torch.cuda.is_available() and any(each.is_cuda for each in swept.model.parameters()):
+        request: Request = desk.fetch(_REQUEST)
+        if torch.cuda.is_available() and any(each.is_cuda for each in request.model.parameters()):
             device = torch.device("cuda", desk.number % torch.cuda.device_count())
-            swept = replace(swept, model=swept.model.to(device))
-        self.work, self.desk, self.sweeper = work, desk, Sweeper(swept)
+            request = replace(request, model=request.model.to(device))
+        self.work, self.desk, self.sweeper = work, desk, Sweeper(request, work.part_bytes)
 
     def do(self, cell: Batch) -> None:
         missing = self.work.missing([cell], self.desk.parts) if self.desk.parts.shared else [cell]
@@ -222,15 +200,18 @@ class _Worker:
             self.sweeper.sweep(batch, self.desk.parts.write, progress=False)
 
 
-def sweep_elsewhere(swept: Swept, batches: Sequence[Batch], folder: Path, progress: bool, where: Engine) -> None:
+def sweep_elsewhere(
+    request: Request, batches: Sequence[Batch], folder: Path, part_bytes: int, progress: bool, where: Engine
+) -> None:
     """All that is missing, by an engine.
 
     Raises:
         SweepError: the engine cannot be used, or a batch cannot be done.
     """
     clear(folder)
-    work = SweepWork(frozenset(swept.tokens.values()), swept.changes, swept.options.batch_size)
-    job = Job(work, batches, {_SWEPT: swept}, folder / PARTS, logs=folder / "logs", progress=progress)
+    tokens = frozenset(tokens_of(request.lesions).values())
+    work = SweepWork(tokens, request.changes, request.options.batch_size, part_bytes)
+    job = Job(work, batches, {_REQUEST: request}, folder / PARTS, logs=folder / "logs", progress=progress)
     try:
         with told_if_full(folder):
             where.run(job)

@@ -8,7 +8,7 @@ linear, so one channel changes its result by that channel's own contribution (`k
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from facelesion.sweep.facts import ROWS
-from facelesion.sweep.tracing import Trace, has_hooks
+from facelesion.sweep.recorded import Recorded, has_hooks
+from facelesion.sweep.trace import Trace
 
 ELEMENTWISE_MODULES = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,
@@ -65,9 +66,14 @@ class Stretch:
     result: str = ""
     follow: dict[str, Channels] = field(default_factory=dict)
 
+    @property
+    def before_linear(self) -> Stretch:
+        """The same, where each unit runs through the linear map by itself."""
+        return replace(self, end=self.stop, linear=None)
 
-def stretch(trace: Trace, site_step: int, axis: int, *, ahead: bool = True) -> Stretch:
-    """Follows the units of the value that step `site_step` makes, as far as they stay apart.
+
+def stretch(trace: Trace, site_step: int, axis: int, *, ahead: bool = True) -> Stretch | None:
+    """Follows the units of the value that step `site_step` makes, as far as they stay apart; None: nothing is recorded.
 
     Args:
         trace: the network's steps.
@@ -77,10 +83,12 @@ def stretch(trace: Trace, site_step: int, axis: int, *, ahead: bool = True) -> S
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.ReLU())
-        >>> found = stretch(Trace(network.eval(), torch.zeros(1, 3, 16, 16)), 0, axis=1)
+        >>> found = stretch(Recorded(network.eval(), torch.zeros(1, 3, 16, 16)), 0, axis=1)
         >>> found.stop, found.end, found.linear is network[3]
         (3, 4, True)
     """
+    if not isinstance(trace, Recorded):
+        return None
     site = trace.steps[site_step]
     follow = {site: Channels(axis)}
     found = Stretch(begin=site_step + 1, stop=trace.length, end=trace.length)
@@ -110,11 +118,11 @@ def stretch(trace: Trace, site_step: int, axis: int, *, ahead: bool = True) -> S
     return found
 
 
-def _shape(trace: Trace, node: fx.Node) -> torch.Size | None:
+def _shape(trace: Recorded, node: fx.Node) -> torch.Size | None:
     return trace.shape(node)
 
 
-def _kept_apart(trace: Trace, step: fx.Node, number: int, follow: dict[fx.Node, Channels]) -> Channels | None:
+def _kept_apart(trace: Recorded, step: fx.Node, number: int, follow: dict[fx.Node, Channels]) -> Channels | None:
     """Where the units lie in a step's result, or None where it mixes them (or where we cannot tell)."""
     if trace.facts[number].growth != ROWS or not step.args or not isinstance(step.args[0], fx.Node):
         return None
@@ -187,7 +195,7 @@ def _batch_statistics(module: nn.BatchNorm2d) -> bool:
     return module.training or module.running_mean is None
 
 
-def _linear(trace: Trace, step: fx.Node, follow: dict[fx.Node, Channels]) -> nn.Conv2d | nn.Linear | None:
+def _linear(trace: Recorded, step: fx.Node, follow: dict[fx.Node, Channels]) -> nn.Conv2d | nn.Linear | None:
     """The step's module where it is a plain linear map of one followed value."""
     if (
         step.op != "call_module"

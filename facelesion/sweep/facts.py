@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from facelesion.sweep.costs import Costs
-
-if TYPE_CHECKING:
-    from facelesion.sweep.tracing import Trace
 
 State = dict[str, Any]
 
@@ -32,6 +30,7 @@ class Step:
         shape: of the result for a batch of two; None where it is no tensor.
         dtype: of the result; None where it is no tensor.
         storage: which memory the result lives in; in-place steps and views share their source's.
+        name: under which a state holds the result.
     """
 
     path: str
@@ -41,6 +40,7 @@ class Step:
     shape: torch.Size | None
     storage: tuple[int, ...]
     dtype: torch.dtype | None = None
+    name: str = ""
 
 
 class CannotTrace(Exception):
@@ -135,14 +135,15 @@ class _Other(tuple[Any, ...]):
     """What stands for a kind of tuple that cannot be rebuilt from its parts."""
 
 
-def dry_run(trace: Trace, example: torch.Tensor) -> tuple[list[Step], tuple[int, ...]]:
-    """Runs the steps on tensors without content, for batches of two and of three images.
+def dry_run(
+    whole: fx.GraphModule, steps: Sequence[fx.Node], example: torch.Tensor
+) -> tuple[list[Step], tuple[int, ...]]:
+    """Runs a recorded network on tensors without content, for batches of two and of three images.
 
     Returns:
         what is known of each step, and the memory that the batch itself lives in.
     """
     counts = (2, 3)
-    whole = fx.GraphModule(trace.root, trace.graph)
     runs = []
     fast_path = torch.backends.mha.get_fastpath_enabled()
     # The fused attention kernel hides its matrix products from the counter.
@@ -161,7 +162,7 @@ def dry_run(trace: Trace, example: torch.Tensor) -> tuple[list[Step], tuple[int,
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     facts = []
-    for step in trace.steps:
+    for step in steps:
         (small, _, storage), (large, operations, _) = runs[0][step.name], runs[1][step.name]
         size = sum(t.numel() * t.element_size() for t in _tensors(large)) // counts[1]
         path = (
@@ -170,10 +171,10 @@ def dry_run(trace: Trace, example: torch.Tensor) -> tuple[list[Step], tuple[int,
             else getattr(step.target, "__name__", str(step.target))
         )
         shape, kind = (small.shape, small.dtype) if isinstance(small, torch.Tensor) else (None, None)
-        facts.append(
-            Step(path, operations // counts[1], size, _growth(small, large, counts), shape, storage, kind)
-        )
-    return facts, runs[0][trace.input_name][2]
+        growth = _growth(small, large, counts)
+        facts.append(Step(path, operations // counts[1], size, growth, shape, storage, kind, step.name))
+    (batch,) = (node for node in whole.graph.nodes if node.op == "placeholder")
+    return facts, runs[0][batch.name][2]
 
 
 def _record(whole: fx.GraphModule, batch: torch.Tensor) -> dict[str, tuple[Any, int, tuple[int, ...]]]:

@@ -25,6 +25,11 @@ def token(name: str, lesion: Lesion | None) -> str:
     return f"{'healthy' if lesion is None else lesion.hash} {name}"
 
 
+def tokens_of(lesions: Mapping[str, Lesion | None]) -> dict[str, str]:
+    """Every lesion's token, by its name."""
+    return {name: token(name, lesion) for name, lesion in lesions.items()}
+
+
 def part_name(batch: str, content: bytes) -> str:
     """The name of a part: the batch of images that it is of, and the hash of its bytes."""
     return f"{batch}-{hashlib.sha256(content).hexdigest()[:_DIGITS]}.parquet"

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from facelesion.sweep import arguments
 from facelesion.sweep.errors import SweepError
-from facelesion.sweep.options import BATCH_SIZE, Options
+from facelesion.sweep.options import Options
 from facelesion.sweep.racing import looks, race
 from facelesion.sweep.task import Loss, Task
 
@@ -83,7 +82,7 @@ def greedy_ranking(
     risk: float = 0.0,
     within: tuple[float, float] | None = None,
     seed: int = 0,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: bool = False,
     options: Options | None = None,
 ) -> Ranking:
@@ -127,12 +126,11 @@ def greedy_ranking(
             raise SweepError(f"{name} lies above 0 and is at most 1, not {share!r}")
     if isinstance(risk, bool) or not isinstance(risk, int | float) or not 0 <= risk < 0.5:
         raise SweepError(f"risk is at least 0 and less than 0.5, not {risk!r}")
-    options = arguments.options_of(options, batch_size)
-    task = Task(model, site, images, loss)
+    task = Task(model, site, images, loss, options, batch_size)
     # With few images there is nothing to leave early for.
-    race_on = _Race(task, options, risk, within, seed, progress) if risk and looks(len(images)) else None
+    race_on = _Race(task, within, seed, progress) if risk and looks(len(images)) else None
     count = task.units()
-    task.keep(options)
+    task.keep()
     wanted, each = max(1, round(fraction * count)), max(1, math.floor(step * count + 0.5))
     chosen: list[int] = []
     losses: list[float] = []
@@ -146,7 +144,7 @@ def greedy_ranking(
             worst, measured = race_on.round(left, chosen, many, risk / wanted)
             evaluations += measured
         else:
-            found = task.summed(options, units=left, removed=chosen, progress=progress) / len(images)
+            found = task.summed(units=left, removed=chosen, progress=progress) / len(images)
             # Equal losses: the lower unit first, so that a ranking can be repeated.
             places = sorted(range(len(left)), key=lambda place: (-float(found[place]), left[place]))[:many]
             worst = [(left[place], float(found[place])) for place in places]
@@ -165,30 +163,23 @@ class _Race:
     """Rounds that are raced, all with one order of the images."""
 
     def __init__(
-        self,
-        task: Task,
-        options: Options,
-        risk: float,
-        within: tuple[float, float] | None,
-        seed: int,
-        progress: bool,
+        self, task: Task, within: tuple[float, float] | None, seed: int, progress: bool
     ) -> None:
-        self.task, self.options, self.within, self.progress = task, options, within, progress
-        images = len(task.images)
-        self.order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
+        self.task, self.within, self.progress = task, within, progress
+        self.order = torch.randperm(len(task.images), generator=torch.Generator().manual_seed(seed))
 
     def round(
         self, left: list[int], chosen: list[int], many: int, chance: float
     ) -> tuple[list[tuple[int, float]], int]:
         """The units of a round with their mean losses, and how many losses were computed."""
-        without, rises = self.task.estimated(self.options.batch_size, chosen)
+        without, rises = self.task.estimated(chosen)
         expected = rises[:, left].T.contiguous()
 
         _inside(self.within, without)
 
         def measure(who: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
             units = [left[place] for place in who]
-            losses = self.task.apart(self.options, rows, units=units, removed=chosen, progress=self.progress)
+            losses = self.task.apart(rows, units=units, removed=chosen, progress=self.progress)
             _inside(self.within, losses)
             return losses - without[rows]
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facelesion.lesions import Calibration
 from facelesion.sweep.fingerprint import attributes, fingerprint
-from facelesion.sweep.options import Options
+from facelesion.sweep.request import Request
 from facelesion.sweep.trial import Trial, agree, answer_of
 from facelesion.sweep.untouched import untouched
 
@@ -21,33 +20,25 @@ from facelesion.sweep.untouched import untouched
 _NUMBERS = 256
 
 
-def identity(
-    model: nn.Module,
-    readout: Any,
-    seed: int,
-    calibration: Calibration | None,
-    options: Options,
-    trial: Trial,
-) -> dict[str, str]:
+def identity(request: Request, trial: Trial) -> dict[str, str]:
     """Hashes of all that decides a result but lesions and images, by what they are of.
 
     Args:
-        model: the network, with its buffers, attributes and hooks.
-        readout: as the user gave it.
-        seed, calibration, options: as in `sweep`.
+        request: what is swept; of its network buffers, attributes and hooks count as well.
         trial: what the healthy network answers.
     """
+    calibration, options = request.calibration, request.options
     device = trial.images.device.type
     arithmetic = (
         options.autocast,
         options.winograd,
         torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device),
-        torch.get_float32_matmul_precision(),
+        "high" if options.tf32 else "highest",
     )
     return {
-        "network": _network(model, trial),
-        "readout": fingerprint(readout),
-        "seed": str(int(seed)),
+        "network": _network(request.model, trial),
+        "readout": fingerprint(request.readout),
+        "seed": str(int(request.seed)),
         "calibration": fingerprint(
             None if calibration is None else dict(sorted(calibration.to_dict().items()))
         ),

@@ -7,6 +7,7 @@ from numbers import Integral
 
 import torch
 
+from facelesion.sweep import memory
 from facelesion.sweep.errors import SweepError
 
 # Images walked through the healthy network at once.
@@ -15,7 +16,7 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Options:
-    """How a sweep runs; none of it changes what it computes, but for `autocast`.
+    """How a sweep runs; none of it changes what it computes, but for `autocast` and `tf32`.
 
     Attributes:
         batch_size: images at a time, where one tensor holds them all.
@@ -28,6 +29,8 @@ class Options:
             rounding (a few 1e-6 of a layer's largest value), half as much time again saved.
         autocast: a lower precision for convolutions and products, such as torch.bfloat16, to see which lesions matter
             before those are run in full; `rounding` measures how wrong it is, about 1e-2 of an answer.
+        tf32: let a GPU round the factors of float32's products to 10 bits, as newer ones do by themselves: quicker, and
+            measured by `rounding` too. Otherwise they are computed in full, whatever PyTorch is told elsewhere.
         trace: cut the network; False runs it whole for every lesion, on the user's own batches.
 
     Raises:
@@ -49,6 +52,7 @@ class Options:
     channels_last: bool | None = None
     winograd: bool = True
     autocast: torch.dtype | None = None
+    tf32: bool = False
     trace: bool = True
 
     def __post_init__(self) -> None:
@@ -63,10 +67,19 @@ class Options:
             raise SweepError(
                 f"autocast is a floating point type such as torch.bfloat16, not {self.autocast!r}"
             )
-        for name in ("channels_last", "winograd", "trace"):
+        for name in ("channels_last", "winograd", "tf32", "trace"):
             value = getattr(self, name)
             if not isinstance(value, bool) and not (value is None and name == "channels_last"):
                 raise SweepError(f"{name} is True or False, not {value!r}")
+
+    @property
+    def lower(self) -> str:
+        """The lower precision that is asked for, in PyTorch's words; empty where there is none."""
+        return str(self.autocast) if self.autocast is not None else "tf32" if self.tf32 else ""
+
+    def budget_on(self, device: torch.device) -> int:
+        """Bytes for activations: as asked, or a share of what is free there now."""
+        return self.budget if self.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
 
 
 def at_least_one(name: str, value: object) -> int:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
 
 from facelesion.lesions import Lesion, LesionDidNotAct, Prune
 from facelesion.lesions.kinds import SiteLesion, UnitLesion
 from facelesion.lesions.locate import find, incoming
+from facelesion.sweep import memory
 from facelesion.sweep.arguments import name_of
-from facelesion.sweep.tracing import Trace
-from facelesion.sweep.whole import Whole
+from facelesion.sweep.request import Request
+from facelesion.sweep.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Plan:
         costs: multiply-adds of each step for one image.
         why_whole: why the network runs whole for every lesion; empty where it is cut.
         rows: how many rows (lesions times images) are run at once after the cut at each position.
-        peak_bytes: of activations, at the worst of these places.
+        peak_bytes: of activations, and of what damage needs beside them, at the worst of these places.
     """
 
     walk: Walk
@@ -191,7 +192,38 @@ class Plan:
 Stage = tuple[int, tuple[Act, ...]]
 
 
-def plan_walk(trace: Trace | Whole, lesions: Mapping[str, Lesion | None]) -> Walk:
+def planned(request: Request, trace: Trace) -> Plan:
+    """What will be run of a network's steps, with as many rows at a time as there is memory for now."""
+    walk = plan_walk(trace, request.lesions)
+    device, options = request.device, request.options
+    budget, damage = options.budget_on(device), _bytes_of_damage(trace, request.parts)
+    rows: dict[int, int] = {}
+    most = 0
+    for position in sorted({stop.position for stop in stops_of(walk)}):
+        peak = trace.peak_bytes(position, trace.length, damage)
+        rows[position] = options.rows or memory.rows_that_fit(peak, budget, device)
+        most = max(most, peak * rows[position])
+    costs = tuple(fact.multiply_adds for fact in trace.facts)
+    return Plan(walk, tuple(request.lesions), steps_of(trace), costs, trace.why_whole, rows, most)
+
+
+def _bytes_of_damage(trace: Trace, parts: Iterable[SiteLesion]) -> dict[int, int]:
+    """What damage holds beside the results of the step where it acts, for one image: a damaged copy, and what it draws.
+
+    Numbers that are drawn are float32, and so is what is made of them before it takes the place of the activations.
+    """
+    found: dict[int, int] = {}
+    for pattern, draws in {(part.site, part.draws_values) for part in parts if not isinstance(part, Prune)}:
+        for site in find(trace.model, pattern):
+            step = trace.position(site.path)
+            if step is not None:
+                fact = trace.facts[step]
+                drawn = 8 * fact.bytes // (fact.dtype or torch.float32).itemsize if draws else 0
+                found[step] = max(found.get(step, 0), fact.bytes + drawn)
+    return found
+
+
+def plan_walk(trace: Trace, lesions: Mapping[str, Lesion | None]) -> Walk:
     """The tree for these lesions over this network."""
     staged = {name: _stages(trace, lesion) for name, lesion in lesions.items()}
     finish = tuple(name for name, stages in staged.items() if not stages)
@@ -211,7 +243,7 @@ def _drawn_by(lesion: Lesion | None) -> tuple[tuple[str, str, int], ...]:
     )
 
 
-def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
+def _stages(trace: Trace, lesion: Lesion | None) -> tuple[Stage, ...]:
     """When each part of a lesion acts, in the order in which the network gets there."""
     if lesion is None:
         return ()
@@ -238,9 +270,7 @@ def _stages(trace: Trace | Whole, lesion: Lesion | None) -> tuple[Stage, ...]:
     return stages
 
 
-def _stops(
-    trace: Trace | Whole, items: Sequence[tuple[str, tuple[Stage, ...]]], root: bool
-) -> tuple[Stop, ...]:
+def _stops(trace: Trace, items: Sequence[tuple[str, tuple[Stage, ...]]], root: bool) -> tuple[Stop, ...]:
     stops: dict[int, list[tuple[tuple[Stage, ...], list[str]]]] = {}
     for name, stages in items:
         here = stops.setdefault(trace.cut_before(stages[0][0]), [])
@@ -256,7 +286,7 @@ def _stops(
 
 
 def _parted(
-    trace: Trace | Whole, position: int, items: list[tuple[tuple[Stage, ...], list[str]]], root: bool
+    trace: Trace, position: int, items: list[tuple[tuple[Stage, ...], list[str]]], root: bool
 ) -> tuple[tuple[Leaf, ...], tuple[Branch, ...]]:
     """Lesions that begin at one stop: which go alone, which share their first damage and part later."""
     families: dict[Stage, list[tuple[tuple[Stage, ...], list[str]]]] = {}
@@ -313,6 +343,14 @@ def _ends(walk: Walk, begin: int = 0) -> Iterator[tuple[int, tuple[str, ...]]]:
         yield begin, walk.finish
 
 
+def stops_of(walk: Walk) -> Iterator[Stop]:
+    """Every place at which a walk is left, on its branches too."""
+    for stop in walk.stops:
+        yield stop
+        for branch in stop.branches:
+            yield from stops_of(branch.walk)
+
+
 def names_of(walk: Walk) -> Iterator[str]:
     """Every lesion that a walk serves."""
     for _, names in _ends(walk):
@@ -354,7 +392,7 @@ def _amount(number: float) -> str:
     return f"{number:.0f}"
 
 
-def steps_of(model: nn.Module, trace: Trace | Whole) -> tuple[str, ...]:
+def steps_of(trace: Trace) -> tuple[str, ...]:
     """Readable names of the steps: an alias where the network has one."""
-    aliases = {path: alias for alias, path in getattr(model, "site_aliases", {}).items()}
+    aliases = {path: alias for alias, path in getattr(trace.model, "site_aliases", {}).items()}
     return tuple(aliases.get(fact.path, fact.path) for fact in trace.facts)

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from facelesion.lesions import Calibration, Lesion
-from facelesion.sweep.engine import sweep
+from facelesion.sweep.answers import answered
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.options import Options
+from facelesion.sweep.request import Request
 
 # How many lesions and images are run in both precisions.
 LESIONS, IMAGES = 16, 4
@@ -27,7 +28,7 @@ class Rounding:
     """How far answers in a lower precision lie from those in full precision.
 
     Attributes:
-        dtype: the lower precision, such as "torch.bfloat16".
+        dtype: the lower precision, such as "torch.bfloat16" or "tf32".
         lesions: how many lesions were run in both, spread evenly over those of the sweep, the healthy network apart.
         images: how many images of the first batch were.
         largest: the largest difference, as a share of the largest number in full precision.
@@ -58,10 +59,10 @@ def rounding(
     ids: Sequence[int] | torch.Tensor | None = None,
     readout: Callable[[Any], torch.Tensor] | None = None,
 ) -> Rounding:
-    """Runs a sample of a sweep in the precision of `options.autocast` and in full, and compares.
+    """Runs a sample of a sweep in the lower precision that `options` ask for and in full, and compares.
 
     Args:
-        options: as for the sweep, with `autocast`.
+        options: as for the sweep, with `autocast` or `tf32`.
         model, lesions, images, seed, calibration, ids, readout: as in `sweep`.
 
     Raises:
@@ -75,23 +76,30 @@ def rounding(
         >>> found.lesions, found.images, 0 < found.typical < 0.05
         (4, 4, True)
     """
-    if options.autocast is None:
-        raise SweepError("options name no lower precision: give autocast, such as torch.bfloat16")
+    if not options.lower:
+        raise SweepError("options name no lower precision: give autocast, such as torch.bfloat16, or tf32")
+    return measured(
+        Request(
+            model, lesions, images, seed=seed, calibration=calibration, ids=ids, readout=readout, options=options
+        )
+    )
+
+
+def measured(request: Request) -> Rounding:
+    """What `rounding` returns."""
+    options, lesions = request.options, request.lesions
     names = [name for name, lesion in lesions.items() if lesion is not None]
     places = torch.linspace(0, max(0, len(names) - 1), min(LESIONS, len(names))).round().long().tolist()
     sample: dict[str, Lesion | None] = {str(number): lesions[names[place]] for number, place in enumerate(places)}
     sample["healthy"] = None
-    few = images[:IMAGES]
+    few = replace(request.some(0, IMAGES), lesions=sample)
     full, rough = (
-        torch.stack(list(sweep(
-            model, sample, few, seed=seed, calibration=calibration, ids=None if ids is None else ids[: len(few)],
-            readout=readout, options=replace(options, autocast=dtype),
-        ).values())).double()
-        for dtype in (None, options.autocast)
-    )  # fmt: skip
+        torch.stack(list(answered(replace(few, options=each)).values())).double()
+        for each in (replace(options, autocast=None, tf32=False), options)
+    )
     error, damage = rough - full, full[:-1] - full[-1:]
     return Rounding(
-        str(options.autocast), len(places), len(few), _share(error.abs().max(), full.abs().max()),
+        options.lower, len(places), full.shape[1], _share(error.abs().max(), full.abs().max()),
         _share(_size(error), _size(full)), _share(_size(error), _size(damage)),
     )  # fmt: skip
 

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from facelesion.sweep import memory
 from facelesion.sweep.facts import ROWS, CannotTrace
-from facelesion.sweep.tracing import Trace
+from facelesion.sweep.options import Options
+from facelesion.sweep.recorded import Recorded
+from facelesion.sweep.trace import Trace, whole
 from facelesion.sweep.trial import Trial, agree, answer_of, tensors
 from facelesion.sweep.untouched import untouched
-from facelesion.sweep.whole import Whole
 from facelesion.sweep.winograd import Winograd
 
-if TYPE_CHECKING:
-    from facelesion.sweep.options import Options
-
 # Where a network will be cut, as far as is known of it.
-Cuts = Callable[[Trace | Whole], Iterable[int]]
+Cuts = Callable[[Trace], Iterable[int]]
 # Copies of the two images in a trial of the cuts: as many as these multiply-adds allow, between two and sixteen.
 _WORK = 200_000_000
 
 
-def prepared(
-    model: nn.Module, sites: Iterable[str], options: Options, trial: Trial, cuts: Cuts
-) -> Trace | Whole:
+def prepared(model: nn.Module, sites: Iterable[str], options: Options, trial: Trial, cuts: Cuts) -> Trace:
     """The network's steps, with every site a step of its own; the whole network as one step where that fails.
 
     Before they are used, the steps must give the network's own answer to the images as they came, cut where they will
@@ -43,23 +39,17 @@ def prepared(
     """
     layouts = [True, False] if _last(trial.images, options) else [False]
     with untouched(model):
-        why = "as asked"
-        if options.trace:
-            try:
-                return _cut(model, sites, options, trial, cuts, layouts)
-            except CannotTrace as problem:
-                why = str(problem)
-        whole = Whole(model, trial.images, why)
-        for whole.channels_last in layouts:
-            if _answers(lambda: answer_of(model, laid_out(trial.images, whole), trial.readout), trial.answer):
-                break
-        return whole
-
-
-def laid_out(batch: Tensor, trace: Trace | Whole) -> Tensor:
-    """A batch in the layout in which these steps are run."""
-    last = torch.channels_last
-    return batch.contiguous(memory_format=last) if trace.channels_last and batch.ndim == 4 else batch
+        try:
+            if not options.trace:
+                raise CannotTrace("as asked")
+            trace: Trace = _cut(model, sites, options, trial, cuts, layouts)
+        except CannotTrace as problem:
+            trace = whole(model, trial.images, str(problem))
+            for trace.channels_last in layouts:
+                if _answers(lambda: answer_of(model, trace.laid_out(trial.images), trial.readout), trial.answer):
+                    break
+    trace.left = model if trial.counting else None
+    return trace
 
 
 def _last(images: Tensor, options: Options) -> bool:
@@ -75,8 +65,8 @@ def _cut(
     trial: Trial,
     cuts: Cuts,
     layouts: Sequence[bool],
-) -> Trace:
-    trace = Trace(model, trial.images, sites)
+) -> Recorded:
+    trace = Recorded(model, trial.images, sites)
     for trace.channels_last in layouts:
         if _sound(trace, trial, cuts):
             break
@@ -112,7 +102,7 @@ def _answered(trace: Trace, trial: Trial, places: Sequence[int]) -> bool:
     times = max(2, min(16, _WORK // (2 * cost or 1))) if places else 1
 
     def walk() -> Any:
-        state = trace.repeated(trace.start(laid_out(trial.images, trace)), 1)
+        state = trace.start(trial.images)
         begin = 0
         for number, place in enumerate(places):
             state = trace.run(state, begin, place) if place > begin else state
@@ -140,11 +130,11 @@ def _answers(run: Callable[[], Any], wanted: Any) -> bool:
     return agree(wanted, found)
 
 
-def _apart(trace: Trace, trial: Trial) -> bool:
+def _apart(trace: Recorded, trial: Trial) -> bool:
     """Whether the second image's answer stays as it was when the first is wrecked at every step."""
     try:
         with torch.no_grad():
-            wrecked = trial.readout(_Wreck(trace).run(laid_out(trial.images, trace).clone()))
+            wrecked = trial.readout(_Wreck(trace).run(trace.laid_out(trial.images).clone()))
     except Exception as problem:
         if memory.out_of_memory(problem):
             raise
@@ -157,11 +147,9 @@ def _apart(trace: Trace, trial: Trial) -> bool:
 class _Wreck(fx.Interpreter):
     """Runs the steps, and writes large numbers into the first image's row of every result."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Recorded) -> None:
         super().__init__(fx.GraphModule(trace.root, trace.graph))
-        self.rows = {
-            step.name for step, fact in zip(trace.steps, trace.facts, strict=True) if fact.growth == ROWS
-        }
+        self.rows = {fact.name for fact in trace.facts if fact.growth == ROWS}
         own = [*trace.model.parameters(), *trace.model.buffers()]
         # A learned parameter handed on is no result, and is not written into.
         self.own = {tensor.untyped_storage()._cdata for tensor in own if tensor.layout == torch.strided}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from facelesion.sweep import arguments
-from facelesion.sweep.options import BATCH_SIZE, Options
+from facelesion.sweep.options import Options
 from facelesion.sweep.task import Loss, Task
 
 
@@ -16,7 +15,7 @@ def effects(
     images: torch.Tensor,
     loss: Loss,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     options: Options | None = None,
 ) -> torch.Tensor:
     """By how much the mean loss rises when each unit alone is removed, exactly: float64 (units,).
@@ -28,9 +27,8 @@ def effects(
         >>> tuple(effects(network, "1", images, loss).shape)
         (4,)
     """
-    options = arguments.options_of(options, batch_size)
-    task = Task(model, site, images, loss)
-    return (task.summed(options) - task.healthy(options.batch_size).sum()) / len(images)
+    task = Task(model, site, images, loss, options, batch_size)
+    return (task.summed() - task.healthy().sum()) / len(images)
 
 
 def effects_by_image(
@@ -39,7 +37,7 @@ def effects_by_image(
     images: torch.Tensor,
     loss: Loss,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: bool = False,
     options: Options | None = None,
 ) -> torch.Tensor:
@@ -52,11 +50,9 @@ def effects_by_image(
         >>> found.shape, bool(torch.allclose(found.mean(0), effects(network, "1", images, loss)))
         (torch.Size([5, 4]), True)
     """
-    options = arguments.options_of(options, batch_size)
-    task = Task(model, site, images, loss)
-
-    without = task.apart(options, torch.arange(len(images)), progress=progress)
-    return (without - task.healthy(options.batch_size)).T.contiguous()
+    task = Task(model, site, images, loss, options, batch_size)
+    without = task.apart(torch.arange(len(images)), progress=progress)
+    return (without - task.healthy()).T.contiguous()
 
 
 def first_order(
@@ -65,7 +61,7 @@ def first_order(
     images: torch.Tensor,
     loss: Loss,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> torch.Tensor:
     """What `effects` comes to in first order: minus gradient times activation, one backward pass for all units.
 
@@ -83,8 +79,8 @@ def first_order(
         1.0
     """
     total: torch.Tensor | None = None
-    options, task = arguments.options_of(None, batch_size), Task(model, site, images, loss)
-    for _, _, parts in task.products(options.batch_size):
+    task = Task(model, site, images, loss, batch_size=batch_size)
+    for _, _, parts in task.products():
         for part in parts:
             summed = part.flatten(1).double().sum(1).cpu()
             total = summed if total is None else total + summed
@@ -98,7 +94,7 @@ def first_order_by_image(
     images: torch.Tensor,
     loss: Loss,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> torch.Tensor:
     """As `first_order`, image by image: float64 (images, units).
 
@@ -113,8 +109,8 @@ def first_order_by_image(
         >>> torch.allclose(each.mean(0), first_order(network, "1", images, loss))
         True
     """
-    options, task = arguments.options_of(None, batch_size), Task(model, site, images, loss)
-    return task.estimated(options.batch_size)[1]
+    task = Task(model, site, images, loss, batch_size=batch_size)
+    return task.estimated()[1]
 
 
 def agreement(estimate: torch.Tensor, exact: torch.Tensor) -> float:

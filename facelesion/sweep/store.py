@@ -7,6 +7,7 @@ hash of its bytes. So no lock is needed: a part is whole or it does not count, a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +19,15 @@ from facelesion.engines.contract import Engine
 from facelesion.engines.processes import Processes
 from facelesion.lesions import Calibration, Lesion, relative_change
 from facelesion.sweep import arguments, columns
-from facelesion.sweep import engine as engines
-from facelesion.sweep.batches import Batch, Swept, sweep_elsewhere, sweep_here
+from facelesion.sweep.batches import Batch, sweep_elsewhere, sweep_here
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.fingerprint import fingerprint
 from facelesion.sweep.folder import PARTS, claim, manifest_of, note_of, whole
 from facelesion.sweep.identity import healthy, identity
 from facelesion.sweep.measures import Squares, tiled
-from facelesion.sweep.options import BATCH_SIZE, Options, at_least_one
-from facelesion.sweep.precision import Rounding, rounding
+from facelesion.sweep.options import Options, at_least_one
+from facelesion.sweep.precision import Rounding, measured
+from facelesion.sweep.request import Request
 from facelesion.sweep.trial import tried
 
 if TYPE_CHECKING:
@@ -84,47 +85,44 @@ def sweep_to_folder(
         >>> tuple(outputs["unit 2"].shape), len(table), list(changes["unit 2"])
         ((5, 2), 10, ['1'])
     """
-    options = arguments.options_of(options, BATCH_SIZE)
-    model, lesions = arguments.network(model), arguments.named_lesions(lesions)
-    images = arguments.one_tensor(images)
-    arguments.drawn_by(seed, calibration)
+    request = Request(
+        model, lesions, arguments.one_tensor(images), seed, calibration, ids, readout,
+        arguments.options_of(options), changes,
+    )  # fmt: skip
     at_least_one("processes", processes)
     at_least_one("part_bytes", part_bytes)
     if engine is not None and processes != 1:
         raise SweepError("processes and engine both say where to work: leave one of them out")
-    numbers = arguments.image_numbers(range(len(images)) if ids is None else ids)
-    assert numbers is not None
-    if len(numbers) != len(images):
-        raise SweepError(f"ids names {len(numbers)} images; there are {len(images)}")
     folder = Path(folder)
-    read = engines.readout_of(readout)
-    trial = tried(model, images[: options.batch_size], read, engines.device_of(model), rows=options.trace)
-    told = identity(model, readout, seed, calibration, options, trial)
-    digests = [fingerprint(image, int(number)) for image, number in zip(images, numbers, strict=True)]
-    answered = healthy(trial)
-
-    def rounded() -> dict[str, Any] | None:
-        if options.autocast is None or not len(images):
-            return None
-        return rounding(
-            model, lesions, images, options=options, seed=seed, calibration=calibration, ids=numbers, readout=readout
-        ).to_dict()
-
-    claim(folder, told, answered, lesions, digests, rounded)
-    swept = Swept(model, lesions, images, seed, calibration, numbers, readout, options, part_bytes, changes)
-    task = fingerprint(told)
-    ids_of = numbers.split(options.batch_size)
-    keys = [
-        fingerprint(task, number, batch, ids_of[number])
-        for number, batch in enumerate(images.split(options.batch_size))
+    trial = tried(
+        request.model, images[: request.options.batch_size], request.reader, rows=request.options.trace
+    )
+    told = identity(request, trial)
+    digests = [
+        fingerprint(image, int(number))
+        for _, ids_here, batch in request.images()
+        for image, number in zip(batch, ids_here, strict=True)
     ]
-    cells = tuple(Batch(number, key) for number, key in enumerate(keys))
+    claimed = functools.partial(
+        claim, folder, told, healthy(trial), request.lesions, digests, lambda: _rounded(request)
+    )
+    claimed()
+    task = fingerprint(told)
+    cells = [
+        Batch(number, fingerprint(task, number, batch, ids_here))
+        for number, (_, ids_here, batch) in enumerate(request.images())
+    ]
     if engine is None and processes == 1:
-        sweep_here(swept, cells, folder, progress, trial)
+        sweep_here(request, cells, folder, part_bytes, progress, trial)
         return
-    sweep_elsewhere(swept, cells, folder, progress, engine or Processes(processes))
+    sweep_elsewhere(request, cells, folder, part_bytes, progress, engine or Processes(processes))
     # Another command may have written its own lesions there at the same time, on a file system without locks.
-    claim(folder, told, answered, lesions, digests, rounded)
+    claimed()
+
+
+def _rounded(request: Request) -> dict[str, Any] | None:
+    """What a lower precision costs, where one is asked for."""
+    return measured(request).to_dict() if request.options.lower else None
 
 
 def read_sweep(folder: str | Path) -> dict[str, torch.Tensor]:

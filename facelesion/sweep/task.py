@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from facelesion.lesions.locate import unit_axis
-from facelesion.sweep import arguments, engine
+from facelesion.sweep import arguments
 from facelesion.sweep.arguments import name_of
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.kept import Kept
@@ -22,9 +22,18 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Task:
-    """One site of a network, the images of a task and its loss, looked at once."""
+    """One site of a network, the images of a task, its loss and how it is run, looked at once."""
 
-    def __init__(self, model: nn.Module, site: object, images: object, loss: object) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        site: object,
+        images: object,
+        loss: object,
+        options: object = None,
+        batch_size: object = None,
+    ) -> None:
+        self.options: Options = arguments.options_of(options, batch_size)
         self.model = arguments.network(model)
         found = arguments.sites_of(self.model, site, "site")
         if len(found) != 1:
@@ -40,15 +49,14 @@ class Task:
         if not callable(loss):
             raise SweepError(f"loss is a function of outputs and image numbers, not a {type(loss).__name__}")
         self.loss = loss
-        self.device = engine.device_of(self.model)
-        self.trial: Trial = tried(self.model, self.images, engine.readout_of(None), self.device)
+        self.device = arguments.device_of(self.model)
+        self.trial: Trial = tried(self.model, self.images, arguments.readout_of(None))
         self.kept: Kept | None = None
 
-    def batches(self, size: int) -> Iterator[tuple[range, torch.Tensor]]:
+    def batches(self) -> Iterator[tuple[range, torch.Tensor]]:
         """Image numbers and images on the network's device, copied: a first step may write into them."""
-        for begin in range(0, len(self.images), size):
-            batch = self.images[begin : begin + size].to(self.device)
-            yield range(begin, begin + len(batch)), batch.clone()
+        for rows, batch in arguments.in_batches(self.images, self.options.batch_size):
+            yield rows, batch.to(self.device).clone()
 
     def per_image(self, output: torch.Tensor, rows: range | torch.Tensor) -> torch.Tensor:
         """The loss of each of some images."""
@@ -65,15 +73,15 @@ class Task:
         """Losses of (units, images, ...) outputs, summed over the images: float64 (units,)."""
         return torch.stack([self.per_image(output, rows).double().sum() for output in outputs])
 
-    def keep(self, options: Options) -> None:
+    def keep(self) -> None:
         """Walk the images through the healthy part of the network once, for many sweeps, if memory allows."""
-        self.kept = Kept.of(self.model, self.name, self.images, options, self.trial)
+        self.kept = Kept.of(self.model, self.name, self.images, self.options, self.trial)
 
-    def summed(self, options: Options, **chosen: Any) -> torch.Tensor:
+    def summed(self, **chosen: Any) -> torch.Tensor:
         """The loss without each unit, summed over all images."""
-        return self._swept(torch.arange(len(self.images)), self.losses, options, **chosen)
+        return self._swept(torch.arange(len(self.images)), self.losses, **chosen)
 
-    def apart(self, options: Options, numbers: torch.Tensor, **chosen: Any) -> torch.Tensor:
+    def apart(self, numbers: torch.Tensor, **chosen: Any) -> torch.Tensor:
         """The loss without each unit on each of some images: float64 (units, images)."""
 
         def kept(outputs: torch.Tensor, rows: range) -> torch.Tensor:
@@ -84,13 +92,12 @@ class Task:
             )
             return losses
 
-        return self._swept(numbers, kept, options, **chosen)
+        return self._swept(numbers, kept, **chosen)
 
     def _swept(
         self,
         numbers: torch.Tensor,
         reduce: Reduce,
-        options: Options,
         units: Sequence[int] | None = None,
         removed: Sequence[int] = (),
         progress: bool = False,
@@ -103,23 +110,22 @@ class Task:
             images = self.images if whole else self.images[numbers.to(self.images.device)]
             parts = stream_units(
                 self.model, self.name, images, units=units, removed={self.name: removed}, progress=progress,
-                options=options, trial=self.trial,
+                options=self.options, trial=self.trial,
             )  # fmt: skip
         return next(iter(collected(parts, reduce).values()))
 
     def products(
-        self, size: int, removed: Sequence[int] = ()
+        self, removed: Sequence[int] = ()
     ) -> Iterator[tuple[range, torch.Tensor, list[torch.Tensor]]]:
         """Batch by batch the loss of each image, and minus gradient times activation of every call of the site.
 
         Args:
-            size: images at a time.
             removed: units that are gone.
 
         Yields:
             Image numbers, losses (n,), and the products, units first.
         """
-        found = self._through_network(size, removed) if self.kept is None else self._from_kept(size, removed)
+        found = self._through_network(removed) if self.kept is None else self._from_kept(self.kept, removed)
         for rows, held, output in found:
             with torch.inference_mode(False), torch.enable_grad():
                 losses = self.per_image(output, rows)
@@ -134,7 +140,7 @@ class Task:
             yield rows, losses.detach(), parts
 
     def _through_network(
-        self, size: int, removed: Sequence[int]
+        self, removed: Sequence[int]
     ) -> Iterator[tuple[range, list[torch.Tensor], torch.Tensor]]:
         """Batch by batch what the site answered, call by call, and the network's output that hangs on it."""
         held: list[torch.Tensor] = []
@@ -146,7 +152,7 @@ class Task:
 
         handle = self.module.register_forward_hook(hold)
         try:
-            for rows, batch in self.batches(size):
+            for rows, batch in self.batches():
                 held.clear()
                 with torch.inference_mode(False), torch.enable_grad():
                     output = self.model(batch.clone())
@@ -157,16 +163,15 @@ class Task:
             handle.remove()
 
     def _from_kept(
-        self, size: int, removed: Sequence[int]
+        self, kept: Kept, removed: Sequence[int]
     ) -> Iterator[tuple[range, list[torch.Tensor], torch.Tensor]]:
         """As `_through_network`, from behind the site on."""
-        assert self.kept is not None
-        for begin in range(0, len(self.images), size):
-            rows = range(begin, min(begin + size, len(self.images)))
+        for numbers in torch.arange(len(self.images)).split(self.options.batch_size):
             with torch.inference_mode(False), torch.enable_grad():
-                state = self.kept.state_of(torch.arange(rows.start, rows.stop))
-                leaf = self._leaf(state[self.kept.name], removed)
-                yield rows, [leaf], self.kept.output(state | {self.kept.name: leaf.clone()})
+                state = kept.state_of(numbers)
+                leaf = self._leaf(state[kept.name], removed)
+                rows = range(int(numbers[0]), int(numbers[-1]) + 1)
+                yield rows, [leaf], kept.output(state | {kept.name: leaf.clone()})
 
     def _leaf(self, output: torch.Tensor, removed: Sequence[int]) -> torch.Tensor:
         leaf = output.detach().clone()
@@ -175,14 +180,14 @@ class Task:
             leaf.index_fill_(unit_axis(self.module, leaf, self.site), gone, 0)
         return leaf.requires_grad_()
 
-    def estimated(self, size: int, removed: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+    def estimated(self, removed: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of each image, and by how much it rises without each unit to first order.
 
         Returns:
             float64 (images,) and (images, units).
         """
         losses_of, rows_of = [], []
-        for rows, losses, parts in self.products(size, removed):
+        for rows, losses, parts in self.products(removed):
             total = torch.zeros(())
             for part in parts:
                 if part.ndim < 2 or part.shape[1] != len(rows):
@@ -192,11 +197,11 @@ class Task:
             rows_of.append(total.T)
         return torch.cat(losses_of), torch.cat(rows_of)
 
-    def healthy(self, size: int) -> torch.Tensor:
+    def healthy(self) -> torch.Tensor:
         """The intact network's loss of each image: float64 (images,)."""
         with torch.no_grad():
             parts = [
-                self.per_image(self.model(batch), rows).double().cpu() for rows, batch in self.batches(size)
+                self.per_image(self.model(batch), rows).double().cpu() for rows, batch in self.batches()
             ]
         return torch.cat(parts)
 

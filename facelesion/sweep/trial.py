@@ -7,7 +7,7 @@ network must answer the same every time, and for each image the same whatever el
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from facelesion.lesions import Calibration, Lesion, lesioned
+from facelesion.lesions import lesioned
 from facelesion.lesions.locate import find
 from facelesion.sweep import memory
+from facelesion.sweep.arguments import Readout, device_of
 from facelesion.sweep.errors import SweepError
 from facelesion.sweep.facts import stacked
+from facelesion.sweep.request import Request
 from facelesion.sweep.untouched import notes, untouched
-
-Readout = Callable[[Any], Tensor]
 
 # How far two answers may lie apart and still be the same but for rounding, as a share of the largest number.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 2e-1}
@@ -47,22 +47,20 @@ class Trial:
     counting: bool = False
 
 
-def tried(
-    model: nn.Module, first: Tensor, readout: Readout, device: torch.device, *, rows: bool = True
-) -> Trial:
+def tried(model: nn.Module, first: Tensor, readout: Readout, *, rows: bool = True) -> Trial:
     """Tries a network out.
 
     Args:
         model: the network, in the mode in which it will be swept.
         first: the first batch.
         readout: from its output to a tensor with one row per image.
-        device: where the network lives.
         rows: whether each image's answer must be its own; False asks only that answers repeat.
 
     Raises:
         SweepError: it cannot take these images, answers at random, changes itself as it runs, or mixes the rows of
             a batch.
     """
+    device = device_of(model)
     check_mode(model)
     _finished(model, first.to(device), rows)
     with untouched(model):
@@ -71,7 +69,7 @@ def tried(
 
 def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.device, rows: bool) -> Trial:
     pair = (two_images(first) if rows else first).to(device)
-    generators = _generators(device)
+    generators = generators_at(device)
     answer = _first_answer(model, first, pair, readout, device, rows)
     state = _state(model)
     others = [pair[:1], pair[1:]] if rows else [pair]
@@ -86,7 +84,7 @@ def _tried(model: nn.Module, first: Tensor, readout: Readout, device: torch.devi
     changed = _changed(model, state)
     if changed:
         _check_counts(model, changed, pair, answer, readout)
-    if _generators(device) != generators:
+    if generators_at(device) != generators:
         _check_draws(model, pair, answer, readout)
     if problem is None and not rows:
         same = agree(answer, found[0])
@@ -137,28 +135,28 @@ def check_mode(model: nn.Module) -> None:
                 raise SweepError(f"{where} has weights without numbers (device meta): load them first")
 
 
-def check_embeddings(
-    model: nn.Module, lesions: Mapping[str, Lesion | None], image: Tensor, calibration: Calibration | None
-) -> None:
+def check_embeddings(request: Request, image: Tensor) -> None:
     """Let the whole network say whether an embedding's rows are images, for lesions that draw by image number.
 
     A piece of the network is given positions and images alike; where there are as many of both they look the same,
     which cannot be so for two images and for three.
 
     Args:
+        request: what is swept.
         image: one, as a batch.
 
     Raises:
         LesionError: they are not; the message names the site.
     """
+    model = request.model
     embeddings = {name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     if not embeddings:
         return
-    for part in {part for lesion in lesions.values() if lesion is not None for part in lesion.parts}:
+    for part in request.parts:
         if part.draws_values and any(site.path in embeddings for site in find(model, part.site)):
             for count in (2, 3):
-                with untouched(model), torch.no_grad(), lesioned(model, part, calibration=calibration):
-                    model(torch.cat([image] * count))
+                with untouched(model), torch.no_grad(), lesioned(model, part, calibration=request.calibration):
+                    model(torch.cat([image.to(request.device)] * count))
 
 
 def answer_of(model: nn.Module, batch: Tensor, readout: Readout) -> Any:
@@ -318,7 +316,7 @@ def _check_draws(model: nn.Module, images: Tensor, answer: Any, readout: Readout
     _check_repeats(model, images, answer, readout, AGAIN)
 
 
-def _generators(device: torch.device) -> tuple[Any, ...]:
+def generators_at(device: torch.device) -> tuple[Any, ...]:
     """Where the random numbers stand that a forward could draw from."""
     import numpy
 

@@ -7,31 +7,26 @@ begins one layer later than its site; before a linear readout nothing is left to
 
 from __future__ import annotations
 
-import functools
 import itertools
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from facelesion.lesions import Ablate, Calibration, Lesion, lesioned
-from facelesion.lesions.locate import Site, unit_axis
-from facelesion.sweep import arguments, engine, memory
+from facelesion.lesions import Calibration, lesioned
+from facelesion.sweep import arguments, memory
 from facelesion.sweep.arguments import Batches, Units, name_of
-from facelesion.sweep.channels import Channels, Stretch, stretch
+from facelesion.sweep.channels import Channels, Stretch
 from facelesion.sweep.errors import SweepError
-from facelesion.sweep.facts import ROWS, State
+from facelesion.sweep.facts import State
 from facelesion.sweep.kernels import contributions
-from facelesion.sweep.options import BATCH_SIZE, Options
-from facelesion.sweep.preparing import laid_out, prepared
-from facelesion.sweep.tracing import Trace
+from facelesion.sweep.options import Options
+from facelesion.sweep.removals import Job, Removals, jobs_of
+from facelesion.sweep.running import bar_of, quietly
+from facelesion.sweep.trace import Trace
 from facelesion.sweep.trial import Trial, check_rows, tried
-from facelesion.sweep.whole import Whole
 
-# A network's steps, with the sites among them.
-Prepared = Trace | Whole
 # Outputs (units, images, ...) and the images' numbers to sums (units, ...).
 Reduce = Callable[[torch.Tensor, range], torch.Tensor]
 
@@ -68,7 +63,7 @@ def unit_sweep(
     removed: Mapping[str, Units] | None = None,
     to: str = "zero",
     calibration: Calibration | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: bool = False,
     reduce: Reduce | None = None,
     options: Options | None = None,
@@ -103,7 +98,7 @@ def unit_sweep(
         >>> outputs = unit_sweep(network.eval(), "1", images)
         >>> outputs["1"].shape
         torch.Size([4, 5, 2])
-        >>> from facelesion.lesions import lesioned
+        >>> from facelesion.lesions import Ablate, lesioned
         >>> with lesioned(network, Ablate("1", units=[3])):
         ...     print(torch.allclose(network(images), outputs["1"][3], atol=1e-6))
         True
@@ -158,152 +153,24 @@ def stream_units(
         >>> {unit for part in stream_units(network, "1", torch.rand(5, 3)) for unit in part.units}
         {0, 1, 2, 3}
     """
-    if to not in ("zero", "mean"):
-        raise SweepError(f"to is zero or mean, not {to!r}")
-    if to == "mean" and calibration is None:
-        raise SweepError('to="mean" needs calibration=calibrate(model, images, sites)')
-    options = arguments.options_of(options, BATCH_SIZE)
-    arguments.drawn_by(0, calibration)
-    model = arguments.network(model)
-    places = places_of(model, sites)
-    chosen: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None
-    if isinstance(units, Mapping):
-        chosen = arguments.units_at(model, units, "units", places)
-    elif units is not None:
-        chosen = arguments.units_of(units, "units")
-    gone = arguments.units_at(model, {} if removed is None else removed, "removed")
-    device = engine.device_of(model)
-    iterator = arguments.in_batches(batches, options.batch_size)
-    first = next(iterator, None)
-    if first is None:
-        raise SweepError("nothing to sweep: give at least one image; batches holds none")
-    trial = trial or tried(model, first, engine.readout_of(None), device, rows=options.trace)
-    wanted = Wanted(chosen, gone, to, calibration, budget_of(options, device), options, ahead)
-    trace = prepared_for(model, places, wanted, trial)
-    jobs = jobs_of(trace, places, wanted)
-    left = model if trial.counting else None
-    begin = 0
-    with engine.bar_of(progress, sum(len(job.units) for job in jobs)) as bar:
-        for given in itertools.chain([first], iterator):
-            rows = range(begin, begin + len(given))
-            begin = rows.stop
-            batch = laid_out(given.to(device, non_blocking=True), trace)
-            for job, chunk, outputs in engine.quietly(
-                _batch(trace, jobs, batch, wanted), device, options.autocast, left
-            ):
+    removals = Removals.of(
+        model, sites, units=units, removed=removed, to=to, calibration=calibration,
+        options=arguments.options_of(options), ahead=ahead,
+    )  # fmt: skip
+    options, device = removals.options, removals.device
+    images = arguments.in_batches(batches, options.batch_size)
+    first = next(images)
+    if trial is None:
+        trial = tried(removals.model, first[1], arguments.readout_of(None), rows=options.trace)
+    trace = removals.prepared(trial)
+    jobs = jobs_of(trace, removals)
+    with bar_of(progress, sum(len(job.units) for job in jobs)) as bar:
+        for rows, given in itertools.chain([first], images):
+            batch = trace.laid_out(given.to(device, non_blocking=True))
+            found = _batch(trace, jobs, batch, removals)
+            for job, chunk, outputs in quietly(trace, found, options):
                 yield UnitPart(job.site.path or name_of(job.site), tuple(chunk), rows, outputs)
                 bar.update(len(chunk) * len(rows))
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a unit sweep was asked for, by module path where it differs between sites."""
-
-    units: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None
-    removed: Mapping[str, tuple[int, ...]]
-    to: str
-    calibration: Calibration | None
-    budget: int
-    options: Options
-    ahead: bool
-
-    def chosen(self, path: str, count: int) -> tuple[int, ...]:
-        """The units to try at a site of `count` units."""
-        named = self.units.get(path) if isinstance(self.units, Mapping) else self.units
-        chosen = tuple(range(count)) if named is None else named
-        arguments.check_count(chosen, path or ".", count, "units")
-        if not chosen:
-            raise SweepError(f"units: there is none to try at {path or '.'}")
-        return chosen
-
-
-@dataclass
-class Job:
-    """What is to be done at one site.
-
-    Attributes:
-        site: the site.
-        step: the step that makes its output.
-        units: which units to try.
-        way: how far its units can be followed together; None: each runs as a lesion of its own.
-        fill: what a removed unit is set to, (units, 1, ...).
-        gone: units of this site that are removed throughout.
-        rows: how many rows are run at once.
-    """
-
-    site: Site
-    step: int
-    units: tuple[int, ...]
-    way: Stretch | None
-    fill: torch.Tensor
-    gone: tuple[int, ...]
-    rows: int
-
-
-def places_of(model: nn.Module, patterns: object) -> list[Site]:
-    places = arguments.sites_of(model, patterns)
-    for site in places:
-        if site.call is not None or site.output or site.heads:
-            raise SweepError(f"{site}: a unit sweep takes whole modules; use sweep with one Ablate per unit")
-    return places
-
-
-def budget_of(options: Options, device: torch.device) -> int:
-    return options.budget if options.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
-
-
-def prepared_for(model: nn.Module, places: Sequence[Site], wanted: Wanted, trial: Trial) -> Prepared:
-    def cuts(trace: Prepared) -> Iterator[int]:
-        for job in jobs_of(trace, places, wanted):
-            if job.way is not None:
-                yield from (job.step + 1, job.way.stop, job.way.end)
-
-    return prepared(model, {site.path for site in places}, wanted.options, trial, cuts)
-
-
-def jobs_of(trace: Prepared, places: Sequence[Site], wanted: Wanted) -> list[Job]:
-    return [_job(trace, site, wanted) for site in sorted(places, key=lambda site: trace.position(site.path) or 0)]
-
-
-def _job(trace: Prepared, site: Site, wanted: Wanted) -> Job:
-    step = trace.position(site.path)
-    if step is None:
-        raise SweepError(
-            f"{name_of(site)} never runs in a forward of {type(trace.model).__name__}: name a site in use"
-        )
-    module = trace.model.get_submodule(site.path)
-    way, shape = None, trace.facts[step].shape
-    own = (
-        isinstance(trace, Trace) and trace.calls_of(site.path) == 1 and trace.steps[step].target == site.path
-    )
-    kind = trace.facts[step].dtype
-    if shape is None or not own or kind is None or not kind.is_floating_point:
-        # The site is part of a step, or runs more than once: its shape is not in the record.
-        shape = trace.output_shape(site.path)
-        own = False
-    if shape is None:
-        raise SweepError(
-            f"{name_of(site)} does not run, or does not answer with one tensor of floating point numbers; use sweep "
-            "with one Ablate per unit"
-        )
-    axis = unit_axis(module, torch.empty(shape, device="meta"), site)
-    # What has no row per image is no lesion's own in a longer batch.
-    if own and isinstance(trace, Trace) and trace.facts[step].growth == ROWS:
-        way = stretch(trace, step, axis, ahead=wanted.ahead)
-    count, device = shape[axis], engine.device_of(trace.model)
-    fill = torch.zeros(count)
-    if wanted.to == "mean":
-        assert wanted.calibration is not None
-        fill = wanted.calibration.of(site, 0)[0]
-        if len(fill) != count:
-            raise SweepError(f"calibration has {len(fill)} units for {name_of(site)}, which has {count}")
-    fill = fill.to(device).view(-1, *[1] * (len(shape) - 1 - axis))
-    end = way.end if way else step
-    row = trace.peak_bytes(end, trace.length)
-    fit = wanted.options.rows or memory.rows_that_fit(row, wanted.budget, device)
-    gone = wanted.removed.get(site.path, ())
-    arguments.check_count(gone, site.path or ".", count, "removed")
-    return Job(site, step, wanted.chosen(site.path, count), way, fill, gone, fit)
 
 
 # A unit this many times larger than every other costs as many digits in a difference.
@@ -312,40 +179,27 @@ _UNEVEN = 16.0
 Found = tuple[Job, Sequence[int], torch.Tensor]
 
 
-def _batch(
-    trace: Prepared, jobs: Sequence[Job], batch: torch.Tensor, wanted: Wanted
-) -> Iterator[Found]:
+def _batch(trace: Trace, jobs: Sequence[Job], batch: torch.Tensor, removals: Removals) -> Iterator[Found]:
     """One batch's way through all sites, in the network's order."""
-    state, begin = trace.repeated(trace.start(batch), 1), 0
+    state, begin = trace.start(batch), 0
     for job in jobs:
-        elsewhere = any(gone and path != job.site.path for path, gone in wanted.removed.items())
-        last = job.step + 1 == trace.length and not trace.ends_with_last_step
-        if job.way is None or elsewhere or last:
-            yield from _plain(trace, job, batch, wanted)
-            continue
-        assert isinstance(trace, Trace)
         behind = job.step + 1
-        if behind == trace.length:
+        at_end = behind == trace.length
+        followed = trace.ends_with_last_step if at_end else trace.can_cut(behind)
+        if job.way is None or removals.elsewhere(job.site) or not followed:
+            yield from _plain(trace, job, batch, removals)
+        elif at_end:
             yield job, job.units, _swapped(trace.run(trace.repeated(state, 1), begin, behind), job)
-            continue
-        if not trace.can_cut(behind):
-            yield from _plain(trace, job, batch, wanted)
-            continue
-        state, begin = trace.run(state, begin, behind), behind
-        yield from each_unit(trace, job, trace.repeated(state, 1), len(batch))
+        else:
+            state, begin = trace.run(state, begin, behind), behind
+            yield from each_unit(trace, job, trace.repeated(state, 1), len(batch))
 
 
-def _plain(trace: Prepared, job: Job, batch: torch.Tensor, wanted: Wanted) -> Iterator[Found]:
+def _plain(trace: Trace, job: Job, batch: torch.Tensor, removals: Removals) -> Iterator[Found]:
     """Units of a site that cannot be cut behind, or of a network that is damaged elsewhere too: whole forwards."""
-    elsewhere = [
-        _removal(Site(path), gone, wanted.to)
-        for path, gone in wanted.removed.items()
-        if gone and path != job.site.path
-    ]
     for unit in job.units:
-        here = _removal(job.site, sorted({*job.gone, unit}), wanted.to)
-        lesion = functools.reduce(operator.add, [*elsewhere, here])
-        with lesioned(trace.model, lesion, calibration=wanted.calibration):
+        lesion = removals.lesion(job.site, sorted({*job.gone, unit}))
+        with lesioned(trace.model, lesion, calibration=removals.calibration):
             outputs = trace.model(batch.clone())
         check_rows(outputs, len(batch))
         yield job, (unit,), outputs[None]
@@ -355,7 +209,7 @@ def each_unit(trace: Trace, job: Job, state: State, images: int) -> Iterator[Fou
     """Every unit of a site, from the state behind it, which is used up."""
     way = job.way
     assert way is not None
-    name = trace.steps[job.step].name
+    name = trace.facts[job.step].name
     axis = way.follow[name].axis
     if name not in state:
         raise SweepError(f"{job.site}: nothing reads this site's output")
@@ -370,14 +224,14 @@ def each_unit(trace: Trace, job: Job, state: State, images: int) -> Iterator[Fou
         without[way.source] - healthy[way.source], way.follow[way.source]
     ):
         # To take out what nearly all of a sum is made of leaves rounding behind: each unit runs from here itself.
-        way = stretch(trace, job.step, axis, ahead=False)
+        way = way.before_linear
     change = without[way.source] - healthy[way.source] if way.linear is not None else None
     at_end = trace.run(healthy, way.stop, way.end) if way.linear is not None else healthy
     if not isinstance(at_end, dict):
         at_end = {way.result: at_end}
 
     def run(units: Sequence[int]) -> torch.Tensor:
-        chosen = torch.tensor(units).to(engine.device_of(trace.model), non_blocking=True)
+        chosen = torch.tensor(units).to(job.fill.device, non_blocking=True)
         here: State = {}
         for value in at_end:
             if change is not None and value == way.result:
@@ -412,7 +266,7 @@ def _even(change: torch.Tensor, channels: Channels) -> bool:
 def _followed(trace: Trace, way: Stretch, state: State) -> State:
     """The state where the units' common stretch ends; the output itself under its step's name at the network's end."""
     result = trace.run(state, way.begin, way.stop) if way.stop > way.begin else state
-    return result if isinstance(result, dict) else {trace.steps[-1].name: result}
+    return result if isinstance(result, dict) else {trace.facts[-1].name: result}
 
 
 def _filled(value: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
@@ -440,7 +294,3 @@ def _one_by_one(
         place = (channels.axis, unit * channels.block, channels.block)
         row.narrow(*place).copy_(without.narrow(*place))
     return rows
-
-
-def _removal(site: Site, units: Iterable[int], to: str) -> Lesion:
-    return Ablate(name_of(site), units=tuple(units), to=to)

@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 CHANNELS = 256
 TILES = 196
 # Tiles at a time: what they need stays near the caches.
-_CHUNK = 1024
+CHUNK = 1024
 _KERNEL = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 
@@ -55,7 +55,7 @@ def winograd(
     """
     count, _, height, width = images.shape
     answer = images.new_empty((count, height, width, kernel.shape[2]))
-    rows = max(1, _CHUNK // (-(-height // 2) * -(-width // 2)))
+    rows = max(1, CHUNK // (-(-height // 2) * -(-width // 2)))
     scratch = {} if scratch is None else scratch
     for begin in range(0, count, rows):
         part = images[begin : begin + rows].permute(0, 2, 3, 1)

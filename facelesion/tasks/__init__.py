@@ -11,10 +11,20 @@ from facelesion.tasks.objects import Objects
 from facelesion.tasks.parts import Parts
 from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.representation import Representation
-from facelesion.tasks.task import Answers, Healthy, Look, Measure, Task, Trials, forced_choice, margin
+from facelesion.tasks.task import (
+    Answers,
+    Healthy,
+    Look,
+    Measure,
+    Task,
+    Trials,
+    against_others,
+    forced_choice,
+    margin,
+)
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
 
-#: Every task by its name. One more is one line.
+#: Every task by its name. One more is one line. See docs/extending.md.
 TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
@@ -26,5 +36,5 @@ TASKS: dict[str, type[Task]] = {
 __all__ = [
     "TASKS", "Answers", "Attention", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Likeness",
     "Look", "Measure", "Memory", "Objects", "Parts", "Representation", "Task", "Trials", "Verification",
-    "fit_linear_readout", "forced_choice", "margin", "ten_fold_accuracy",
+    "against_others", "fit_linear_readout", "forced_choice", "margin", "ten_fold_accuracy",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from facelesion.errors import Error
 from facelesion.lesions import Calibration, Lesion, lesion_sites, lesioned
 from facelesion.models import Subject
+from facelesion.training.device import where
 from facelesion.training.files import read_table, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.trials import Shown
@@ -137,7 +138,7 @@ class Classifier(lightning.LightningModule):
         """Logits (N, outputs) of trials on the CPU, made in evaluation mode where the network is."""
         self.eval()
         readout = self.head if readout is None else readout
-        device = readout.weight.device
+        device = where(readout)
         made = []
         for rows in torch.arange(len(shown)).split(batch_size):
             images, ids = shown.images(rows).to(device), shown.ids[rows].to(device)
@@ -164,7 +165,8 @@ class Classifier(lightning.LightningModule):
 
 def readout_of(subject: Subject, outputs: int, seed: int, source: str) -> nn.Linear:
     """The readout of the weights' file where it has one that fits, else a new one."""
-    width = int(subject.module(torch.zeros(1, 3, subject.size, subject.size)).shape[1])
+    blank = torch.zeros(1, 3, subject.size, subject.size, device=where(subject.module))
+    width = int(subject.module(blank).shape[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = nn.Linear(width, outputs)
@@ -298,11 +300,12 @@ class TrialData(lightning.LightningDataModule):
         module.eval()
         states = {"seen": lesion} | ({"healthy": None} if lesion is not None else {})
         made: dict[str, list[torch.Tensor]] = {name: [] for name in states}
+        device = where(module.network)
         with torch.no_grad():
             for rows in torch.arange(len(shown)).split(64):
-                images = shown.images(rows)
+                images, ids = shown.images(rows).to(device), shown.ids[rows].to(device)
                 for name, damage in states.items():
-                    made[name].append(module.represent(images, damage, shown.ids[rows], config.seed))
+                    made[name].append(module.represent(images, damage, ids, config.seed).cpu())
         return _Rows(tensors | {name: torch.cat(parts) for name, parts in made.items()})
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -24,6 +24,7 @@ from facelesion.models import Subject, VGGFace, get
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Readable, Seed, Size, refuse_endless
 from facelesion.settings import check
 from facelesion.training.classifier import Classifier, Course, TrialData, readout_of
+from facelesion.training.device import placed, where
 from facelesion.training.files import write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, check_folder, fit, is_first
@@ -195,25 +196,28 @@ def learn(config: ClassifyConfig, subject: Subject, roles: Roles, practice: Prac
         config,
         None if practice is None else practice.readout,
     )
-    if module.lesion is not None:
-        module.calibration = calibrated(subject, module.lesion, roles.parts["train"], config.seed)
-    for name, lesion in module.states().items():
-        right = module.right(shown["validation"], lesion, module.taught_by)
-        if is_first():
-            print(f"before training, {name}: {float(right.float().mean()):.1%} right")
+    with placed(config.run, module):
+        if module.lesion is not None:
+            module.calibration = calibrated(subject, module.lesion, roles.parts["train"], config.seed)
+        for name, lesion in module.states().items():
+            right = module.right(shown["validation"], lesion, module.taught_by)
+            if is_first():
+                print(f"before training, {name}: {float(right.float().mean()):.1%} right")
+        data = TrialData(shown, config, module)
     note = _note(config, subject, taught)
     watch = []
     if config.course:
         before, after = (facts_of(config.seed, about, roles, "") for about in (subject.about, note))
         watch = [Course(folder / "course.csv", shown_as(roles.parts["test"], ["intact"]), before, after)]
-    fit(module, TrialData(shown, config, module), config.epochs, config.run, config.seed, watch)
+    fit(module, data, config.epochs, config.run, config.seed, watch)
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
     if not is_first():
         return target
     tensors = module.tensors()
     if "test" in roles.parts:
         facts = facts_of(config.seed, note, roles, store.digest(tensors))
-        answers = asked(module, roles.parts["test"], config.data.tests, module.states())
+        with placed(config.run, module):
+            answers = asked(module, roles.parts["test"], config.data.tests, module.states())
         write_table(folder / "answers.csv", answers)
         write_table(folder / "tests.csv", scored(answers, config.task, module.states(), facts))
     about = note | {
@@ -276,7 +280,8 @@ def facts_of(seed: int, about: Mapping[str, Any], roles: Roles, weights: str) ->
 def calibrated(subject: Subject, lesion: Lesion, trials: Trials, seed: int, most: int = 200) -> Calibration:
     """What relative doses are relative to: the healthy network's units over intact pictures, drawn by the seed."""
     order = torch.randperm(len(trials), generator=torch.Generator().manual_seed(seed))[:most].sort().values
-    batches = (subject.preprocess(trials.pictures.images[rows]) for rows in order.split(32))
+    device = where(subject.module)
+    batches = (subject.preprocess(trials.pictures.images[rows].to(device)) for rows in order.split(32))
     return calibrate(subject.module, batches, lesion)
 
 

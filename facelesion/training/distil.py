@@ -31,6 +31,7 @@ from facelesion.models.mobilefacenet import for_speed, read_mobilefacenet
 from facelesion.models.subject import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Subject
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Seed, refuse_endless
 from facelesion.settings import check
+from facelesion.training.device import placed
 from facelesion.training.distillation import Distillation, DistillationData, HeldOut, Schedule
 from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
 from facelesion.training.reached import objects_reached, pairs_reached
@@ -133,17 +134,18 @@ def distil(config: DistilConfig) -> Path:
     teacher = for_speed(read_mobilefacenet(config.teacher))
     training, people = training_faces(config.data)
     faces, held_out = hold_out(training, people, config.data.held_out_people, config.seed)
-    views = taught_once(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
+    with placed(config.run, teacher):
+        views = taught_once(teacher, _pictures(faces, config), folder / "targets.safetensors", config.run.progress)
+        validation = taught_once(
+            teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress
+        )
     others = _others(faces, config.data)
-    validation = taught_once(
-        teacher, held_out.images, folder / "held_out_targets.safetensors", config.run.progress
-    )
     data = DistillationData(views, others, HeldOut(validation, held_out.labels), config.schedule, config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         module = Distillation(config.width, EMBEDDING, config.schedule, data.classes, held_out.labels, SIZE)
     if config.start:
-        _go_on_from(module, Path(config.start))
+        go_on_from(module, Path(config.start))
     fit(module, data, config.schedule.epochs, config.run, config.seed)
     plain, identity = module.average.folded()
     tensors = {
@@ -163,16 +165,17 @@ def distil(config: DistilConfig) -> Path:
         subject = Subject(
             target.stem, plain, SIZE, Preprocessing(SIZE), identity, store.digest(tensors), about
         )
-        reached = pairs_reached(subject, config.data)
-        if config.data.objects:
-            reached |= objects_reached(subject, config.data.objects, config.data.object_photographs)
+        with placed(config.run, plain):
+            reached = pairs_reached(subject, config.data)
+            if config.data.objects:
+                reached |= objects_reached(subject, config.data.objects, config.data.object_photographs)
         about |= {"reached": reached}
         write_bytes(folder / "reached.json", f"{json.dumps(reached, indent=2)}\n".encode())
     store.save_weights(target, tensors, about)
     return target
 
 
-def _go_on_from(module: Distillation, path: Path) -> None:
+def go_on_from(module: Distillation, path: Path) -> None:
     """Give the student the averaged weights of an earlier run's checkpoint.
 
     Raises:

@@ -39,6 +39,7 @@ from facelesion.training.classify import (
     scored,
     trainable,
 )
+from facelesion.training.device import placed, where
 from facelesion.training.files import read_table, write_parquet, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import (
@@ -237,8 +238,10 @@ class _Task:
         """Responsible units excited and inhibited, and beside them as many others, matched in number alone."""
         config = self.config
         seen = faces_to_find_units_on(self.roles.parts["train"], self.task)
-        count = len(_means(self.subject, seen.images[:1], site))
-        for feature, units in responsible(self.subject, seen, site).items():
+        with placed(config.run, self.subject.module):
+            count = len(_means(self.subject, seen.images[:1], site))
+            found = responsible(self.subject, seen, site)
+        for feature, units in found.items():
             others = random_units(count, len(units), config.runs, seed=config.seed, exclude=units)
             for by, word in ((config.by, "excited"), (-config.by, "inhibited")):
                 name = f"{units_name(site, feature)} {word}"
@@ -254,9 +257,10 @@ class _Task:
         seed, states = self.config.seed + run, {"damaged": lesion}
         settings = dataclasses.replace(self.healthy, seed=seed)
         module = Classifier(self.subject, self.roles.classes, None, settings)
-        if lesion is not None:
-            module.calibration = self.calibration(lesion)
-        answers = asked(module, self.roles.parts["test"], stimuli, states)
+        with placed(self.config.run, module):
+            if lesion is not None:
+                module.calibration = self.calibration(lesion)
+            answers = asked(module, self.roles.parts["test"], stimuli, states)
         facts = facts_of(seed, self.subject.about, self.roles, self.subject.weights)
         return self.named(scored(answers, self.task, states, facts), answers, approach, how, run)
 
@@ -340,7 +344,9 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
 
 
 def _means(subject: Subject, images: torch.Tensor, site: str) -> torch.Tensor:
-    means = calibrate(subject.module, (subject.preprocess(part) for part in images.split(32)), site).means
+    device = where(subject.module)
+    batches = (subject.preprocess(part.to(device)) for part in images.split(32))
+    means = calibrate(subject.module, batches, site).means
     return next(iter(means.values()))
 
 

@@ -14,6 +14,7 @@ from facelesion.data import LFW, FaceSet
 from facelesion.data.modules import Trials
 from facelesion.models import Subject
 from facelesion.training.classify import confusion, facts_of, lesion_facts, trainable
+from facelesion.training.device import placed
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import AS_IT_WAS, DEFICIT, DONE, FEATURES, INTACT, STIMULI, Done
 from facelesion.training.reached import represent
@@ -109,7 +110,8 @@ def as_it_was(config: NotebookConfig, subject: Subject, folder: Path) -> pd.Data
         trials = copies.deficit(config.data.keep) if parts else copies.intact()
         roles = Roles(trials, ("no face", "face"), "one data set", copies.lfw)
         once(settings, trainable(config.network, config.seed), roles)
-    return pandas.DataFrame(list(tests_as_they_were(config, subject, copies)))
+    with placed(config.run, subject.module):
+        return pandas.DataFrame(list(tests_as_they_were(config, subject, copies)))
 
 
 def tests_as_they_were(config: NotebookConfig, subject: Subject, copies: Copies) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,7 @@ from facelesion.models.vgg import VGGFace
 from facelesion.ranges import PICTURE_BYTES, Label, OnlyWhen, PathText, Range, Seed, Size, refuse_endless
 from facelesion.settings import SettingError, check
 from facelesion.tasks.exemplars import CATEGORIES
+from facelesion.training.device import placed
 from facelesion.training.distil import EMBEDDING, SIZE, taught_once, training_faces
 from facelesion.training.distillation import Schedule
 from facelesion.training.individuals import Individuals, Pictures, photograph_views
@@ -259,8 +260,9 @@ def _lessons(config: ParticipantConfig, teacher: MobileFaceNet | None, folder: P
         material_faces: Taught | Individuals = _named(shared, rows, data, config.seed)
         targets = None
     else:
-        answers = shared.taught(for_speed(teacher), store.digest(teacher.state_dict()), config.run.progress)
-        material_faces = _taught_faces(shared, rows, answers, teacher, config, folder)
+        with placed(config.run, teacher):
+            answers = shared.taught(for_speed(teacher), store.digest(teacher.state_dict()), config.run.progress)
+            material_faces = _taught_faces(shared, rows, answers, teacher, config, folder)
         targets = answers[plain]
     own = set(trained)
     others = _others(faces[[row for row, name in enumerate(faces.labels) if name in own]], data, config.seed)
@@ -372,11 +374,12 @@ def _reached(
 ) -> dict[str, float]:
     """What it reaches on people and things that nobody learned."""
     subject = subject_of(tensors, about, config.width)
-    reached = things_reached(subject, config.data.kinds)
-    if config.data.root is not None:
-        reached = pairs_reached(subject, config.data) | reached
-    if config.data.objects:
-        reached |= objects_reached(subject, config.data.objects, config.data.object_photographs)
+    with placed(config.run, subject.module):
+        reached = things_reached(subject, config.data.kinds)
+        if config.data.root is not None:
+            reached = pairs_reached(subject, config.data) | reached
+        if config.data.objects:
+            reached |= objects_reached(subject, config.data.objects, config.data.object_photographs)
     return reached
 
 

@@ -20,6 +20,7 @@ from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.scores import area_under_curve
 from facelesion.tasks.task import Task
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
+from facelesion.training.device import where
 from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
 
 # Things drawn with these taught no network, and no study draws them.
@@ -189,9 +190,11 @@ def named_by_likeness(embeddings: torch.Tensor, names: Sequence[str], enrolled: 
 
 
 def represent(subject: Subject, images: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
-    """Representations (N, D) of uint8 pictures (N, 3, H, W)."""
+    """Representations (N, D) of uint8 pictures (N, 3, H, W), on the CPU, made where the network is."""
+    device = where(subject.module)
     with torch.no_grad():
-        return torch.cat([subject.module(subject.preprocess(part)) for part in images.split(batch_size)])
+        parts = (subject.preprocess(part.to(device)) for part in images.split(batch_size))
+        return torch.cat([subject.module(part).cpu() for part in parts])
 
 
 def even_folds(same: torch.Tensor, folds: int = 10) -> torch.Tensor:

@@ -78,7 +78,7 @@ def _notebook() -> Parts:
     return NotebookConfig, notebook
 
 
-#: Every recipe by its name. One more is one line.
+#: Every recipe by its name. One more is one line. See docs/extending.md.
 RECIPES: dict[str, Recipe] = {
     "distil": Recipe(
         "a small VGG16 learns identity from MobileFaceNet (configs/train/builtin.yaml)", _distil, "reached.json"

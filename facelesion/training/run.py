@@ -22,6 +22,7 @@ from facelesion.errors import Error, one_line
 from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.outputs import writable_folder
+from facelesion.products import float32_products
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Size
 from facelesion.settings import check
 from facelesion.training.curves import draw_curves
@@ -48,7 +49,8 @@ class RunConfig:
         devices: how many, or `auto` for all there are; recipes of several stages, and distillation, take one.
         num_nodes: machines that train together, each with as many devices; a SLURM job starts one process a device.
         strategy: Lightning's name for how several devices share the work.
-        precision: `32-true`, or `bf16-mixed` and `16-mixed` where the device is quicker with them.
+        precision: `32-true`; `tf32`, float32 whose products newer GPUs round; or `bf16-mixed` and `16-mixed` where the
+            device is quicker with them. Tests are asked in full precision.
         progress: show a progress bar.
         loggers: who else is told how it goes: Lightning's loggers by name (csv, tensorboard, wandb, mlflow, comet), or
             with settings, {kind: wandb, project: faces, offline: true}; TensorBoard, where there is one, when left out.
@@ -69,7 +71,7 @@ class RunConfig:
     devices: Annotated[int, Range(1, 1024)] | Literal["auto"] = 1
     num_nodes: Annotated[int, Range(1, 4096)] = 1
     strategy: Label = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = "32-true"
     progress: bool = True
     loggers: Annotated[Sequence[Any] | None, Size(0, 10)] = None
 
@@ -266,9 +268,9 @@ def fit(
     try:
         trainer = lightning.Trainer(
             max_epochs=epochs, callbacks=own, logger=loggers or False, accelerator=config.accelerator,
-            devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy, precision=config.precision,
-            enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0,
-            deterministic=True,
+            devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy,
+            precision="32-true" if config.precision == "tf32" else config.precision,
+            enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0, deterministic=True,
         )  # fmt: skip
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise Error(
@@ -277,7 +279,8 @@ def fit(
             f"{one_line(error)}"
         ) from None
     resumed = str(checkpoints / "last.ckpt") if config.resume else None
-    trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    with float32_products(rounded=config.precision == "tf32"):
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     close(loggers)
     if not best.best_model_path:
         raise Error(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")

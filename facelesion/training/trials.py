@@ -242,7 +242,7 @@ def _detection(
     Pictures without a face borrow the landmarks of one, so that they are masked like the others.
     """
     size = next(iter(people.values())).size
-    objects = _objects_apart(object_folder(data.objects, size=size), seed, about) if data.objects else None
+    objects = objects_apart(object_folder(data.objects, size=size), seed, about) if data.objects else None
     parts = {}
     for number, (name, faces) in enumerate(people.items()):
         others = objects[name] if objects is not None else _made_up(faces, seed * 10 + number)
@@ -256,7 +256,7 @@ def _detection(
     return parts
 
 
-def _objects_apart(photographs: ImageSet, seed: int, about: Mapping[str, Any]) -> dict[str, ImageSet]:
+def objects_apart(photographs: ImageSet, seed: int, about: Mapping[str, Any]) -> dict[str, ImageSet]:
     """Photographs of objects by part; what taught the network before is not tested."""
     said = str(about.get("trained_on", ""))
     taught = int(about.get("object_photographs", _TAUGHT_OBJECTS if "objects" in said else 0))

@@ -19,6 +19,7 @@ from torch import nn
 from facelesion.errors import Error
 from facelesion.ranges import Range
 from facelesion.settings import check
+from facelesion.training.device import where
 
 Progress = Callable[[int], object]
 
@@ -80,11 +81,11 @@ def teach(
     progress: Progress | None = None,
 ) -> Views:
     """Ask the teacher about pictures as they are (uint8 (N, 3, S, S)). Small batches stay in a CPU's cache."""
-    targets = []
+    targets, device = [], where(teacher)
     with torch.inference_mode():
         for rows in images.split(batch_size):
-            answers = teacher(preprocess(rows).contiguous(memory_format=torch.channels_last))
-            targets.append(nn.functional.normalize(answers))
+            answers = teacher(preprocess(rows.to(device)).contiguous(memory_format=torch.channels_last))
+            targets.append(nn.functional.normalize(answers).cpu())
             if progress is not None:
                 progress(len(rows))
     return Views(images, torch.cat(targets).clone())

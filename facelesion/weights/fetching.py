@@ -101,7 +101,7 @@ put the file at hostname
                 try:
                     _fetch_from(address, wanted)
                     return target
-                except _Refused as refused:
+                except AddressRefused as refused:
                     reasons.append(f"{address}: {refused}")
     except OSError as error:
         raise Error(
@@ -113,7 +113,7 @@ put the file at hostname
     )
 
 
-class _Refused(Exception):
+class AddressRefused(Exception):
     """This address does not give the file; its text says why."""
 
 
@@ -147,7 +147,7 @@ class _Wanted:
 def _fetch_from(address: str, wanted: _Wanted) -> None:
     """Fetch from one address into the target, taking up again what was cut."""
     if urlsplit(address).scheme not in ("http", "https"):
-        raise _Refused("neither http nor https")
+        raise AddressRefused("neither http nor https")
     inherited = wanted.have() > 0
     left, most = TRIES, wanted.have()
     while True:
@@ -158,7 +158,7 @@ def _fetch_from(address: str, wanted: _Wanted) -> None:
         except urllib.error.HTTPError as error:
             error.close()
             if error.code != 429 and error.code < 500:
-                raise _Refused(f"the server says {error.code} {error.reason}") from None
+                raise AddressRefused(f"the server says {error.code} {error.reason}") from None
             complete, reason = False, f"the server says {error.code} {error.reason}"
         except _NETWORK as error:
             if isinstance(error, OSError) and is_full(error):
@@ -166,19 +166,19 @@ def _fetch_from(address: str, wanted: _Wanted) -> None:
             complete, reason = False, _said(error)
             if wanted.have() == before and not isinstance(error, TimeoutError | ConnectionResetError):
                 if not isinstance(error, http.client.HTTPException):
-                    raise _Refused(reason) from None  # nobody is there: no use in asking again
+                    raise AddressRefused(reason) from None  # nobody is there: no use in asking again
         if complete:
             problem = _problem(wanted)
             if problem is None:
                 break
             wanted.forget()
             if not inherited:
-                raise _Refused(problem)
+                raise AddressRefused(problem)
             inherited = False  # the beginning may have been of another file: once more, from nothing
             continue
         left, most = (TRIES, wanted.have()) if wanted.have() > most else (left - 1, most)
         if left <= 0:
-            raise _Refused(reason)
+            raise AddressRefused(reason)
         time.sleep(PAUSE)
     with open(wanted.part, "r+b") as file:  # Windows brings to the disk only what could be written
         os.fsync(file.fileno())
@@ -218,21 +218,21 @@ def _ask(address: str, wanted: _Wanted) -> bool:
             wanted.forget()  # the server begins from the beginning
             start = 0
         if total is not None and wanted.size is not None and total != wanted.size:
-            raise _Refused(f"the server has {total} bytes, and it should be {wanted.size}")
+            raise AddressRefused(f"the server has {total} bytes, and it should be {wanted.size}")
         limit = wanted.max_bytes if wanted.size is None else wanted.size
         if total is not None and total > limit:
-            raise _Refused(f"{total} bytes, more than the {limit} allowed")
+            raise AddressRefused(f"{total} bytes, more than the {limit} allowed")
         if response.headers.get("Content-Encoding", "identity") != "identity" and not wanted.checksum:
-            raise _Refused("the server packs the file on the way, and no hash is known to check it by")
+            raise AddressRefused("the server packs the file on the way, and no hash is known to check it by")
         if total is None and not response.chunked and not wanted.checksum and wanted.size is None:
-            raise _Refused("the server does not say how long it is, and nothing is known to check it by")
+            raise AddressRefused("the server does not say how long it is, and nothing is known to check it by")
         _write_note(wanted, address, response.headers)
         with open(wanted.part, "ab") as part, _progress(wanted.target.name, start, total) as shown:
             while piece := response.read(_PIECE):
                 if part.tell() + len(piece) > limit:
                     part.close()
                     wanted.forget()
-                    raise _Refused(f"more than the {limit} bytes allowed")
+                    raise AddressRefused(f"more than the {limit} bytes allowed")
                 part.write(piece)
                 shown(len(piece))
     expected = total if total is not None else wanted.size
@@ -244,7 +244,7 @@ def _total(response: Any, start: int) -> int | None:
     if response.status == 206:
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != start:
-            raise _Refused("the server sends another part than was asked for")
+            raise AddressRefused("the server sends another part than was asked for")
         return int(found[2]) + 1 if found[3] == "*" else int(found[3])
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
@@ -279,7 +279,7 @@ def _write_note(wanted: _Wanted, address: str, headers: Message) -> None:
     wanted.note.write_text(json.dumps({"address": address, "validator": validator}), encoding="utf-8")
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class Redirects(urllib.request.HTTPRedirectHandler):
     """Redirections to the web only, and never from https to http."""
 
     def redirect_request(
@@ -287,7 +287,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         scheme = urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
-            raise _Refused(f"it redirects to {newurl}, which is not followed")
+            raise AddressRefused(f"it redirects to {newurl}, which is not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     def http_error_302(
@@ -296,12 +296,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         # The library refuses other schemes with an error of its own, before it asks `redirect_request`.
         there = headers.get("location") or headers.get("uri") or ""
         if urlsplit(there).scheme not in ("", "http", "https"):
-            raise _Refused(f"it redirects to {there}, which is not followed")
+            raise AddressRefused(f"it redirects to {there}, which is not followed")
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except urllib.error.HTTPError as error:
             if error.code == code and error.msg.startswith(self.inf_msg[:20]):
-                raise _Refused("its redirections go round in a circle") from None
+                raise AddressRefused("its redirections go round in a circle") from None
             raise
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
@@ -313,7 +313,7 @@ def _opener() -> urllib.request.OpenerDirector:
         import certifi  # some builds of Python know no certificates
 
         context.load_verify_locations(certifi.where())
-    return urllib.request.build_opener(_Redirects, urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(Redirects, urllib.request.HTTPSHandler(context=context))
 
 
 def _said(error: BaseException) -> str:

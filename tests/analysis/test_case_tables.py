@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from facelesion.analysis import bayesian_deficit, bayesian_difference, revised_standardised_difference
-from facelesion.analysis.case_tables import CASES, judge_cases
+from facelesion.analysis.case_tables import CASES, false_alarms, judge_cases
 from facelesion.errors import Error
 
 ALIKE = "trained alike"
@@ -157,3 +157,36 @@ def test_among_networks_alike_hardly_a_study_in_twenty_calls_anybody():
         table = table[(table["lesion"] == "none") | (table["participant"] == "net 0")]
         called += judge_cases(table, group_of(table), draws=1000)["called"].any()
     assert called <= 0.05 * 200
+
+
+def test_networks_alike_are_called_as_often_as_a_test_at_a_twentieth_says():
+    found = pd.concat(
+        [
+            false_alarms(made_up(seed, networks=12, level=0.8, lesion=0.8, tasks=tuple("abcdef")), names, draws=400)
+            for seed in range(8)
+            for names in [[f"net {number}" for number in range(12)]]
+        ]
+    )
+    assert (found["low"] <= found["called"]).all() and (found["called"] <= found["high"]).all()
+    tests = found.groupby(["test", "state"])["tests"].sum().to_dict()
+    assert tests["deficit", "intact"] == tests["deficit", "damaged"] == 8 * 12 * 6
+    assert tests["difference, Bayesian", "damaged"] == 8 * 12 * 15
+    shares = found.groupby(["test", "state"])["called"].mean()
+    assert shares.between(0.025, 0.075).all(), shares
+
+
+def test_a_member_that_is_not_like_the_others_stands_out_of_the_false_alarms():
+    table = made_up(1, networks=12, level=0.8, tasks=tuple("abcd"))
+    odd = table["participant"] == "net 3"
+    table.loc[odd, "value"] = table.loc[odd, "value"] - 0.6
+    found = false_alarms(table, group_of(table)[ALIKE], draws=100).set_index(["test", "state"])
+    assert found.loc[("deficit", "intact"), "most"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("members", "told"), [(10, "10 networks: it takes 11"), (["net 0", "nobody"], "'nobody' takes no part")]
+)
+def test_false_alarms_need_ten_controls_who_take_part(members, told):
+    table = made_up(1, networks=10)
+    with pytest.raises(Error, match=told):
+        false_alarms(table, group_of(table)[ALIKE] if members == 10 else members)

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from facelesion.analysis import likeness_to_health
-from facelesion.analysis.likeness import _drawn, _told, distance_likeness, kernel_alignment
+from facelesion.analysis.likeness import distance_likeness, kernel_alignment, people_drawn, with_interval
 from facelesion.errors import Error
 
 
@@ -42,18 +42,18 @@ def test_likeness_is_one_with_itself_blind_to_scale_and_nothing_with_a_dead_netw
         assert float(above.sum() / below.sum()) == pytest.approx(1.0)
     for dead in (torch.zeros_like(x), torch.full_like(x, 0.3)):
         above, below = likeness(x, dead)
-        told = _told("a", above, below, torch.ones(5, len(x), dtype=torch.float64))
+        told = with_interval("a", above, below, torch.ones(5, len(x), dtype=torch.float64))
         assert told["a"] == pytest.approx(0, abs=1e-9)
 
 
 def test_an_interval_draws_whole_people():
     people = ("ann", "ann", "bo", "cy", "cy", "cy")
-    draws = _drawn(people, 0)
+    draws = people_drawn(people, 0)
     assert draws[:, 0].equal(draws[:, 1]) and draws[:, 3].equal(draws[:, 5])
     by_person = draws[:, [0, 2, 3]]
     assert (by_person.sum(1) == 3).all() and by_person.mean().item() == pytest.approx(1, abs=0.05)
     above = torch.tensor([0.9, 0.9, 0.5, 0.1, 0.1, 0.1], dtype=torch.float64)
-    told = _told("x", above, torch.ones_like(above), draws)
+    told = with_interval("x", above, torch.ones_like(above), draws)
     assert told["x"] == pytest.approx(2.6 / 6)
     assert (told["x_low"], told["x_high"]) == pytest.approx((0.1, 0.9))
 

@@ -191,7 +191,7 @@ def test_an_interrupted_run_leaves_nothing_and_the_next_one_succeeds(tmp_path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(archives, "_safe_name", interrupted)
+        patched.setattr(archives, "safe_name", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unpack(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))

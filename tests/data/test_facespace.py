@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from facelesion.data.facespace import CROP, MARGIN, FaceSpace, _place, flatten_texture, unflatten_texture
+from facelesion.data.facespace import CROP, MARGIN, FaceSpace, flatten_texture, unflatten_texture
 from facelesion.data.facespace_learning import covariance_factors, learn_face_space
 from facelesion.errors import Error
 
@@ -51,14 +51,18 @@ def test_pictures_of_one_person_are_nearer_than_pictures_of_two(space):
 def test_landmarks_lie_where_the_picture_shows_them(space):
     """Paint a dot on the mean texture at a landmark: in the rendered picture it must lie at the drawn landmark."""
     vectors = space.pictures(space.people(4, seed=9), 1, seed=9, variability=1.0)
-    offsets = space._offsets(vectors)
-    landmarks = space._landmarks(offsets)
     axis = torch.arange(-MARGIN, CROP + MARGIN, dtype=torch.float32)
     pixels = torch.arange(CROP, dtype=torch.float32)
     for point in (1, 33, 263, 61, 291, 468, 105):
         x, y = torch.from_numpy(space.shape_mean[point])
-        dot = torch.exp(-((axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2) / 4)
-        picture = _place(dot.expand(4, 1, -1, -1), offsets)[:, 0]
+        dot = 255 * torch.exp(-((axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2) / 4)
+        dotted = dataclasses.replace(
+            space,
+            texture_mean=flatten_texture(dot.expand(1, 3, -1, -1))[0],
+            texture_components=0 * space.texture_components,
+        )
+        images, landmarks = dotted.render(vectors)
+        picture = images[:, 0].float()
         mass = picture.sum((1, 2))
         found = torch.stack(
             [(picture.sum(1) * pixels).sum(1) / mass, (picture.sum(2) * pixels).sum(1) / mass], 1

@@ -96,8 +96,8 @@ def test_binary_protocol_files_are_refused(tmp_path):
 
 
 def test_without_a_network_a_download_ends_in_one_line_that_names_the_address(tmp_path, monkeypatch):
-    name, _, known = lfw_module._ARCHIVES["funneled"]
-    monkeypatch.setitem(lfw_module._ARCHIVES, "funneled", (name, "http://127.0.0.1:9/lfw.tgz", known))
+    name, _, known = lfw_module.ARCHIVES["funneled"]
+    monkeypatch.setitem(lfw_module.ARCHIVES, "funneled", (name, "http://127.0.0.1:9/lfw.tgz", known))
     with pytest.raises(Error, match=r"127\.0\.0\.1:9.*give the path") as caught:
         download_lfw(folder=tmp_path)
     assert "\n" not in str(caught.value)
@@ -106,9 +106,9 @@ def test_without_a_network_a_download_ends_in_one_line_that_names_the_address(tm
 
 
 def test_a_download_that_is_not_what_it_should_be_is_refused(tmp_path, monkeypatch, web):
-    name, _, known = lfw_module._ARCHIVES["funneled"]
+    name, _, known = lfw_module.ARCHIVES["funneled"]
     web.file("/source.tgz", b"tampered with")
-    monkeypatch.setitem(lfw_module._ARCHIVES, "funneled", (name, f"{web.address}/source.tgz", known))
+    monkeypatch.setitem(lfw_module.ARCHIVES, "funneled", (name, f"{web.address}/source.tgz", known))
     with pytest.raises(Error, match="another hash"):
         download_lfw(folder=tmp_path / "cache")
     assert not (tmp_path / "cache" / name).exists()

@@ -243,13 +243,13 @@ def test_a_face_detector_sees_faces_in_practically_no_nonface(shared):
 def what_the_parts_show(category, number, picture):
     """Mean colour and share of the area of each of an exemplar's four colours, by somebody who knows where they are."""
     exemplar = (91, CATEGORIES.index(category), number)
-    shown = objects_module._object_picture(category, exemplar, picture, 112).astype(np.float32) / 255
+    shown = objects_module.object_picture(category, exemplar, picture, 112).astype(np.float32) / 255
     who = np.random.default_rng([*exemplar, 0xC0FFEE])
     shape = MAKERS[category](who)
     now = np.random.default_rng([*exemplar, picture, 0xBEEF])
-    objects_module._ground(now, 112)
+    objects_module.textured_ground(now, 112)
     marks = np.array([[40, 0, 0], [80, 0, 0], [120, 0, 0], [160, 0, 0]], np.float32)
-    roles, cover = objects_module._draw(objects_module._posed(shape, now), marks, 112)
+    roles, cover = objects_module.drawn_shape(objects_module.posed_shape(shape, now), marks, 112)
     colours, shares = [], []
     for mark in marks[:, 0]:
         here = (cover > 0.9) & (np.abs(roles[..., 0] - mark) < 1)

@@ -38,7 +38,7 @@ SMALL = FaceSpacePictures(
 def few_familiar_people():
     """Fewer pictures than the memory test needs, which is not given here: drawing them takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facelesion.data.from_facespace._FAMILIAR_PICTURES", 2)
+        patch.setattr("facelesion.data.from_facespace.FAMILIAR_PICTURES", 2)
         yield
 
 
@@ -369,7 +369,7 @@ class TestRankingOnLfw:
 
     def test_too_few_people_are_told(self, source, monkeypatch):
         materials = source.gather(seed=0, size=16)
-        monkeypatch.setattr("facelesion.data.from_lfw._FAMILIAR", 2)
+        monkeypatch.setattr("facelesion.data.from_lfw.FAMILIAR", 2)
         with pytest.raises(Error, match="0 of LFW's View 1 test people are in no role"):
             source.for_ranking(0, 16, materials)
 

@@ -69,8 +69,8 @@ def test_pictures_outside_the_range_become_nothing_where_nobody_looks(monkeypatc
 
     found = []
     monkeypatch.setattr(stimulus.torch, "where", lambda fine, *_: found.append(bool(fine)))
-    stimulus._in_range(There(images))
-    stimulus._in_range(There(images * 255))
-    stimulus._in_range(There(images * torch.nan))
+    stimulus.in_range(There(images))
+    stimulus.in_range(There(images * 255))
+    stimulus.in_range(There(images * torch.nan))
     assert found == [True, False, False]
-    assert stimulus._in_range(images) is images
+    assert stimulus.in_range(images) is images

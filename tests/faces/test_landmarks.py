@@ -48,7 +48,7 @@ def test_a_face_knows_its_size_and_the_turn_of_its_eye_line() -> None:
 def test_a_face_of_few_points_has_a_whole_mesh(count: int) -> None:
     from facelesion.faces import regions
 
-    few = Face(regions._mean_shapes()[f"points{count}"].astype(np.float32))
+    few = Face(regions.mean_shapes()[f"points{count}"].astype(np.float32))
     assert few.mesh.shape == (478, 2)
     assert np.abs(few.mesh - mean_face(112).numpy()).max() < 0.1
 
@@ -96,11 +96,11 @@ def test_dlibs_absence_is_one_clear_line(absent: Callable[[str], None]) -> None:
 
 @pytest.mark.parametrize("shape", [(100, 100), (400, 100), (90, 1000), (64, 64)])
 def test_every_pixel_is_looked_at_on_each_turn(shape: tuple[int, int]) -> None:
-    for windows in landmarks._looks(*shape):
+    for windows in landmarks.windows_in_turn(*shape):
         seen = np.zeros(shape, bool)
         for top, left, bottom, right in windows:
             seen[max(top, 0) : bottom, max(left, 0) : right] = True
-            part = landmarks._cut(np.zeros((*shape, 3), np.uint8), (top, left, bottom, right))
+            part = landmarks.cut_out(np.zeros((*shape, 3), np.uint8), (top, left, bottom, right))
             assert part.shape == (bottom - top, right - left, 3)
         assert seen.all()
 

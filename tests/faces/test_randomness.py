@@ -40,7 +40,7 @@ def test_no_operation_is_so_long_that_threads_would_share_it(law, pictures, coun
 def test_pieces_are_seen_by_nobody(law, monkeypatch):
     ids = torch.tensor([7, 2**40, -3])
     whole = law(5, "fill", ids, 1001)
-    monkeypatch.setattr("facelesion.faces.randomness._PIECE", 50)
+    monkeypatch.setattr("facelesion.faces.randomness.PIECE", 50)
     assert torch.equal(law(5, "fill", ids, 1001), whole)
     assert torch.equal(law(5, "fill", ids[1:2], 1001)[0], whole[1])
 

@@ -209,7 +209,7 @@ def test_no_faces_give_no_masks() -> None:
 def test_fewer_points_are_completed_to_the_mesh_and_give_the_same_regions(count: int) -> None:
     from facelesion.faces import regions
 
-    few = torch.from_numpy(regions._mean_shapes()[f"points{count}"]).float()[None]
+    few = torch.from_numpy(regions.mean_shapes()[f"points{count}"]).float()[None]
     torch.testing.assert_close(complete(few)[0], mean_face(112), atol=0.05, rtol=0)
     for name in NAMES:
         mine, mesh = boxes(few, name), boxes(mean_face(112)[None], name)
@@ -226,7 +226,7 @@ def test_completion_follows_turns_scales_and_shifts(
 ) -> None:
     from facelesion.faces import regions
 
-    few = torch.from_numpy(regions._mean_shapes()[f"points{count}"]).float()[None]
+    few = torch.from_numpy(regions.mean_shapes()[f"points{count}"]).float()[None]
     few = few + torch.sin(torch.arange(2.0 * count)).view(1, count, 2)
     moved = complete(turned(few, angle) * factor + shift)
     torch.testing.assert_close(
@@ -238,7 +238,7 @@ def test_many_faces_go_in_turns_with_the_same_result(
     faces: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = boxes(faces, "contour")
-    monkeypatch.setattr("facelesion.faces.regions._MOST_NUMBERS", 3 * 36 * 630)
+    monkeypatch.setattr("facelesion.faces.regions.MOST_NUMBERS", 3 * 36 * 630)
     torch.testing.assert_close(boxes(faces, "contour").corners, at_once.corners)
 
 

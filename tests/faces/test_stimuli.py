@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testers import StimulusTester
 
 from facelesion.errors import Error
 from facelesion.faces.regions import FEATURES, boxes, mean_face, region_mask, upright_boxes
@@ -78,44 +79,15 @@ def border(mask: np.ndarray) -> np.ndarray:
     return (cv2.dilate(mask.astype(np.uint8), kernel) - cv2.erode(mask.astype(np.uint8), kernel)).astype(bool)
 
 
-def test_every_stimulus_there_is_passes_these_checks() -> None:
+class TestStimuli(StimulusTester):
+    rows = {str(stimulus): stimulus for stimulus in EVERY}
+
+
+def test_every_stimulus_there_is_is_tested() -> None:
     """A new stimulus is one more line in `EVERY`."""
     carried = {kind for kind in KINDS.values() if kind.__module__.startswith("facelesion.")}
     checked = {type(part) for stimulus in EVERY for part in (stimulus, *getattr(stimulus, "parts", ()))}
     assert checked >= carried
-
-
-@pytest.mark.parametrize("stimulus", EVERY, ids=str)
-def test_a_stimulus_keeps_shape_type_range_and_its_input(
-    stimulus: Stimulus, pictures: torch.Tensor, faces: torch.Tensor
-) -> None:
-    before = pictures.clone()
-    made = stimulus(pictures, faces, others=(pictures.roll(1, 0), faces.roll(1, 0)))
-    assert made.shape == pictures.shape and made.dtype == pictures.dtype
-    assert torch.equal(pictures, before) and made.data_ptr() != pictures.data_ptr()
-    assert made.min() >= -1e-6 and made.max() <= 1 + 1e-6
-    assert (made != pictures).any() or stimulus == Intact()
-
-
-@pytest.mark.parametrize("stimulus", EVERY, ids=str)
-def test_a_picture_gets_the_same_stimulus_in_any_batch(
-    stimulus: Stimulus, pictures: torch.Tensor, faces: torch.Tensor
-) -> None:
-    others = (pictures.roll(1, 0), faces.roll(1, 0))
-    ids = torch.arange(8) + 2**40
-    whole = stimulus(pictures, faces, ids=ids, others=others)
-    some = torch.tensor([6, 2, 3])
-    part = stimulus(pictures[some], faces[some], ids=ids[some], others=(others[0][some], others[1][some]))
-    torch.testing.assert_close(part, whole[some], atol=2e-6, rtol=0)
-
-
-@pytest.mark.parametrize("stimulus", EVERY, ids=str)
-def test_a_stimulus_survives_a_dictionary_and_says_what_it_is(stimulus: Stimulus) -> None:
-    import json
-
-    again = Stimulus.from_dict(json.loads(json.dumps(stimulus.to_dict())))
-    assert again == stimulus and hash(again) == hash(stimulus)
-    assert str(again) == str(stimulus) and str(stimulus)
 
 
 def test_names_differ_wherever_stimuli_do() -> None:

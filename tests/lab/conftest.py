@@ -46,10 +46,10 @@ def serving() -> Iterator[Served]:
     """The lab as `facelesion lab` serves it, in a thread."""
     pytest.importorskip("starlette", reason="the extra [lab] is not installed")
     uvicorn = pytest.importorskip("uvicorn", reason="the extra [lab] is not installed")
-    from facelesion.lab.command import HERE, _listening, _server
+    from facelesion.lab.command import HERE, listening_at, parts_of_server
 
-    listening = _listening("127.0.0.1", 0)
-    server_of, app_of = _server()
+    listening = listening_at("127.0.0.1", 0)
+    server_of, app_of = parts_of_server()
     server = server_of(app_of(HERE, ()))
     assert isinstance(server, uvicorn.Server)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -10,7 +10,7 @@ import torch
 from facelesion.analysis import null_test
 from facelesion.errors import Error
 from facelesion.lab import Damage, State, curve, readouts
-from facelesion.lab.case_card import TASKS_ASKED, _asked, card, judged
+from facelesion.lab.case_card import TASKS_ASKED, card, judged, rows_of
 from facelesion.lab.damage import lesion_of
 from facelesion.lab.dose_curve import ASKED, band
 from facelesion.lab.known import fitted_on, pool_of
@@ -103,7 +103,7 @@ def test_the_card_s_measures_are_the_tasks_own():
 
 
 def test_with_enough_networks_alike_the_words_are_single_case_statistics():
-    intact, damaged = _asked("builtin", None, "none"), _asked("builtin", lesion_of(STATE), "the lab's damage")
+    intact, damaged = rows_of("builtin", None, "none"), rows_of("builtin", lesion_of(STATE), "the lab's damage")
     controls = []
     for number in range(12):
         other = intact.copy()

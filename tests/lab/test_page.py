@@ -298,7 +298,7 @@ def test_a_curve_can_be_stopped(lab):
 def test_the_case_study_gives_a_card(lab, monkeypatch):
     from facelesion.lab import case_card
 
-    monkeypatch.setattr(case_card, "_controls", lambda: ("builtin", "untrained"))
+    monkeypatch.setattr(case_card, "control_networks", lambda: ("builtin", "untrained"))
     lab.slide('[data-key="0-dose"]', 0.5)
     lab("#case-run").click()
     lab("#case-card article").first.wait_for(timeout=120_000)

@@ -216,7 +216,7 @@ def test_it_listens_at_this_machine_alone_unless_told(monkeypatch):
     from facelesion.lab import command
 
     asked = []
-    monkeypatch.setattr(command, "_listening", lambda host, port: asked.append(host) or _Refused.now())
+    monkeypatch.setattr(command, "listening_at", lambda host, port: asked.append(host) or _Refused.now())
     for words in ([], ["--host", "0.0.0.0"]):
         with pytest.raises(_Refused):
             command.lab_command(["--no-browser", *words])

@@ -27,6 +27,7 @@ from facelesion.lesions import (
     calibrate,
     kinds,
     lesioned,
+    philox,
 )
 
 KINDS = {
@@ -147,6 +148,16 @@ def test_a_hundred_doses_add_no_more_kernels_than_two(vgg16):
         return watch.done.total()
 
     assert added(100) == added(2)
+
+
+@pytest.mark.parametrize("law", [philox.uniform, philox.normal])
+@pytest.mark.parametrize("places", [224 * 224, 1024 * 1024])
+def test_what_draws_need_on_their_way_does_not_grow_with_what_is_drawn(law, places):
+    images = units = 64
+    with on_a_gpu(nn.Identity(), torch.zeros(1, 2, dtype=torch.int64)) as (_, keys), Watch() as watch:
+        made = law(keys, torch.arange(images), torch.arange(units), places)
+    assert made.shape == (1, images, units, places) and made.device.type == GPU
+    assert 0 < watch.integers <= 1 << 21 < made.numel()
 
 
 def test_the_watch_sees_what_is_brought_and_what_is_mixed(vgg16):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
+from testers import LesionTester
 
 from facelesion.lesions import (
     KINDS,
@@ -33,21 +33,13 @@ ALL = [
 ]
 
 
-def test_every_kind_there_is_passes_these_checks():
+class TestKinds(LesionTester):
+    rows = {str(lesion): lesion for lesion in [*ALL, ALL[0] + ALL[3] + ALL[8]]}
+
+
+def test_every_kind_there_is_is_tested():
     """A new kind is one more line in `ALL`."""
     assert {type(lesion) for lesion in ALL} == set(KINDS.values())
-
-
-@pytest.mark.parametrize("lesion", [*ALL, ALL[0] + ALL[3] + ALL[8]], ids=str)
-def test_survives_yaml(lesion):
-    again = Lesion.from_dict(yaml.safe_load(yaml.safe_dump(lesion.to_dict())))
-    assert again == lesion and again.hash == lesion.hash and str(again) == str(lesion)
-    assert hash(again) == hash(lesion) and len(lesion.hash) == 12
-
-
-@pytest.mark.parametrize("lesion", ALL, ids=str)
-def test_its_repr_makes_it_again(lesion):
-    assert eval(repr(lesion)) == lesion
 
 
 def test_different_lesions_have_different_hashes():
@@ -152,8 +144,3 @@ def test_what_cannot_be_is_refused_with_a_way_out(make, says):
     with pytest.raises(LesionError, match=says) as raised:
         make()
     assert "\n" not in str(raised.value)
-
-
-def test_nothing_about_a_lesion_can_be_changed():
-    with pytest.raises(AttributeError):
-        ALL[0].fraction = 0.5

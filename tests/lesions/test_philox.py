@@ -105,7 +105,7 @@ def test_a_number_depends_on_its_own_key_image_unit_and_place_alone():
 
 def test_large_draws_are_cut_in_pieces_that_nobody_sees(monkeypatch):
     whole = uniform(keys("a", "b"), torch.arange(5), torch.arange(7), 33)
-    monkeypatch.setattr("facelesion.lesions.philox._CHUNK", 20)
+    monkeypatch.setattr("facelesion.lesions.philox.CHUNK", 20)
     assert torch.equal(uniform(keys("a", "b"), torch.arange(5), torch.arange(7), 33), whole)
 
 

@@ -265,7 +265,7 @@ def test_the_words_on_a_sheet_stay_on_it(stimuli):
 
 def test_a_folder_that_was_prepared_gives_all_its_faces(photographs, capsys, monkeypatch):
     assert run(["prepare", "people", "--out", "ready", "--workers", "1"]) == 0
-    monkeypatch.setattr("facelesion.looking.commands._SEVERAL", 5)
+    monkeypatch.setattr("facelesion.looking.commands.SEVERAL", 5)
     assert "6 faces, and nobody looks at a sheet of more than 5" in refused(capsys, "stimuli", "ready")
     assert not (photographs.parent / "stimuli.png").exists()
     words = ["ready", *QUICK, "--sites", "conv5_3", "--sheets", "1", "--out", "found"]

@@ -1,32 +1,28 @@
-"""Every network of the list goes through the same: it answers, is prepared for as published, is damaged, is swept."""
+"""Every network of the list passes the checks of all networks, and what is not there is told in one line."""
 
 from __future__ import annotations
 
-import copy
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from testers import PHOTOGRAPHS, Network, NetworkTester
 from torch import Tensor
 
 from facelesion.cli import run
 from facelesion.errors import Error
-from facelesion.lesions import Ablate, aliases, lesioned, sites
-from facelesion.models import MobileFaceNet, VGGFace, get, names, zoo
-from facelesion.sweep import make_plan, sweep
+from facelesion.models import MobileFaceNet, Subject, VGGFace, get, names, zoo
 from facelesion.weights import store
 
-IMAGES = torch.randint(
-    0, 256, (2, 3, 130, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def resized(side: int) -> Tensor:
     """The pictures at a network's size, of 0 to 255."""
-    values = torch.nn.functional.interpolate(IMAGES.float(), (side, side), mode="bilinear", antialias=True)
+    values = torch.nn.functional.interpolate(PHOTOGRAPHS.float(), (side, side), mode="bilinear", antialias=True)
     return values.clamp(0, 255)
 
 
@@ -48,7 +44,7 @@ def facenet() -> Tensor:
 def torchvision(architecture: str) -> Callable[[], Tensor]:
     from torchvision.models import get_model_weights
 
-    return lambda: get_model_weights(architecture).DEFAULT.transforms()(IMAGES / 255)
+    return lambda: get_model_weights(architecture).DEFAULT.transforms()(PHOTOGRAPHS / 255)
 
 
 def timm(architecture: str) -> Callable[[], Tensor]:
@@ -58,54 +54,63 @@ def timm(architecture: str) -> Callable[[], Tensor]:
         from timm.data import create_transform, resolve_model_data_config
 
         transform = create_transform(**resolve_model_data_config(create_model(architecture)))
-        return torch.stack([transform(Image.fromarray(each.permute(1, 2, 0).numpy())) for each in IMAGES])
+        return torch.stack([transform(Image.fromarray(each.permute(1, 2, 0).numpy())) for each in PHOTOGRAPHS])
 
     return published
 
 
-# Name: a site, an alias and the path it means, the size of the representation, the published preprocessing.
-NETWORKS: dict[str, tuple[str, str, str, int, Callable[[], Tensor]]] = {
-    "builtin": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
-    "builtin_seed1": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
-    "builtin_seed2": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
-    "participant_seed3": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
-    "participant_seed4": ("conv4_2", "conv4_2", "features.20", 128, imagenet),
-    "untrained": ("conv4_2", "pool5", "features.30", 128, imagenet),
-    "vgg_face": ("conv4_2", "conv5_3", "features.29", 32, vgg_face),
-    "inceptionresnet_vggface2": ("block17_3", "block17_3", "repeat_2.2", 512, facenet),
-    "inceptionresnet_casia": ("mixed_6a.branch0.relu", "block8_6", "block8", 512, facenet),
-    "mobilefacenet": ("bottleneck4", "bottleneck4", "features.3", 128, imagenet),
-    "torchvision/resnet18": ("conv3_2", "conv3_2", "layer2.1", 512, torchvision("resnet18")),
-    "torchvision/squeezenet1_1": ("features.6", "", "", 512, torchvision("squeezenet1_1")),
-    "torchvision/mobilenet_v3_small": ("features.6", "", "", 1024, torchvision("mobilenet_v3_small")),
-    "timm/test_resnet": ("conv3_1", "conv3_1", "layer2.0", 96, timm("test_resnet")),
-    "timm/vit_tiny_patch16_224": ("block6", "block6", "network.blocks.5", 192, timm("vit_tiny_patch16_224")),
-}
-LARGE = {
-    "torchvision/alexnet": ("conv3", "fc7", "classifier.5", 4096, torchvision("alexnet")),
-    "torchvision/vgg11": ("conv3_2", "fc7", "classifier.4", 4096, torchvision("vgg11")),
-    "torchvision/vit_b_32": (
-        "block6",
-        "block6",
-        "encoder.layers.encoder_layer_5",
-        768,
-        torchvision("vit_b_32"),
-    ),
-    "torchvision/inception_v3": ("Mixed_6b", "", "", 2048, torchvision("inception_v3")),
-    "timm/resnet18": ("conv3_2", "conv3_2", "layer2.1", 512, timm("resnet18")),
-}
+def network(
+    name: str, site: str, width: int, published: Callable[[], Tensor], alias: str = "", path: str = ""
+) -> tuple[str, Network]:
+    # timm's own preprocessing works on bytes, and rounds to them.
+    tolerance = 0.01 if name.startswith("timm/") else None
+    return name, Network(functools.partial(get, name), site, width, published, alias, path, tolerance)
+
+
+BUILTIN = ("builtin", "builtin_seed1", "builtin_seed2", *(f"participant_seed{seed}" for seed in (3, 4, 5)))
+NETWORKS = dict(
+    [
+        *(network(name, "conv4_2", 128, imagenet, "conv4_2", "features.20") for name in BUILTIN),
+        network("untrained", "conv4_2", 128, imagenet, "pool5", "features.30"),
+        network("vgg_face", "conv4_2", 32, vgg_face, "conv5_3", "features.29"),
+        network("inceptionresnet_vggface2", "block17_3", 512, facenet, "block17_3", "repeat_2.2"),
+        network("inceptionresnet_casia", "mixed_6a.branch0.relu", 512, facenet, "block8_6", "block8"),
+        network("mobilefacenet", "bottleneck4", 128, imagenet, "bottleneck4", "features.3"),
+        network("torchvision/resnet18", "conv3_2", 512, torchvision("resnet18"), "conv3_2", "layer2.1"),
+        network("torchvision/squeezenet1_1", "features.6", 512, torchvision("squeezenet1_1")),
+        network("torchvision/mobilenet_v3_small", "features.6", 1024, torchvision("mobilenet_v3_small")),
+        network("timm/test_resnet", "conv3_1", 96, timm("test_resnet"), "conv3_1", "layer2.0"),
+        network("timm/vit_tiny_patch16_224", "block6", 192, timm("vit_tiny_patch16_224"), "block6", "network.blocks.5"),
+    ]
+)
+LARGE = dict(
+    [
+        network("torchvision/alexnet", "conv3", 4096, torchvision("alexnet"), "fc7", "classifier.5"),
+        network("torchvision/vgg11", "conv3_2", 4096, torchvision("vgg11"), "fc7", "classifier.4"),
+        network(
+            "torchvision/vit_b_32", "block6", 768, torchvision("vit_b_32"), "block6", "encoder.layers.encoder_layer_5"
+        ),
+        network("torchvision/inception_v3", "Mixed_6b", 2048, torchvision("inception_v3")),
+        network("timm/resnet18", "conv3_2", 512, timm("resnet18"), "conv3_2", "layer2.1"),
+    ]
+)
+
+
+def keep_weights_in(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    patch.setenv("FACELESION_WEIGHTS", str(folder))
+    patch.setenv("FACELESION_CACHE", str(folder / "cache"))
+    patch.setenv("TORCH_HOME", str(folder / "torch"))
+    return folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of weights with made-up files of the published forms."""
-    monkeypatch.setenv("FACELESION_WEIGHTS", str(tmp_path))
-    monkeypatch.setenv("FACELESION_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path
+    """A folder of weights."""
+    return keep_weights_in(tmp_path, monkeypatch)
 
 
 def put_weights(folder: Path, name: str) -> None:
+    """A made-up file of a network's published form."""
     torch.manual_seed(3)
     if name == "vgg_face":
         about = {
@@ -130,66 +135,31 @@ def put_weights(folder: Path, name: str) -> None:
         torch.save(zoo.inceptionresnet(seed=3).state_dict() | readout, folder / file)
 
 
-def test_the_list_is_what_is_tested() -> None:
-    assert names() == tuple(name for name in NETWORKS if "/" not in name)
+class TestZoo(NetworkTester):
+    rows = NETWORKS | LARGE
+    slow = (*LARGE, "inceptionresnet_vggface2", "inceptionresnet_casia")
+
+    @pytest.fixture(scope="class")
+    def subject(self, name: str, row: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+        if name.startswith("timm/"):
+            pytest.importorskip("timm")
+        with pytest.MonkeyPatch.context() as patch:
+            put_weights(keep_weights_in(tmp_path_factory.mktemp("weights"), patch), name)
+            yield row.get()
+
+    def test_has_its_name_and_its_sites_are_listed(
+        self, name: str, row: Network, subject: Subject, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert subject.name == name
+        assert not any(value.requires_grad for value in subject.module.parameters())
+        assert run(["sites", name]) == 0
+        assert row.site in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE or "inception" in name else [])
-        for name in NETWORKS | LARGE
-    ],
-)
-def test_a_network_of_the_list_is_a_subject(
-    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if name.startswith("timm/"):
-        pytest.importorskip("timm")
-    put_weights(folder, name)
-    site, alias, path, width, published = (NETWORKS | LARGE)[name]
-    subject = get(name)
-    assert subject.name == name and not subject.module.training
-    assert not any(value.requires_grad for value in subject.module.parameters())
-
-    # Its preprocessing is the published one.
-    inputs = subject.preprocess(IMAGES)
-    assert inputs.shape == (2, 3, subject.size, subject.size) and inputs.dtype == torch.float32
-    if name.startswith("timm/"):  # timm's own works on bytes, and rounds to them
-        assert (inputs - published()).abs().mean() < 0.01
-    else:
-        torch.testing.assert_close(inputs, published(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(subject.preprocess(IMAGES / 255), inputs)
-
-    # It answers a representation and an embedding, one row per picture, whatever else is in the batch.
-    healthy = subject.module(inputs)
-    assert healthy.shape == (2, width) and healthy.isfinite().all() and not torch.equal(*healthy)
-    torch.testing.assert_close(subject.module(inputs[1:]), healthy[1:], rtol=1e-3, atol=1e-4)
-    assert subject.identity(healthy).shape[0] == 2 and subject.identity(healthy).ndim == 2
-
-    # Names of the literature lead to places that are there.
-    for known, target in subject.module.site_aliases.items():  # type: ignore[union-attr]
-        assert aliases(subject.module)[known] == target and sites(subject.module, known) == (target,)
-    if alias:
-        assert sites(subject.module, alias) == (path,)
-    assert run(["sites", name]) == 0
-    assert site in capsys.readouterr().out
-
-    # Damage changes the answer, is swept from where it begins, and leaves nothing behind.
-    before = copy.deepcopy(subject.module.state_dict())
-    lesions = {"none": None, "half": Ablate(site, fraction=0.5), "one": Ablate(site, units=[0])}
-    with lesioned(subject.module, lesions["half"]):
-        damaged = subject.module(inputs)
-    scale = float(healthy.abs().max())
-    assert float((damaged - healthy).abs().max()) > 1e-3 * scale > 0
-    plan = make_plan(subject.module, lesions, inputs)
-    assert plan.why_whole == "" and plan.multiply_adds < plan.naive_multiply_adds
-    swept = sweep(subject.module, lesions, inputs)
-    torch.testing.assert_close(torch.as_tensor(swept["half"]), damaged, rtol=1e-3, atol=1e-4 * scale)
-    torch.testing.assert_close(torch.as_tensor(swept["none"]), healthy, rtol=1e-3, atol=1e-4 * scale)
-    assert torch.equal(subject.module(inputs), healthy)
-    assert all(torch.equal(value, before[key]) for key, value in subject.module.state_dict().items())
-    torch.fx.symbolic_trace(subject.module)
+def test_every_network_of_the_list_is_tested() -> None:
+    """A new network is one more line in `NETWORKS`, and one of a new family too."""
+    assert set(names()) == {name for name in TestZoo.rows if "/" not in name}
+    assert set(zoo.FAMILIES) == {f"{name.partition('/')[0]}/" for name in TestZoo.rows if "/" in name}
 
 
 @pytest.mark.parametrize("name", ["torchvision/squeezenet1_1", "timm/test_resnet"])
@@ -303,5 +273,5 @@ def test_mobilefacenet_s_published_weights_are_a_subject(
 ) -> None:
     monkeypatch.setenv("FACELESION_WEIGHTS", str(shared / "data"))
     subject = get("mobilefacenet")
-    answer = subject.module(subject.preprocess(IMAGES))
+    answer = subject.module(subject.preprocess(PHOTOGRAPHS))
     assert answer.shape == (2, 128) and math.isfinite(float(answer.sum())) and len(subject.weights) == 12

@@ -145,7 +145,7 @@ def test_a_column_that_was_added_goes_along_and_is_said_to_be_none_of_a_study_s(
 
 def test_many_pieces_are_one_file(finished, tmp_path, monkeypatch):
     whole = export_run(finished, tmp_path / "whole")
-    monkeypatch.setattr(tables, "_PIECE", 11)
+    monkeypatch.setattr(tables, "PIECE", 11)
     pieces = export_run(finished, tmp_path / "pieces")
     for path in whole.iterdir():
         assert path.read_bytes() == (pieces / path.name).read_bytes(), path.name
@@ -210,12 +210,10 @@ class TestOneLineAndNothingWritten:
         one_line(capsys, finished, finished, said="column n")
 
     def test_a_write_that_fails_leaves_no_scraps(self, finished, monkeypatch):
-        from facelesion.report import export
-
-        def fails(path):
+        def fails(*given):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(export, "_sha256", fails)
+        monkeypatch.setattr(hashlib, "file_digest", fails)  # while the files are being made
         before = sorted(finished.rglob("*"))
         with pytest.raises(OSError):
             export_run(finished)

@@ -156,6 +156,6 @@ def test_a_contrast_of_chosen_units_without_control_sets_says_so(study_run):
     missing = float("nan")
     row = {"contrast": name, "p_random": missing, "p_matched": missing}
     run.config["contrasts"] = [{"name": name, "lesion": lesion}, {"name": "eyes"}]
-    assert html._without_sets([row], run)[0].startswith("Not compared with control sets")
-    assert html._without_sets([row | {"p_matched": 0.5}], run) == []
-    assert html._without_sets([row | {"contrast": "eyes"}], run) == []
+    assert html.without_sets([row], run)[0].startswith("Not compared with control sets")
+    assert html.without_sets([row | {"p_matched": 0.5}], run) == []
+    assert html.without_sets([row | {"contrast": "eyes"}], run) == []

@@ -43,7 +43,7 @@ def trials_of(conditions: int = 6, trials: int = 50, **changes) -> pd.DataFrame:
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(tables, "_PIECE", 37)
+    monkeypatch.setattr(tables, "PIECE", 37)
 
 
 def stored(tmp_path, frame, **options):

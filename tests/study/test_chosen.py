@@ -255,7 +255,7 @@ class TestRun:
             dataclasses.replace(some, controls=dataclasses.replace(study.controls, participants=["twoo"]))
 
     def test_the_cost_counts_controls(self, study, pictures):
-        assert "1 participants × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
+        assert "1 participant × 25 lesions" in dry_run(study, participants={"mine": tiny()}, pictures=pictures)
 
 
 class TestAgainst:

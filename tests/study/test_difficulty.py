@@ -228,3 +228,8 @@ def test_a_killed_study_goes_on_with_what_it_found_and_says_what_was_reached(pic
     assert found["tested"]["levels"]["mine"]["verification"] == pytest.approx(float(intact.iloc[0]), abs=1e-5)
     assert [each["dose"] for each in found["tested"]["losses"]["mine"]["ablation"]] == doses
     assert any("not tested" in line for line in json.loads((folder / "manifest.json").read_text())["remarks"])
+    listed = pd.read_csv(folder / "pictures.csv", dtype=str)
+    practised = listed.role.str.startswith("practice ")
+    assert {"practice probes", "practice strangers"} <= set(listed.role[practised])
+    tested = listed.role.isin(["probes", "enrolled", "strangers"])
+    assert not set(listed.label[practised]) & set(listed.label[tested])

@@ -32,8 +32,8 @@ device: cpu
 
 
 @pytest.fixture
-def page(monkeypatch):
-    """What the page on extending defines, entered in the package's lists for the time of a test."""
+def lists():
+    """The package's lists, put back as they were."""
     from facelesion.data import sources
     from facelesion.faces.stimuli import KINDS as STIMULI
     from facelesion.lesions import kinds
@@ -42,14 +42,20 @@ def page(monkeypatch):
     from facelesion.training.recipes import RECIPES
 
     held = [(each, dict(each)) for each in (sources.SOURCES, STIMULI, kinds.KINDS, TASKS, FIGURES, RECIPES)]
+    yield
+    for each, before in held:
+        each.clear()
+        each.update(before)
+
+
+@pytest.fixture
+def page(lists, monkeypatch):
+    """What the page on extending defines, entered in the package's lists for the time of a test."""
     module = types.ModuleType("page_extending")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S):
         exec(block, module.__dict__)
-    yield module
-    for each, before in held:
-        each.clear()
-        each.update(before)
+    return module
 
 
 @pytest.mark.slow
@@ -118,3 +124,27 @@ def test_a_recipe_is_trained_by_told_of_and_checked(page, tmp_path, capsys):
     assert main(["--help"]) == 0 and "means        the mean representation of each person" in capsys.readouterr().out
     assert main(["--recipe", "meens"]) == 2
     assert "no recipe is called 'meens': take distil, " in (said := capsys.readouterr().err) and " or means" in said
+
+
+@pytest.mark.slow
+def test_what_is_added_from_outside_passes_the_checks_of_its_kind(lists, tmp_path):
+    """The page's tests, run by pytest as they would be in a file of one's own."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    last = next(number for number, block in enumerate(blocks) if "from testers import" in block)
+    file = tmp_path / "test_mine.py"
+    file.write_text("\n".join(blocks[: last + 1]), encoding="utf-8")
+    counts = Counted()
+    assert pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)], plugins=[counts]) == 0
+    assert counts.passed == {"TestSaturate": 8, "TestDim": 6, "TestThings": 8, "TestMine": 5}
+
+
+class Counted:
+    """Counts the tests that passed, by their class."""
+
+    def __init__(self):
+        self.passed = {}
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" and report.passed:
+            name = report.nodeid.split("::")[1]
+            self.passed[name] = self.passed.get(name, 0) + 1

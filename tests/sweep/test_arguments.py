@@ -139,7 +139,7 @@ def test_image_numbers_of_batches_are_counted(network):
         sweep(network, LESIONS, IMAGES.split(2), ids=range(3))
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, None, True, "4", float("nan")])
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "4", float("nan")])
 def test_a_batch_size_that_is_none(network, size):
     for run in (
         lambda: sweep(network, LESIONS, IMAGES, batch_size=size),
@@ -151,6 +151,35 @@ def test_a_batch_size_that_is_none(network, size):
     ):
         with pytest.raises(SweepError, match="batch_size"):
             run()
+
+
+def test_a_batch_size_is_said_once(network):
+    two = Options(batch_size=2)
+    for run in (
+        lambda size: sweep(network, LESIONS, IMAGES, options=two, batch_size=size),
+        lambda size: unit_sweep(network, "0", IMAGES, options=two, batch_size=size),
+        lambda size: effects(network, "0", IMAGES, loss, options=two, batch_size=size),
+        lambda size: greedy_ranking(network, "0", IMAGES, loss, options=two, batch_size=size),
+    ):
+        with pytest.raises(SweepError, match="batch_size is 3, and options say 2: say it once"):
+            run(3)
+        run(2)
+        run(None)
+
+
+def test_images_go_together_as_batch_size_or_options_say(network):
+    class Counted:
+        batches = 0
+
+        def update(self, outputs, rows):
+            self.batches += 1
+
+        def compute(self):
+            return self.batches
+
+    for given, wanted in (({"batch_size": 2}, 3), ({"options": Options(batch_size=4)}, 2), ({}, 1)):
+        found = sweep(network, {"none": None}, IMAGES, reduce=lambda name: Counted(), **given)
+        assert found == {"none": wanted}
 
 
 @pytest.mark.parametrize(

@@ -93,17 +93,17 @@ def test_a_race_repeats_itself(case):
 def test_what_is_walked_once_answers_as_what_is_walked_every_round(case, monkeypatch):
     network, site = case
     options = Options(batch_size=48)
-    task, plain = Task(network, site, PICTURES, told), Task(network, site, PICTURES, told)
-    task.keep(options)
+    task, plain = (Task(network, site, PICTURES, told, options) for _ in range(2))
+    task.keep()
     assert task.kept is not None and plain.kept is None
     some = torch.tensor([7, 3, 99, 150, 4])
     for gone in ((), (2, 5)):
         left = [unit for unit in range(24) if unit not in gone]
-        found = [each.apart(options, some, units=left, removed=gone) for each in (task, plain)]
+        found = [each.apart(some, units=left, removed=gone) for each in (task, plain)]
         torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
         # And bit for bit where the same images go together.
-        assert torch.equal(*(each.summed(options, units=left, removed=gone) for each in (task, plain)))
-        for one, two in zip(*(each.estimated(48, gone) for each in (task, plain)), strict=True):
+        assert torch.equal(*(each.summed(units=left, removed=gone) for each in (task, plain)))
+        for one, two in zip(*(each.estimated(gone) for each in (task, plain)), strict=True):
             torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
     before = greedy_ranking(network, site, PICTURES, told)
     monkeypatch.setattr(kept, "SHARE", 0.0)  # no memory for it
@@ -113,7 +113,7 @@ def test_what_is_walked_once_answers_as_what_is_walked_every_round(case, monkeyp
 def test_the_first_order_estimate_without_units_is_that_of_a_network_that_lost_them(case):
     network, site = case
     gone = (0, 3)
-    damaged, known = Task(network, site, PICTURES, told).estimated(32, gone)
+    damaged, known = Task(network, site, PICTURES, told, batch_size=32).estimated(gone)
     module = network.get_submodule(site)
 
     def cut(_, __, output):
@@ -122,7 +122,7 @@ def test_the_first_order_estimate_without_units_is_that_of_a_network_that_lost_t
         return output
 
     handle = module.register_forward_hook(cut)
-    losses, expected = Task(network, site, PICTURES, told).estimated(32)
+    losses, expected = Task(network, site, PICTURES, told, batch_size=32).estimated()
     handle.remove()
     torch.testing.assert_close(damaged, losses)
     torch.testing.assert_close(known, expected)

@@ -70,7 +70,7 @@ def test_it_is_measured_again_when_lesions_are_added_and_not_otherwise(network, 
     some = {name: LESIONS[name] for name in list(LESIONS)[:3]}
     sweep_to_folder(tmp_path, network, some, IMAGES, options=HALF)
     first = read_rounding(tmp_path)
-    monkeypatch.setattr("facelesion.sweep.store.rounding", None)  # would raise if it were asked
+    monkeypatch.setattr("facelesion.sweep.store.measured", None)  # would raise if it were asked
     sweep_to_folder(tmp_path, network, some, IMAGES, options=HALF)
     assert read_rounding(tmp_path) == first
     monkeypatch.undo()

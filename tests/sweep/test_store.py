@@ -112,13 +112,13 @@ def test_what_is_there_is_not_computed_again(vgg, images, tmp_path, monkeypatch)
 
     sweep_to_folder(tmp_path, vgg, LESIONS, images)
     parts = sorted((tmp_path / "parts").iterdir())
-    ran = []
-    original = engine._Job.damaged
-    monkeypatch.setattr(
-        engine._Job,
-        "damaged",
-        lambda self, lesions, *rest: ran.append(lesions) or original(self, lesions, *rest),
-    )
+    ran, original = [], engine.lesioned
+
+    def seen(network, lesions, **settings):
+        ran.append(lesions)
+        return original(network, lesions, **settings)
+
+    monkeypatch.setattr(engine, "lesioned", seen)
     sweep_to_folder(tmp_path, vgg, LESIONS, images)
     assert not ran and sorted((tmp_path / "parts").iterdir()) == parts
     more = LESIONS | {"more": Ablate("conv5_1", fraction=0.5)}

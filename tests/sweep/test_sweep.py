@@ -260,24 +260,24 @@ def test_memory_that_runs_out_halves_the_chunks(vgg, images, close, monkeypatch)
 
     lesions = {f"{by}": Shift("conv4_1", by=by / 10) for by in range(1, 9)}
     whole = sweep(vgg, lesions, images, options=Options(rows=40))
-    original, seen = engine._Job.damaged, []
+    original, seen = engine.lesioned, []
 
-    def scarce(self, lesions, *rest):
+    def scarce(network, lesions, **settings):
         seen.append(len(lesions))
         if len(lesions) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, lesions, *rest)
+        return original(network, lesions, **settings)
 
-    monkeypatch.setattr(engine._Job, "damaged", scarce)
+    monkeypatch.setattr(engine, "lesioned", scarce)
     outputs = sweep(vgg, lesions, images, options=Options(rows=40))
     assert seen == [8, 4, 2, 2, 2, 2]
     for name in lesions:
         close(outputs[name], whole[name])
 
-    def none(self, *rest):
+    def none(*given, **settings):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine._Job, "damaged", none)
+    monkeypatch.setattr(engine, "lesioned", none)
     with pytest.raises(SweepError, match="smaller batch_size"):
         sweep(vgg, lesions, images)
 

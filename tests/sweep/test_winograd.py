@@ -34,7 +34,7 @@ def test_equals_the_plain_convolution_at_every_size(height, width, channels):
 
 @torch.no_grad()
 def test_what_is_left_in_the_scratch_never_shows(monkeypatch):
-    monkeypatch.setattr(room, "_CHUNK", 8)  # several chunks, the last one shorter
+    monkeypatch.setattr(room, "CHUNK", 8)  # several chunks, the last one shorter
     scratch: dict[str, torch.Tensor] = {}
     for height, width in ((9, 9), (4, 5), (7, 2), (9, 9)):
         weight, images = torch.randn(4, 3, 3, 3), torch.randn(5, 3, height, width)

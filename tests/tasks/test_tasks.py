@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 import numpy as np
 import pytest
 import torch
+from testers import Asked, TaskTester, small_materials
+from testers.tasks import coarse_pixels
 
-from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.data.imagesets import ImageSet
-from facelesion.data.materials import Materials
 from facelesion.errors import Error
-from facelesion.study.pool import Pool
 from facelesion.tasks import TASKS, Answers, Detection, Healthy, Task, Verification, ten_fold_accuracy
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout
 from facelesion.tasks.scores import area_under_curve, yes_no_scores
-from facelesion.tasks.task import Groups, Scores, Trials, against_others, forced_choice, margin
+from facelesion.tasks.task import Groups, Trials, against_others, forced_choice, margin
 from facelesion.tasks.verification import best_threshold
 
 PEOPLE, PICTURES, SIZE = 8, 4, 16
-# Of the memory test's 72 items each place holds the target 24 times; within a section that need not be so.
-SECTIONS = ("same_view", "novel_views", "noise")
 
 
 @pytest.fixture
@@ -34,163 +30,57 @@ def population() -> tuple[torch.Tensor, list[str]]:
     return pictures.reshape(-1, SIZE), [f"p{i}" for i in range(PEOPLE) for _ in range(PICTURES)]
 
 
-@pytest.fixture(scope="module")
-def materials() -> Materials:
-    source = FaceSpacePictures(
-        training_people=12, enrolled_people=12, new_people=4, new_pictures=3, object_pictures=2,
-        object_training_pictures=6, other_pictures=6, variability=0.3,
-    )  # fmt: skip
-    return source.gather(seed=0, size=112)
+class TestTasks(TaskTester):
+    rows = TASKS
+    # Of the memory test's 72 items each place holds the target 24 times; within a section that need not be so.
+    uneven = ("top5_accuracy", "same_view", "novel_views", "noise")
 
 
-def look(pictures: ImageSet) -> torch.Tensor:
-    """What a very simple network sees (N, D): the picture in 16 x 16 coarse pixels."""
-    return torch.nn.functional.avg_pool2d(pictures.images.float() / 255 - 0.5, 7).flatten(1)
+@functools.cache
+def fitted(name: str) -> Asked:
+    return Asked(TASKS[name], small_materials())
 
 
-@dataclass(frozen=True, eq=False)
-class CoarseLook:
-    """Looks into the network of `look`: every coarse pixel is evidence by how far it is from the picture's mean."""
-
-    pool: Pool
-    representation: torch.Tensor
-
-    def maps(self, scores: Scores, rows: torch.Tensor) -> torch.Tensor:
-        pixels = self.representation[rows].unflatten(1, (3, SIZE, SIZE))
-        assert scores(torch.arange(len(rows)))(self.representation[rows]).shape == (len(rows),)
-        far = (pixels - pixels.mean((2, 3), keepdim=True)).abs().sum(1)
-        return torch.nn.functional.interpolate(far[:, None], (112, 112))[:, 0]
-
-    def landmarks(self, rows: torch.Tensor) -> torch.Tensor:
-        return self.pool.landmarks[rows]
-
-    def activations(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"coarser": self.representation[rows][:, ::2]}
-
-    def activations_of(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"coarser": torch.nn.functional.avg_pool2d(images.float() / 255 - 0.5, 7).flatten(1)[:, ::2]}
-
-
-class Tester:
-    """The checks that every task passes. Make one with the task's name and the pictures."""
-
-    def __init__(self, name: str, materials: Materials) -> None:
-        self.kind = TASKS[name]
-        self.pool = Pool.of([self.kind], materials, seed=0)
-        rows = {role: torch.arange(len(self.pool))[place] for role, place in self.pool.rows.items()}
-        everything = ImageSet(self.pool.images, ("",) * len(self.pool), tuple(map(str, range(len(self.pool)))))
-        self.representation = look(everything)
-        healthy = Healthy(
-            materials, torch.nn.Identity(), look, rows.__getitem__, 0, CoarseLook(self.pool, self.representation)
-        )
-        self.task: Task = self.kind.fit(healthy)
-
-    def asked(self, representation: torch.Tensor) -> Answers:
-        return self.task.ask(representation, CoarseLook(self.pool, representation))
-
-    def measured(self, representation: torch.Tensor) -> dict[str, float]:
-        return dict(self.task.measure(self.asked(representation)))
-
-
-@pytest.fixture(scope="module", params=sorted(TASKS))
-def tester(request, materials) -> Tester:
-    return Tester(request.param, materials)
-
-
-def test_a_task_says_what_it_asks_and_gives_what_it_names(tester):
-    task = tester.task
-    assert task.question.endswith("?") or "?" in task.question
-    assert list(tester.measured(tester.representation)) == [measure.name for measure in task.measures]
-    assert len({measure.name for measure in task.measures}) == len(task.measures)
-    main = task.measures[0]
-    assert main.better == "higher" and main.chance < main.ceiling
-
-
-def test_every_trial_has_an_answer_among_the_alternatives(tester):
-    task = tester.task
-    answers = tester.asked(tester.representation)
-    for name in ("answer", "value", "right", "forced_choice"):
-        assert getattr(answers, name).shape == (len(task.trials),), name
-    assert 0 <= int(answers.answer.min()) and int(answers.answer.max()) < len(task.alternatives)
-    named = [task.alternatives[number] for number in answers.answer.tolist()]
-    for said, target, right in zip(named, task.trials.target, answers.right.tolist(), strict=True):
-        assert (said == target) == right
-    assert torch.isfinite(answers.value).all()
-    assert (answers.forced_choice >= 0).all() and (answers.forced_choice <= 1).all()
-
-
-def test_coarse_pixels_do_better_than_guessing(tester):
-    main = tester.task.measures[0]
-    assert tester.measured(tester.representation)[main.name] > main.chance
-
-
-@pytest.mark.parametrize("constant", [0.0, 1.0, -3.0])
-def test_no_task_can_be_passed_by_a_constant_answer(tester, constant):
-    answers = tester.asked(torch.full_like(tester.representation, constant))
-    measured = tester.task.measure(answers)
-    for measure in tester.task.measures:
-        if measure.name in ("d_prime",):
-            assert abs(measured[measure.name]) < 0.6
-        elif measure.better == "higher" and measure.name not in ("top5_accuracy", *SECTIONS):
-            assert measured[measure.name] == pytest.approx(measure.chance, abs=1e-6), measure
-    assert float(answers.forced_choice.mean()) == pytest.approx(0.5, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", [name for name, task in sorted(TASKS.items()) if task.ask is not Task.ask])
-def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name, materials):
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.ask is not Task.ask])
+def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
     with pytest.raises(Error, match=f"^task {name} looks into the network"):
-        Tester(name, materials).task.answer(torch.zeros(1, 1))
-    blind = Healthy(materials, torch.nn.Identity(), look, lambda role: torch.arange(1), 0, None)
+        fitted(name).task.answer(torch.zeros(1, 1))
+    blind = Healthy(small_materials(), torch.nn.Identity(), coarse_pixels, lambda role: torch.arange(1), 0, None)
     with pytest.raises(Error, match=f"^task {name} looks into the network"):
         TASKS[name].fit(blind)
 
 
-def test_answering_leaves_the_readout_as_it_was(tester):
-    before = tester.measured(tester.representation)
-    tester.asked(torch.randn_like(tester.representation))
-    assert tester.measured(tester.representation) == before
-
-
-def test_right_answers_are_those_with_a_value_above_zero(tester):
-    answers = tester.asked(tester.representation)
-    apart = answers.value != 0
-    assert ((answers.value > 0) == answers.right)[apart].all()
-
-
-@pytest.mark.parametrize(
-    "tester", [name for name, task in sorted(TASKS.items()) if task.confusion is not Task.confusion], indirect=True
-)
-def test_what_is_confused_is_counted_trial_by_trial(tester):
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.confusion is not Task.confusion])
+def test_what_is_confused_is_counted_trial_by_trial(name):
+    asked = fitted(name)
     generator = torch.Generator().manual_seed(3)
-    blurred = tester.representation + torch.randn(tester.representation.shape, generator=generator)
-    answers = tester.asked(blurred)
-    names, cells = tester.task.confusion(answers)
-    said = [tester.task.alternatives[number] for number in answers.answer.tolist()]
-    pairs = list(zip(tester.task.trials.target, said, strict=True))
+    answers = asked.answers(asked.representation + torch.randn(asked.representation.shape, generator=generator))
+    names, cells = asked.task.confusion(answers)
+    said = [asked.task.alternatives[number] for number in answers.answer.tolist()]
+    pairs = list(zip(asked.task.trials.target, said, strict=True))
     assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
     assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
 
 
 @pytest.mark.parametrize(
-    ("tester", "one", "other", "more"),
+    ("name", "one", "other", "more"),
     [
         ("composite", "aligned", "misaligned", {"accuracy": 0.5, "holistic_effect": -1.0}),
         ("parts", "whole", "part", {"accuracy": 0.5, "whole_advantage": 1.0}),
     ],
-    indirect=["tester"],
 )
-def test_what_is_told_of_a_section_hangs_on_its_trials_alone(tester, one, other, more):
-    sections = [section.partition(",")[0] for section in tester.task.trials.section]
+def test_what_is_told_of_a_section_hangs_on_its_trials_alone(name, one, other, more):
+    task = fitted(name).task
+    sections = [section.partition(",")[0] for section in task.trials.section]
     assert set(sections) == {one, other} and sections.count(one) == sections.count(other)
     within = torch.tensor([section == one for section in sections])
     answers = Answers((~within).long(), within.double() - 0.5, within, within.double())
     told = {f"accuracy_{one}": 1.0, f"accuracy_{other}": 0.0} | more
-    assert dict(tester.task.measure(answers)) == pytest.approx(told)
+    assert dict(task.measure(answers)) == pytest.approx(told)
 
 
-@pytest.mark.parametrize("tester", ["composite"], indirect=True)
-def test_a_pair_of_composites_is_in_the_section_of_its_pictures(tester):
-    trials = tester.task.trials
+def test_a_pair_of_composites_is_in_the_section_of_its_pictures():
+    trials = fitted("composite").task.trials
     assert [f", {section}" in item for item, section in zip(trials.item, trials.section, strict=True)] == [
         section == "misaligned" for section in trials.section
     ]
@@ -248,8 +138,8 @@ def test_forced_choice_of_yes_and_no_averages_to_the_area_under_the_curve():
     assert float(shares[~positive].mean()) == pytest.approx(area)
 
 
-def test_answers_of_memory_learned_before_the_damage_do_not_move_with_what_is_learned_under_it(materials):
-    tester = Tester("memory", materials)
+def test_answers_of_memory_learned_before_the_damage_do_not_move_with_what_is_learned_under_it():
+    tester = Asked(TASKS["memory"], small_materials())
     healthy = tester.task.answer(tester.representation)
     damaged = tester.task.answer(tester.representation.flip(1))
     half = len(healthy.right) // 2

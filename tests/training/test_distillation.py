@@ -10,7 +10,7 @@ import torch
 from facelesion.data import FaceSet, ImageSet
 from facelesion.errors import Error
 from facelesion.training.augmentation import vary
-from facelesion.training.distil import _go_on_from, hold_out
+from facelesion.training.distil import go_on_from, hold_out
 from facelesion.training.distillation import (
     Distillation,
     DistillationData,
@@ -193,7 +193,7 @@ def test_a_second_run_begins_with_the_averaged_weights_of_the_first(tmp_path: Pa
     first = student(loaded)
     best = fit(first, loaded, 1, replace(QUIET, folder=str(tmp_path)), seed=1)
     second = student(loaded)
-    _go_on_from(second, best)
+    go_on_from(second, best)
     for part in (second.student, second.average):
         for name, value in part.state_dict().items():
             assert torch.equal(value, first.average.state_dict()[name]), name
@@ -204,8 +204,8 @@ def test_a_start_that_is_no_checkpoint_of_this_network_is_refused(tmp_path: Path
     torch.save({"weights": 1}, tmp_path / "other.ckpt")
     for path, message in (("none.ckpt", "no such checkpoint"), ("other.ckpt", "not a checkpoint of a run")):
         with pytest.raises(Error, match=message):
-            _go_on_from(student(loaded), tmp_path / path)
+            go_on_from(student(loaded), tmp_path / path)
     best = fit(student(loaded), loaded, 1, replace(QUIET, folder=str(tmp_path / "run")), seed=1)
     wider = Distillation(0.125, 8, SCHEDULE, loaded.classes, loaded.held_out.people, size=48)
     with pytest.raises(Error, match="do not fit"):
-        _go_on_from(wider, best)
+        go_on_from(wider, best)

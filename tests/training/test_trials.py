@@ -126,13 +126,13 @@ def test_photographs_of_objects_that_taught_a_network_are_not_tested() -> None:
     names = tuple(f"{kind}/image_{i:04d}.jpg" for kind in ("cup", "car") for i in range(50))
     pictures = ImageSet(torch.zeros(100, 3, 8, 8, dtype=torch.uint8), ("cup",) * 50 + ("car",) * 50, names)
     taught = {f"{kind}/image_{i:04d}.jpg" for kind in ("cup", "car") for i in range(40)}
-    parts = room._objects_apart(pictures, 0, get("builtin").about)
+    parts = room.objects_apart(pictures, 0, get("builtin").about)
     assert not set(parts["test"].names) & taught and len(parts["test"]) == 20
     assert set(parts["train"].names) | set(parts["validation"].names) == taught
-    free = room._objects_apart(pictures, 0, {"trained_on": "nothing"})
+    free = room.objects_apart(pictures, 0, {"trained_on": "nothing"})
     assert set(free["test"].names) & taught
     with pytest.raises(Error, match="no others to test it on"):
-        room._objects_apart(pictures, 0, get("builtin").about | {"object_photographs": 60})
+        room.objects_apart(pictures, 0, get("builtin").about | {"object_photographs": 60})
 
 
 def test_seeds_of_training_and_practice_are_not_those_of_another_role() -> None:

@@ -176,9 +176,9 @@ def test_a_redirection_out_of_the_web_is_refused(web, tmp_path, to):
 def test_a_redirection_from_https_to_http_is_refused():
     import urllib.request
 
-    redirects = fetching._Redirects()
+    redirects = fetching.Redirects()
     secure = urllib.request.Request("https://127.0.0.1/a.bin")
-    with pytest.raises(fetching._Refused, match="not followed"):
+    with pytest.raises(fetching.AddressRefused, match="not followed"):
         redirects.redirect_request(secure, None, 302, "Found", {}, "http://127.0.0.1/a.bin")
     plain = urllib.request.Request("http://127.0.0.1/a.bin")
     followed = redirects.redirect_request(plain, None, 302, "Found", {}, "https://127.0.0.1/a.bin")

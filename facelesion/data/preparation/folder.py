@@ -91,7 +91,7 @@ def load_prepared(folder: str | Path) -> FaceSet:
         table = parquet.read_table(folder / "faces.parquet", columns=["name", "person", "landmarks"])
         # Copy on write: the file stays as it is whatever is done to the tensor.
         crops = np.load(folder / "crops.npy", mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise Error(
             f"{folder}: {one_line(error)}: run `facelesion prepare` again"
         ) from None

@@ -29,7 +29,7 @@ from facelesion.files import write_bytes
 from facelesion.locks import locked
 from facelesion.outputs import writable_folder
 
-_CHUNK = 32
+CHUNK = 32
 _LARGEST = 4096  # pixels of a crop's side
 _MOST_WORKERS = 1024
 
@@ -98,8 +98,8 @@ def prepare(
         hashes = hashes_of(listing, names)
         known = done_of(out, hashes)
         todo = [name for name in names if name not in known]
-        count = max(1, min(workers or os.cpu_count() or 1, math.ceil(len(todo) / _CHUNK)))
-        chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
+        count = max(1, min(workers or os.cpu_count() or 1, math.ceil(len(todo) / CHUNK)))
+        chunks = [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]
         jobs = [
             Job(listing.root, tuple(chunk), tuple(hashes[n] for n in chunk), out, options)
             for chunk in chunks

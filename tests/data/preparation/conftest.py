@@ -16,7 +16,7 @@ from facelesion.faces import landmarks
 @pytest.fixture(autouse=True)
 def painted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(landmarks.BACKENDS, "painted", Painted)
-    monkeypatch.setattr("facelesion.data.preparation.run._CHUNK", 3)
+    monkeypatch.setattr("facelesion.data.preparation.run.CHUNK", 3)
     Painted.calls = 0
 
 

@@ -32,7 +32,7 @@ class Slow(painted.Painted):
         return super().find(photograph)
 
 landmarks.BACKENDS["painted"] = Slow
-run._CHUNK = 3
+run.CHUNK = 3
 if __name__ == "__main__":
     run.prepare({root!r}, {out!r}, landmarks="painted", workers=int(sys.argv[1]), progress=False)
 """

@@ -1,4 +1,4 @@
-"""A network as a list of steps that can be cut anywhere: what comes before a site runs once, what comes after often.
+"""A network recorded as a list of steps, which can be cut between them.
 
 `torch.fx` records the steps (Reed et al. 2022, "torch.fx: practical program capture and transformation for deep
 learning"). A piece between two cuts is a module of its own that shares the network's submodules under the same
@@ -7,7 +7,6 @@ paths, so that hooks, parameters and buffers are the network's own.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +17,8 @@ from torch import fx, nn
 
 from facelesion.lesions.locate import aliases
 from facelesion.sweep.facts import OTHER, ROWS, CannotTrace, State, dry_run, leaves, repeated
+from facelesion.sweep.trace import Trace
 from facelesion.sweep.untouched import untouched
-from facelesion.sweep.whole import seen_shape
 
 
 class _Tracer(fx.Tracer):
@@ -61,7 +60,7 @@ def has_hooks(module: nn.Module) -> bool:
     )
 
 
-class Trace:
+class Recorded(Trace):
     """The recorded steps of a network.
 
     Args:
@@ -73,7 +72,7 @@ class Trace:
         CannotTrace: the network cannot be recorded.
 
     Example:
-        >>> trace = Trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 1)), torch.ones(1, 2))
+        >>> trace = Recorded(nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 1)), torch.ones(1, 2))
         >>> trace.length, trace.position("1")
         (3, 1)
         >>> state = trace.run(trace.start(torch.ones(4, 2)), 0, 1)
@@ -85,19 +84,13 @@ class Trace:
         torch.Size([4, 1])
     """
 
-    # Why the network is not cut: it is.
-    why_whole = ""
-
     def __init__(self, model: nn.Module, example: torch.Tensor, whole: Iterable[str] = ()) -> None:
         if has_hooks(model):
             raise CannotTrace("the network itself carries hooks")
         if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
             raise CannotTrace("a scripted or compiled network cannot be recorded")
-        self.model, self.example = model, example
         # The recorder leaves constants behind on what it records: on a second self, not on the network.
         self.root = copy.copy(model)
-        # How pieces compute: a context that is on while one runs.
-        self.arithmetic: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         tracer = _Tracer(whole)
         try:
             with untouched(model):
@@ -108,6 +101,7 @@ class Trace:
             ) from problem
         self.graph = graph
         self._inputs = _drop_defaults(graph)
+        self.input_name = self._inputs.name
         nodes = list(graph.nodes)
         # Parameters and buffers read by name are no state: every piece reads them afresh.
         self.steps = [n for n in nodes if n.op not in ("placeholder", "output", "get_attr")]
@@ -118,20 +112,12 @@ class Trace:
         self._index = {node: number for number, node in enumerate(self.steps)}
         self.aliases = aliases(model)
         self._pieces: dict[tuple[int, int], fx.GraphModule] = {}
-        # Where a trial showed that the network cannot be cut, and how its images are laid out (`preparing`).
-        self.uncuttable: frozenset[int] = frozenset()
-        self.channels_last = False
-        with untouched(model):
-            self.facts, self._input_storage = dry_run(self, example)
         self._live: dict[int, list[fx.Node]] = {}
-
-    @property
-    def length(self) -> int:
-        """Number of steps; a cut at `length` has the network's output behind it."""
-        return len(self.steps)
+        with untouched(model):
+            facts, self._input_storage = dry_run(fx.GraphModule(self.root, graph), self.steps, example)
+        super().__init__(model, example, facts)
 
     def position(self, path: str) -> int | None:
-        """The step at which the module at `path` (or the step that contains it) first runs; None if it never does."""
         if not path:
             # The network itself: its answer is there when the last step is done.
             return self.length - 1
@@ -149,34 +135,19 @@ class Trace:
         return None
 
     def calls_of(self, path: str) -> int:
-        """How many steps run the module at `path`, by itself or within another."""
         if not path:
             return 1
         module = self.model.get_submodule(path)
         called = (self.model.get_submodule(str(s.target)) for s in self.steps if s.op == "call_module")
         return sum(any(inner is module for inner in each.modules()) for each in called)
 
-    def output_shape(self, path: str) -> torch.Size | None:
-        """The shape of what the module at `path` answers, seen in a forward of the example; None if not one tensor."""
-        return seen_shape(self.model, path, self.example)
-
     @property
     def ends_with_last_step(self) -> bool:
-        """Whether the network's output is simply what its last step made."""
         return self._output.args[0] is self.steps[-1]
 
     def shape(self, node: fx.Node) -> torch.Size | None:
         """The shape of a step's result for a batch of two images; None where it is no tensor, or no step."""
         return self.facts[self._index[node]].shape if node in self._index else None
-
-    def start(self, batch: torch.Tensor) -> State:
-        """The state before the first step."""
-        return {self._inputs.name: batch}
-
-    @property
-    def input_name(self) -> str:
-        """Under which name a state holds the batch."""
-        return self._inputs.name
 
     def live(self, position: int) -> list[fx.Node]:
         """The values that steps from `position` on still need of what ran before."""
@@ -213,6 +184,8 @@ class Trace:
                 result = tuple(copied(node) for node in self.live(end))
             graph.output(result)
             piece = fx.GraphModule(self.root, graph)
+            # A recorded module (each has a class of its own) would print its code on every error.
+            type(piece).__call__ = nn.Module.__call__  # type: ignore[method-assign]
             # The flag alone: `train()` would reach into the shared submodules.
             piece.training = self.model.training
             # Under the same names as in the whole network.
@@ -220,38 +193,28 @@ class Trace:
             self._pieces[begin, end] = piece
         return self._pieces[begin, end]
 
-    def run(self, state: Mapping[str, Any], begin: int, end: int) -> Any:
-        """Runs steps `begin` to `end`: the state there, or the network's output where `end` is the last.
-
-        In-place steps write into the state that is handed in: hand in a copy (`repeated`) to keep it.
-        """
-        with self.arithmetic:
-            return self.named(self.piece(begin, end).forward(*self.arguments(state, begin)), end)
-
     def arguments(self, state: Mapping[str, Any], position: int) -> list[Any]:
-        """The state in the order in which the piece that begins at `position` takes it."""
         return [state[node.name] for node in self.live(position)]
 
     def named(self, result: Any, end: int) -> Any:
-        """What a piece that ends at `end` gave, as a state (or the output itself at the last step)."""
         if end == self.length:
             return result
         return dict(zip((node.name for node in self.live(end)), result, strict=True))
 
-    def multiply_adds(self, begin: int, end: int) -> int:
-        """Multiply-adds of steps `begin` to `end` for one image."""
-        return sum(fact.multiply_adds for fact in self.facts[begin:end])
-
-    def peak_bytes(self, begin: int, end: int) -> int:
-        """The most memory that the results of steps `begin` to `end` hold at one time, for one image."""
-        peak = 0
+    def peak_bytes(self, begin: int, end: int, beside: Mapping[int, int] | None = None) -> int:
+        peak, beside = 0, beside or {}
         for number in range(begin, end):
             held = {self._index[n]: None for n in self.live(number) if n in self._index}
-            peak = max(peak, sum(self.facts[k].bytes for k in held) + self.facts[number].bytes)
+            own = self.facts[number].bytes + beside.get(number, 0)
+            peak = max(peak, sum(self.facts[k].bytes for k in held) + own)
         return peak
 
+    def row_bytes(self, position: int) -> int | None:
+        held = [self.facts[self._index[node]] if node in self._index else None for node in self.live(position)]
+        rows = [fact.bytes for fact in held if fact is not None and fact.growth == ROWS]
+        return sum(rows) if len(rows) == len(held) else None
+
     def can_cut(self, position: int) -> bool:
-        """Whether the state before a step can be kept and repeated for several lesions."""
         if position in self.uncuttable:
             return False
         storages: list[int] = []
@@ -266,20 +229,8 @@ class Trace:
         # Two live values in one piece of memory: copies would part, and an in-place step would reach only one.
         return len(storages) == len(set(storages))
 
-    def cut_before(self, position: int) -> int:
-        """The last place at or before a step where the network can be cut."""
-        while position and not self.can_cut(position):
-            position -= 1
-        return position
-
     def repeated(self, state: Mapping[str, Any], times: int) -> State:
-        """A copy of a state for `times` lesions: all images for the first, all images for the second, and so on.
-
-        The result never shares memory with the state, so that in-place steps do no harm.
-        """
-        growths = {self._inputs.name: ROWS} | {
-            step.name: fact.growth for step, fact in zip(self.steps, self.facts, strict=True)
-        }
+        growths = {self.input_name: ROWS} | {fact.name: fact.growth for fact in self.facts}
         return {name: repeated(value, growths[name], times) for name, value in state.items()}
 
 

@@ -1,0 +1,39 @@
+"""How often single-case tests call a network that is like its controls: each of a group once as the case.
+
+    python scripts/false_alarms.py runs/default "trained alike"
+
+It prints a table and writes it beside the run's own, `false_alarms.csv`. A share of 0.05 is what tests at 0.05 should
+call without correction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from facelesion.analysis import false_alarms
+from facelesion.errors import Error
+from facelesion.files import write_bytes
+from facelesion.report import read_run
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("run", type=Path, help="a study's folder")
+    options.add_argument("group", nargs="?", default="trained alike", help="of its participants")
+    given = options.parse_args()
+    try:
+        run = read_run(given.run)
+        if given.group not in run.manifest.groups:
+            raise Error(f"{given.run} has no group {given.group!r}: it has {', '.join(run.manifest.groups) or 'none'}")
+        found = false_alarms(run.table, run.manifest.groups[given.group])
+        write_bytes(given.run / "false_alarms.csv", found.to_csv(index=False).encode())
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(found.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
