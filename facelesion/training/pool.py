@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from facelesion.data.imagesets import ImageSet
-from facelesion.errors import Error
+from facelesion.errors import Error, one_line
 from facelesion.files import digest_of, write_bytes
 from facelesion.locks import locked
 from facelesion.models.subject import Preprocessing
@@ -113,10 +113,13 @@ def open_pool(faces: ImageSet, shares: Shares, seed: int, folder: str | Path, pr
             if not (own / _NOTE).is_file():
                 _make(own, faces, shares, seed, progress)
                 write_bytes(own / _NOTE, f"{json.dumps(about, indent=1)}\n".encode())
-    shown = np.load(own / "shown.npy", allow_pickle=False)
+    try:
+        shown, images = np.load(own / "shown.npy", allow_pickle=False), _mapped(own / "images.npy")
+    except (OSError, ValueError, EOFError) as error:
+        raise Error(f"{own}: {one_line(error)}: delete the folder, and it is made again") from None
     people = tuple(sorted(set(faces.labels)))
     return Pool(
-        _mapped(own / "images.npy"),
+        images,
         torch.from_numpy(shown).long(),
         people,
         len(faces) * int(shares.plain),

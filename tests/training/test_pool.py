@@ -98,3 +98,12 @@ def test_seeds_draw_other_parts_and_the_order_of_names_does_not_matter() -> None
     assert len(inside) == 40 and set(inside) | set(outside) == set(names) and not set(inside) & set(outside)
     assert drawn_part(names[::-1], 0.8, (1, 2)) == (inside, outside)
     assert set(drawn_part(names, 0.8, (2, 2))[0]) != set(inside)
+
+
+@pytest.mark.parametrize("content", [b"", b"half"])
+@pytest.mark.parametrize("name", ["images.npy", "shown.npy"])
+def test_a_pool_that_cannot_be_read_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    whole = open_pool(faces(), SHARES, 0, tmp_path)
+    (whole.folder / name).write_bytes(content)
+    with pytest.raises(Error, match=r"views-\w+: .*: delete the folder, and it is made again"):
+        open_pool(faces(), SHARES, 0, tmp_path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -91,8 +92,11 @@ def done_of(out: Path, hashes: dict[str, str]) -> dict[str, Found]:
         for name, sha, reason in zip(left["name"], left["sha256"], left["reason"], strict=True):
             found.append((name, Found(sha, reason=reason)))
     for part in sorted((out / JOURNAL).glob("*.npz")):
-        with np.load(part, allow_pickle=False) as file:
-            records = json.loads(bytes(file["records"]))
+        try:
+            with np.load(part, allow_pickle=False) as file:
+                records = json.loads(bytes(file["records"]))
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            continue  # what a failing disk left: its photographs are done again
         row = 0
         for record in records:
             reason = record.get("reason", "")

@@ -416,3 +416,26 @@ def test_an_unfinished_run_whose_options_were_edited_is_not_gone_on_from(
     (journal / "options.json").write_text(options)
     with pytest.raises(Error):
         run(root, tmp_path / "out")
+
+
+@pytest.mark.parametrize("damaged", [b"", b"half"])
+def test_a_part_that_cannot_be_read_is_done_again(
+    damaged: bytes, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(root, tmp_path / "whole")
+    replace = os.replace
+
+    def ended(source: object, target: object) -> None:
+        if Path(str(target)).name == "faces.parquet":
+            raise KeyboardInterrupt
+        replace(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "replace", ended)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(root, out)
+    monkeypatch.undo()
+    monkeypatch.setitem(landmarks.BACKENDS, "painted", Painted)
+    part = sorted((out / ".journal").glob("*.npz"))[0]
+    part.write_bytes(damaged)
+    assert run(root, out).faces == 9 and content(out) == content(tmp_path / "whole")
