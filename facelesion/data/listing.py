@@ -78,15 +78,6 @@ class Listing:
             self.root, tuple(self.names[i] for i in rows), tuple(self.people[i] for i in rows), left
         )
 
-    def at_least(self, photographs: int) -> Listing:
-        """Only people with so many photographs or more; nobody left is an error."""
-        kept = [person for person, names in self.by_person.items() if len(names) >= photographs]
-        if not kept:
-            raise Error(
-                f"{self.root}: nobody has {photographs} photographs: add more per person, or ask for fewer"
-            )
-        return self.of(kept)
-
 
 def list_folder(root: str | Path) -> Listing:
     """List a folder of people: `<root>/<person>/<photograph>`, sorted by name.

@@ -53,28 +53,6 @@ def convolution_by_products(
     return result.view(wanted * images, outputs, height, width)
 
 
-def convolution_by_groups(
-    change: torch.Tensor, healthy: torch.Tensor, layer: nn.Conv2d, units: torch.Tensor
-) -> torch.Tensor:
-    """As `convolution_by_products`, by one convolution with a group per unit; plain layout."""
-    images, outputs, height, width = healthy.shape
-    wanted = len(units)
-    weight = (
-        layer.weight.index_select(1, units).transpose(0, 1).reshape(wanted * outputs, 1, *layer.kernel_size)
-    )
-    result = functional.conv2d(
-        change.index_select(1, units),
-        weight,
-        None,
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        groups=wanted,
-    )
-    result = result.view(images, wanted, outputs, height, width).transpose(0, 1) + healthy
-    return result.reshape(wanted * images, outputs, height, width)
-
-
 def linear_contributions(
     change: torch.Tensor, healthy: torch.Tensor, layer: nn.Linear, units: torch.Tensor, block: int = 1
 ) -> torch.Tensor:

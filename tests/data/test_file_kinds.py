@@ -122,7 +122,6 @@ def test_one_person_in_two_forms_of_unicode_is_one_person(tmp_path):
     assert set(listing.people) == {"Ada", composed} and len(listing.by_person[composed]) == 2
     assert all(listing.path(name).is_file() for name in listing.names)
     assert len(listing.of([apart])) == 2
-    assert len(listing.at_least(2)) == 2
 
 
 def test_a_table_finds_a_file_in_the_other_form_of_unicode(tmp_path):
