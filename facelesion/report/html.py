@@ -19,6 +19,7 @@ from facelesion.report.findings import (
     Evidence,
     Finding,
     across,
+    collapsed,
     counted,
     evidence,
     findings,
@@ -137,7 +138,7 @@ def write_report(run_folder: str | Path) -> Path:
         "cases": sections.cases(cases, groups),
         "methods": methods(run, groups, cases, any(each.fitted for each in fits.values())),
     }
-    page = template().render(**_context(run, networks, together, extras), **further)
+    page = template().render(**_context(run, tables, networks, together, extras), **further)
     write_figures(run.folder / FOLDER, [picture for part in shown for picture in part])
     _write_tables(run.folder, cases, list(fits.values()))
     return write_bytes(run.folder / REPORT, page.encode())
@@ -371,7 +372,8 @@ def _cell(curve: pd.DataFrame, lesion: str, dose: float, measure: summary.Measur
 
 
 def _context(
-    run: Run, networks: list[Network], together: list[Picture], extras: list[Picture]
+    run: Run, tables: Mapping[str, pd.DataFrame], networks: list[Network], together: list[Picture],
+    extras: list[Picture],
 ) -> dict[str, Any]:
     table, manifest = run.table, run.manifest
     lesions = summary.lesions_of(table)
@@ -406,7 +408,7 @@ def _context(
         "run": run,
         "manifest": manifest,
         "networks": networks,
-        "across": across(told),
+        "across": [*across(told), *collapsed(tables)],
         "lost": _lost(told) if len(told) > 1 else None,
         "together": together,
         "beside": _beside(networks) if len(networks) > 1 else [],

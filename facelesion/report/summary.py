@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,17 @@ def show_interval(interval: Interval, measure: Measure) -> str:
         return "one draw"
     low, high = (show(bound, measure).removesuffix(PERCENT) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Items joined as in a sentence.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    *most, last = list(parts)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def dose_meaning(table: pd.DataFrame, lesion: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from facelesion.analysis.case_tables import judge_cases
 from facelesion.errors import Error
 from facelesion.report import html, read_run, run_folder, sections, write_report
-from facelesion.report.findings import evidence, findings
+from facelesion.report.findings import across, evidence, findings
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,19 @@ def test_what_was_not_tested_is_not_said_to_be_spared(study_run):
     (untested,) = [text for text in said if text.startswith("Not tested here")]
     assert "face units, which was drawn once" in untested and "control sets" in untested
     assert not any("face units" in text for text in said if text.startswith(("who:", "what:")))
+
+
+def test_with_one_kind_of_damage_that_is_said_and_not_that_nothing_was_drawn_twice(study_run):
+    run = read_run(study_run)
+    tables = {
+        str(name): part[part["lesion"] != "face units"]
+        for name, part in run.table.groupby("participant", sort=False)
+    }
+    trials = run.trials[run.trials["lesion"] != "face units"]
+    told = {name: evidence(table, trials) for name, table in tables.items()}
+    (over_all,) = [finding.text for finding in across(told)]
+    assert "not testable with one kind of damage" in over_all
+    assert over_all in [finding.text for finding in findings(tables["one"], told["one"])]
 
 
 def test_rankings_stand_with_their_reliability_and_agreement(study_run):
