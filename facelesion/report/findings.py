@@ -26,6 +26,7 @@ from facelesion.analysis.crossed import Estimate
 from facelesion.report.criterion import collapses
 from facelesion.report.summary import (
     INTACT,
+    NO_WIDTH,
     PERCENT,
     intact_value,
     listed,
@@ -240,6 +241,8 @@ def points(contrast: Estimate, sign: int = 1) -> str:
     Example:
         >>> points(Estimate(0.25, 0.05, 1e9))
         '+25.0 [15.2, 34.8]'
+        >>> points(Estimate(0.25, 0.0, 1e9))
+        '+25.0 (no interval)'
     """
     interval = contrast.interval()
     low, high = sorted([sign * interval.low, sign * interval.high])
@@ -248,7 +251,10 @@ def points(contrast: Estimate, sign: int = 1) -> str:
     )  # of two shares
     # Adding 0 takes the minus from a zero.
     middle, low, high = (round(100 * value, 1) + 0.0 for value in (sign * contrast.estimate, low, high))
-    bounds = "(one draw)" if low != low else f"[{low:.1f}, {high:.1f}]"
+    bounds = (
+        "(one draw)" if low != low else "(no interval)" if interval.high - interval.low < NO_WIDTH
+        else f"[{low:.1f}, {high:.1f}]"
+    )  # fmt: skip
     return f"{middle:{'+' if middle else ''}.1f} {bounds}".replace("-", "−")
 
 

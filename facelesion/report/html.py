@@ -136,6 +136,7 @@ def write_report(run_folder: str | Path) -> Path:
         "curves": sections.curves(fits),
         "rankings": sections.rankings(run),
         "cases": sections.cases(cases, groups),
+        "few": sections.few(run),
         "methods": methods(run, groups, cases, any(each.fitted for each in fits.values())),
     }
     page = template().render(**_context(run, tables, networks, together, extras), **further)

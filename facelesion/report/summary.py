@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INTACT, NONE = "intact", "none"
+NO_WIDTH = 1e-9  # of an interval, but for rounding
 PERCENT = "\u00a0%"  # the space does not break
 
 
@@ -92,12 +93,16 @@ def show(value: float, measure: Measure, signed: bool = False) -> str:
 def show_interval(interval: Interval, measure: Measure) -> str:
     """The bounds of an interval, without repeating the unit.
 
+    Where everything that varies came out the same there is no spread to tell an interval from: that is no certainty.
+
     Example:
-        >>> show_interval(Interval(0.5, 0.25, 0.75), SHARE)
-        '[25.0, 75.0]'
+        >>> show_interval(Interval(0.5, 0.25, 0.75), SHARE), show_interval(Interval(1, 1, 1), SHARE)
+        ('[25.0, 75.0]', 'no interval')
     """
     if np.isnan(interval.low):
         return "one draw"
+    if interval.high - interval.low < NO_WIDTH:
+        return "no interval"
     low, high = (show(bound, measure).removesuffix(PERCENT) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
 

@@ -1,5 +1,7 @@
 """The report's further sections: who took part, half losses, rankings, single cases; and the order of the page."""
 
+import dataclasses
+import html as markup
 import re
 import shutil
 
@@ -16,6 +18,10 @@ from facelesion.report.findings import across, evidence, findings
 @pytest.fixture(scope="module")
 def page(study_run):
     return re.sub(r"\s+", " ", write_report(study_run).read_text(encoding="utf-8"))
+
+
+def html_text(page):
+    return markup.unescape(page)
 
 
 def test_the_page_goes_from_question_to_limits_and_methods(page):
@@ -89,6 +95,33 @@ def test_with_one_kind_of_damage_that_is_said_and_not_that_nothing_was_drawn_twi
     (over_all,) = [finding.text for finding in across(told)]
     assert "not testable with one kind of damage" in over_all
     assert over_all in [finding.text for finding in findings(tables["one"], told["one"])]
+
+
+class TestFew:
+    def test_a_run_of_few_draws_and_few_people_says_so_and_what_to_do(self, study_run, page):
+        said = sections.few(read_run(study_run))
+        assert said in html_text(page) and "Little was measured: 3 draws of noise" in said
+        assert "take 5 draws or more" in said and "face units" not in said  # they have control sets
+
+    def test_only_people_who_were_asked_about_count(self, study_run):
+        run = read_run(study_run)
+        asked = [f"who {number}" for number in range(4)]
+        told = [(role, name) for role in ("probes", "training") for name in (*asked, *"abcdefghijkl")]
+        few = dataclasses.replace(run, pictures=pd.DataFrame(told, columns=["role", "label"]))
+        assert "4 people among the probes" in sections.few(few) and "training" not in sections.few(few)
+
+    def test_with_enough_of_both_nothing_is_said(self, study_run):
+        run = read_run(study_run)
+        often = pd.concat([run.table.assign(draw=run.table["draw"] + 3 * number) for number in range(2)])
+        people = pd.DataFrame({"role": "probes", "label": [f"who {number}" for number in range(10)]})
+        assert sections.few(dataclasses.replace(run, table=often, pictures=people)) == ""
+
+    @pytest.mark.parametrize(("draws", "told"), [(1, True), (5, False)])
+    def test_one_draw_is_few_only_where_the_study_draws_once(self, study_run, draws, told):
+        run = read_run(study_run)
+        once = run.table[run.table["draw"] == 0]
+        found = sections.few(dataclasses.replace(run, table=once, pictures=None, config={"draws": draws}))
+        assert ("1 draw of noise" in found) == told
 
 
 def test_rankings_stand_with_their_reliability_and_agreement(study_run):
