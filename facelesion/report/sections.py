@@ -136,6 +136,51 @@ def participants(
     return {"tasks": [(task, measures[task]) for task in tasks], "lines": lines, "ceiling": ceiling}
 
 
+def task_table(
+    table: pd.DataFrame, task: str, own: Profile | None, choice: Profile | None
+) -> dict[str, Any]:
+    """Every metric of a task by lesion and dose, on unchanged images, and what its intervals are over."""
+    part = table[table["task"] == task]
+    first = summary.measure_of(table, task).name
+    names = sorted(dict.fromkeys(part["metric"]), key=lambda name: name != first)
+    curves = {name: summary.dose_response(part, task, name, profile=own, choice=choice) for name in names}
+    # Unchanged images may not have been asked.
+    measures = [summary.measure_of(table, task, name) for name in names if not curves[name].empty]
+    lines = [
+        {
+            "lesion": row["lesion"],
+            "dose": row["dose"],
+            "draws": row["draws"],
+            "cells": [_cell(curves[each.name], row["lesion"], row["dose"], each) for each in measures],
+        }
+        for _, row in curves[first].iterrows()
+    ]
+    return {
+        "task": task,
+        "measures": measures,
+        "over": [_over(curves[each.name]) for each in measures],
+        "n": int(part["n"].max()),
+        "lines": lines,
+    }
+
+
+def _over(curve: pd.DataFrame) -> str:
+    """What the intervals of a column are over; empty where it has none."""
+    return " or ".join(dict.fromkeys(over for over in curve.loc[curve["lesion"] != summary.NONE, "over"] if over))
+
+
+def _cell(curve: pd.DataFrame, lesion: str, dose: float, measure: summary.Measure) -> dict[str, str]:
+    row = curve[(curve["lesion"] == lesion) & (curve["dose"] == dose)]
+    if row.empty:
+        return {"mean": "–", "interval": ""}
+    mean, low, high = (float(row[name].iloc[0]) for name in ("mean", "low", "high"))
+    alone = lesion == summary.NONE or low != low
+    return {
+        "mean": summary.show(mean, measure),
+        "interval": "" if alone else summary.show_interval(summary.Interval(mean, low, high), measure),
+    }
+
+
 def curves(fits: Mapping[str, Fits]) -> dict[str, Any] | None:
     """The table of doses at half loss, and of what was compared."""
     if not any(each.fitted for each in fits.values()):

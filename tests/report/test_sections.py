@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from facelesion.analysis.case_tables import judge_cases
+from facelesion.analysis.claims import level_of
 from facelesion.errors import Error
-from facelesion.report import html, read_run, run_folder, sections, write_report
+from facelesion.report import html, read_run, run_folder, sections, summary, write_report
 from facelesion.report.findings import across, evidence, findings
 
 
@@ -95,6 +96,37 @@ def test_with_one_kind_of_damage_that_is_said_and_not_that_nothing_was_drawn_twi
     (over_all,) = [finding.text for finding in across(told)]
     assert "not testable with one kind of damage" in over_all
     assert over_all in [finding.text for finding in findings(tables["one"], told["one"])]
+
+
+def test_a_measure_has_one_interval_in_the_whole_report_and_its_column_says_over_what(study_run):
+    run = read_run(study_run)
+    table = run.table[(run.table["participant"] == "one") & (run.table["stimulus"] == "intact")]
+    own = run.trials[run.trials["participant"] == "one"]
+    cells = ["task", "lesion", "dose", "draw"]
+    means = own.groupby(cells)["forced_choice"].mean()
+    keys = pd.MultiIndex.from_frame(table[cells])
+    beaten = table.assign(metric="forced_choice", main=False, chance=0.5, value=means[keys].to_numpy())
+    rest = table.assign(metric="top5", main=False, value=table["value"] ** 0.9)  # of which no trial tells
+    whole = pd.concat([table, beaten, rest], ignore_index=True)
+    found = evidence(whole, run.trials)
+    told = sections.task_table(whole, "who", found.own, found.choice)
+    by_name = dict(zip([each.name for each in told["measures"]], told["over"], strict=True))
+    both = "people or people × draws"  # the chosen units are drawn once
+    assert by_name == {"accuracy": both, "forced_choice": both, "top5": "draws"}
+    column = [each.name for each in told["measures"]].index("forced_choice")
+    for line in told["lines"]:
+        if line["lesion"] == "noise":
+            one = level_of(found.choice, "who", "noise", line["dose"])
+            assert line["cells"][column]["interval"] == summary.show_interval(one, summary.SHARE)
+
+
+def test_scores_that_agree_at_one_dose_by_chance_are_not_those_of_a_measure(study_run):
+    run = read_run(study_run)
+    table = run.table[(run.table["participant"] == "one") & (run.table["stimulus"] == "intact")]
+    found = evidence(table, run.trials)
+    other = table["value"].where(table["dose"] == 2.0, table["value"] / 2)
+    curve = summary.dose_response(table.assign(value=other), "who", "accuracy", profile=found.own)
+    assert set(curve.loc[curve["lesion"] == "noise", "over"]) == {"draws"}
 
 
 class TestFew:
