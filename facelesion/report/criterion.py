@@ -92,12 +92,13 @@ class Collapse:
         )
 
     def _order(self) -> str:
+        criterion = "its criterion is lost" if self.answer else "its criterion has moved"
         if self.kept != self.kept:
-            return "its criterion is lost"
-        left = f"{100 * self.kept:.0f}".replace("-", "−") + f"{PERCENT} of the {self.measure.words} above chance"
+            return criterion
+        left = f"{100 * self.kept:.0f}".replace("-", "−") + f"{PERCENT} left above chance, {self.measure.words}"
         if self.kept >= HALF:
-            return f"its order of trials is kept ({left}), its criterion is lost"
-        return f"its order of trials falls too ({left} is left)"
+            return f"its order of trials is kept ({left}), {criterion}"
+        return f"its order of trials falls too ({left})"
 
 
 def collapses(table: pd.DataFrame) -> list[Collapse]:

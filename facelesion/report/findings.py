@@ -7,6 +7,7 @@ It claims little, and what it claims holds for this network: a loss, and a cross
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -129,7 +130,7 @@ def findings(table: pd.DataFrame, found: Evidence | None) -> list[Finding]:
     if found is None:
         sentences.append(Finding(NO_ANSWERS))
     else:
-        sentences += _losses(found.losses)
+        sentences += _losses(found)
     sentences += [Finding(each.words(_said(found, each.task))) for each in collapses(table)]
     if found is not None:
         sentences += _dissociations(found)
@@ -269,8 +270,8 @@ def _intact(table: pd.DataFrame) -> Finding:
     return Finding(f"The intact network reaches {listed(parts)}." if parts else "")
 
 
-def _losses(rows: Iterable[Loss]) -> list[Finding]:
-    rows = list(rows)
+def _losses(found: Evidence) -> list[Finding]:
+    rows = found.losses
     made = sum(row.p == row.p for row in rows)
     test = f"Crossed t test over people and draws, mean over doses; Holm over {made} comparisons" if made else ""
     sentences = []
@@ -292,11 +293,20 @@ def _losses(rows: Iterable[Loss]) -> list[Finding]:
                 named = listed(f"{row.damage} ({points(row.found, -1)} points)" for row in chosen)
                 parts.append(f"{what} {named}")
         if parts:
-            sentences.append(Finding(f"{task}: {'; '.join(parts)}.", test, any(row.claimed for row in mine)))
+            said = f"{task} ({_of_what(found, task)}): {'; '.join(parts)}."
+            sentences.append(Finding(said, test, any(row.claimed for row in mine)))
     once = dict.fromkeys(row.damage for row in rows if math.isnan(row.p))
     if once:
         sentences.append(Finding(NOT_TESTED.format(listed(once), "was" if len(once) == 1 else "were")))
     return sentences
+
+
+def _of_what(found: Evidence, task: str) -> str:
+    """Which score a loss is of, and over how many doses it is a mean: a table beside it shows single doses."""
+    answers = found.answers.get(task)
+    score = "area under the curve" if answers is not None and answers.yes else "right answers"
+    many = Counter(damage for name, damage, _ in found.own.doses if name == task and damage in found.own.damages)
+    return f"{score}, mean over all doses" if max(many.values(), default=0) > 1 else score
 
 
 def _dissociations(found: Evidence) -> list[Finding]:

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from facelesion.report.criterion import collapses
-from facelesion.report.findings import collapsed, findings
+from facelesion.report.findings import collapsed, evidence, findings
 
 KEPT = 0.97
 
@@ -39,8 +40,8 @@ def test_a_network_that_says_yes_to_everything_is_said_to_though_its_area_is_who
     (told,) = [text for text in said(table) if text.startswith("verification under ablation")]
     assert told == (
         "verification under ablation at 0.1 and 0.3: the network says “yes” to nearly everything (at the last of these "
-        "hits 100.0 %, false alarms 100.0 %; accuracy 50.0 %, intact 91.0 %): its order of trials is kept (98 % of the "
-        "area under the ROC curve above chance), its criterion is lost."
+        "hits 100.0 %, false alarms 100.0 %; accuracy 50.0 %, intact 91.0 %): its order of trials is kept (98 % left "
+        "above chance, area under the ROC curve), its criterion is lost."
     )
 
 
@@ -65,12 +66,12 @@ def test_one_draw_of_three_is_no_rule():
 def test_answers_that_fall_further_than_the_order_are_told_without_being_all_one():
     (found,) = collapses(study(("noise", 0.5, 0.8, 0.6, 0.9)))
     assert found.answer == "" and "fall further than what orders its trials" in found.words()
-    assert "its order of trials is kept" in found.words()
+    assert "its order of trials is kept" in found.words() and "its criterion has moved" in found.words()
 
 
 def test_an_order_that_falls_with_the_answers_is_not_said_to_be_kept():
     (found,) = collapses(study(("noise", 0.5, 1.0, 1.0, 0.55)))
-    assert "its order of trials falls too (10\u00a0% of" in found.words()
+    assert "its order of trials falls too (10\u00a0% left" in found.words()
 
 
 def test_where_the_criterion_holds_or_there_was_none_nothing_is_said():
@@ -88,6 +89,29 @@ def test_doses_that_say_another_thing_are_told_apart():
 def test_a_task_whose_main_measure_is_its_accuracy_needs_no_such_sentence():
     table = study(("noise", 0.5, 1.0, 1.0, 0.9))
     assert collapses(table[table["metric"] == "accuracy"].assign(main=True)) == []
+
+
+def test_the_answer_is_named_as_the_task_names_it():
+    random = np.random.default_rng(0)
+    table = study(("ablation", 0.3, 1.0, 1.0, KEPT, 0), ("ablation", 0.3, 1.0, 1.0, KEPT, 1))
+    people = [f"p{number}" for number in range(8)]
+    pairs = [(one, one, "same") for one in people for _ in range(2)]
+    pairs += [(one, people[number - 1], "different") for number, one in enumerate(people)]
+    asked = []
+    for lesion, dose, draw in (("none", 0.0, 0), ("ablation", 0.3, 0), ("ablation", 0.3, 1)):
+        for trial, (one, other, target) in enumerate(pairs):
+            like = random.normal(1.5 if target == "same" else -1.5) + (9 if lesion == "ablation" else 0)
+            answer = "same" if like > 0 else "different"
+            asked.append(
+                dict(
+                    participant="m", lesion=lesion, dose=dose, draw=draw, control="", stimulus="intact", trial=trial,
+                    task="verification", section="", item="", person=one, other="" if one == other else other,
+                    target=target, answer=answer, value=like if target == "same" else -like, right=answer == target,
+                    forced_choice=float(answer == target),
+                )
+            )  # fmt: skip
+    texts = [finding.text for finding in findings(table, evidence(table, pd.DataFrame(asked)))]
+    assert any("the network says “same” to nearly everything" in text for text in texts), texts
 
 
 def test_over_several_networks_it_is_counted_beside_the_count_of_losses():

@@ -82,7 +82,7 @@ def test_what_was_not_tested_is_not_said_to_be_spared(study_run):
     said = [finding.text for finding in findings(table, evidence(table, run.trials))]
     (untested,) = [text for text in said if text.startswith("Not tested here")]
     assert "face units, which was drawn once" in untested and "control sets" in untested
-    assert not any("face units" in text for text in said if text.startswith(("who:", "what:")))
+    assert not any("face units" in text for text in said if text.startswith(("who (", "what (")))
 
 
 def test_with_one_kind_of_damage_that_is_said_and_not_that_nothing_was_drawn_twice(study_run):
@@ -96,6 +96,20 @@ def test_with_one_kind_of_damage_that_is_said_and_not_that_nothing_was_drawn_twi
     (over_all,) = [finding.text for finding in across(told)]
     assert "not testable with one kind of damage" in over_all
     assert over_all in [finding.text for finding in findings(tables["one"], told["one"])]
+
+
+def test_a_loss_says_that_it_is_a_mean_over_doses_only_where_there_are_several(study_run):
+    run = read_run(study_run)
+    table = run.table[run.table["participant"] == "one"]
+    single = table[table["dose"].isin([0.0, 2.0])], run.trials[run.trials["dose"].isin([0.0, 2.0])]
+    whole = table, run.trials
+    for (part, trials), words in ((whole, "right answers, mean over all doses"), (single, "right answers")):
+        said = [finding.text for finding in findings(part, evidence(part, trials))]
+        assert any(text.startswith(f"who ({words}): ") for text in said), said
+
+
+def test_which_task_loses_more_is_told_as_a_difference_with_its_sign_in_words(page):
+    assert "below 0 more of the second" in page and "<th>who less what</th>" in page
 
 
 def test_a_measure_has_one_interval_in_the_whole_report_and_its_column_says_over_what(study_run):
