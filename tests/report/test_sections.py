@@ -65,6 +65,10 @@ def test_without_named_groups_those_that_were_trained_are_compared_and_an_untrai
     assert sections.groups_of(run, tables) == {"": ["one", "two"]}
 
 
+def test_an_untrained_network_is_called_a_baseline_and_no_control(page):
+    assert "an untrained one is a baseline and no control participant" in page
+
+
 def test_the_run_has_its_single_cases_and_curves_as_files(study_run, page):
     cases = pd.read_csv(study_run / run_folder.CASES, keep_default_na=False)
     assert {"one", "two", "untrained"} == set(cases["participant"])
