@@ -7,6 +7,7 @@ It claims little, and what it claims holds for this network: a loss, and a cross
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,10 +24,13 @@ from facelesion.analysis.claims import (
     profile,
 )
 from facelesion.analysis.crossed import Estimate
+from facelesion.report.criterion import collapses
 from facelesion.report.summary import (
     INTACT,
+    NO_WIDTH,
     PERCENT,
     intact_value,
+    listed,
     measure_of,
     show,
     tasks_of,
@@ -126,9 +130,18 @@ def findings(table: pd.DataFrame, found: Evidence | None) -> list[Finding]:
     if found is None:
         sentences.append(Finding(NO_ANSWERS))
     else:
-        sentences += _losses(found.losses)
+        sentences += _losses(found)
+    sentences += [Finding(each.words(_said(found, each.task))) for each in collapses(table)]
+    if found is not None:
         sentences += _dissociations(found)
     return [sentence for sentence in sentences if sentence.text]
+
+
+def _said(found: Evidence | None, task: str) -> tuple[str, str]:
+    """The two answers of a yes/no task, as its trials have them."""
+    answers = None if found is None else found.answers.get(task)
+    others = [] if answers is None else sorted({str(name) for name in answers.target} - {answers.yes})
+    return (answers.yes, others[0]) if answers is not None and answers.yes and len(others) == 1 else ("yes", "no")
 
 
 def across(networks: Mapping[str, Evidence]) -> list[Finding]:
@@ -148,14 +161,39 @@ def across(networks: Mapping[str, Evidence]) -> list[Finding]:
     for (damages, tasks), names in claimed.items():
         text = f"{damages[0]} takes more of {tasks[0]} and {damages[1]} more of {tasks[1]} in "
         sentences.append(Finding(f"{text}{counted(names, networks)}.", "each network's own", True))
-    if not claimed and all(math.isnan(row.p) for found in networks.values() for row in found.dissociations):
+    rows = [row for found in networks.values() for row in found.dissociations]
+    if not rows:  # nobody has two kinds of damage and two tasks
+        sentences += list(dict.fromkeys(_not_two(found) for found in networks.values()))
+    elif not claimed and all(math.isnan(row.p) for row in rows):
         sentences.append(Finding(UNTESTED))
     elif not claimed:
-        some = any(math.isnan(row.p) for found in networks.values() for row in found.dissociations)
+        some = any(math.isnan(row.p) for row in rows)
         which = "two kinds of damage that were drawn more than once" if some else "two kinds of damage"
         text = f"In none of the {len(networks)} networks is it shown that {which} take different tasks."
         sentences.append(Finding(text))
     return sentences
+
+
+def collapsed(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
+    """In how many of several networks a kind of damage takes a task's answers, beyond what its main measure says.
+
+    Args:
+        tables: the result table of each network, by its name.
+    """
+    if len(tables) < 2:
+        return []
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for name, table in tables.items():
+        for key in dict.fromkeys((one.task, one.lesion, one.measure.words) for one in collapses(table)):
+            found.setdefault(key, []).append(name)
+    return [
+        Finding(
+            f"{task} under {lesion}: in {counted(names, tables)} the answers are lost at some dose (one answer to "
+            f"nearly everything, or an accuracy that falls much further), which the {words} does "
+            "not show: see each network."
+        )
+        for (task, lesion, words), names in found.items()
+    ]
 
 
 def lost_in(networks: Mapping[str, Evidence]) -> dict[str, dict[str, list[str]]]:
@@ -184,7 +222,7 @@ def counted(names: list[str], networks: Iterable[str]) -> str:
         return f"all {len(everybody)}"
     if not names:
         return f"none of {len(everybody)}"
-    few = _list(names) if len(names) <= len(others) else f"not {_list(others)}"
+    few = listed(names) if len(names) <= len(others) else f"not {listed(others)}"
     return f"{len(names)} of {len(everybody)} ({few})"
 
 
@@ -204,6 +242,8 @@ def points(contrast: Estimate, sign: int = 1) -> str:
     Example:
         >>> points(Estimate(0.25, 0.05, 1e9))
         '+25.0 [15.2, 34.8]'
+        >>> points(Estimate(0.25, 0.0, 1e9))
+        '+25.0 (no interval)'
     """
     interval = contrast.interval()
     low, high = sorted([sign * interval.low, sign * interval.high])
@@ -212,7 +252,10 @@ def points(contrast: Estimate, sign: int = 1) -> str:
     )  # of two shares
     # Adding 0 takes the minus from a zero.
     middle, low, high = (round(100 * value, 1) + 0.0 for value in (sign * contrast.estimate, low, high))
-    bounds = "(one draw)" if low != low else f"[{low:.1f}, {high:.1f}]"
+    bounds = (
+        "(one draw)" if low != low else "(no interval)" if interval.high - interval.low < NO_WIDTH
+        else f"[{low:.1f}, {high:.1f}]"
+    )  # fmt: skip
     return f"{middle:{'+' if middle else ''}.1f} {bounds}".replace("-", "−")
 
 
@@ -224,11 +267,11 @@ def _intact(table: pd.DataFrame) -> Finding:
         if value == value:
             guess = f"; chance {show(measure.chance, measure)}" if measure.chance == measure.chance else ""
             parts.append(f"{show(value, measure)} in {task} ({measure.words}{guess})")
-    return Finding(f"The intact network reaches {_list(parts)}." if parts else "")
+    return Finding(f"The intact network reaches {listed(parts)}." if parts else "")
 
 
-def _losses(rows: Iterable[Loss]) -> list[Finding]:
-    rows = list(rows)
+def _losses(found: Evidence) -> list[Finding]:
+    rows = found.losses
     made = sum(row.p == row.p for row in rows)
     test = f"Crossed t test over people and draws, mean over doses; Holm over {made} comparisons" if made else ""
     sentences = []
@@ -247,27 +290,29 @@ def _losses(rows: Iterable[Loss]) -> list[Finding]:
             ),
         ):
             if chosen:
-                named = _list(f"{row.damage} ({points(row.found, -1)} points)" for row in chosen)
+                named = listed(f"{row.damage} ({points(row.found, -1)} points)" for row in chosen)
                 parts.append(f"{what} {named}")
         if parts:
-            sentences.append(Finding(f"{task}: {'; '.join(parts)}.", test, any(row.claimed for row in mine)))
+            said = f"{task} ({_of_what(found, task)}): {'; '.join(parts)}."
+            sentences.append(Finding(said, test, any(row.claimed for row in mine)))
     once = dict.fromkeys(row.damage for row in rows if math.isnan(row.p))
     if once:
-        sentences.append(Finding(NOT_TESTED.format(_list(once), "was" if len(once) == 1 else "were")))
+        sentences.append(Finding(NOT_TESTED.format(listed(once), "was" if len(once) == 1 else "were")))
     return sentences
+
+
+def _of_what(found: Evidence, task: str) -> str:
+    """Which score a loss is of, and over how many doses it is a mean: a table beside it shows single doses."""
+    answers = found.answers.get(task)
+    score = "area under the curve" if answers is not None and answers.yes else "right answers"
+    many = Counter(damage for name, damage, _ in found.own.doses if name == task and damage in found.own.damages)
+    return f"{score}, mean over all doses" if max(many.values(), default=0) > 1 else score
 
 
 def _dissociations(found: Evidence) -> list[Finding]:
     rows = found.dissociations
-    tasks, damages = found.own.tasks, found.own.damages
-    if len(damages) < 2 or len(tasks) < 2:
-        what = "kind of damage" if len(damages) < 2 else "task"
-        return [
-            Finding(
-                f"Whether damage can take one task and leave another is not testable with one {what}: under any damage "
-                "a harder task falls first."
-            )
-        ]
+    if not rows:
+        return [_not_two(found)]
     test = (
         "Crossed interaction: two doses, both comparisons within a task, over people and draws; "
         f"Holm over {sum(row.compared for row in rows if row.p == row.p)} fours of two doses and two tasks"
@@ -309,12 +354,10 @@ def _dissociations(found: Evidence) -> list[Finding]:
     return sentences
 
 
-def _list(parts: Iterable[str]) -> str:
-    """Items joined as in a sentence.
-
-    Example:
-        >>> _list(["a", "b", "c"])
-        'a, b and c'
-    """
-    *most, last = list(parts)
-    return f"{', '.join(most)} and {last}" if most else last
+def _not_two(found: Evidence) -> Finding:
+    """What is said of damage and tasks where there are not two of either."""
+    what = "kind of damage" if len(found.own.damages) < 2 else "task"
+    return Finding(
+        f"Whether damage can take one task and leave another is not testable with one {what}: under any damage "
+        "a harder task falls first."
+    )

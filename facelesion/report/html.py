@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facelesion.analysis.claims import MATCHED, level_of
-from facelesion.analysis.statistics import Interval
 from facelesion.errors import Error
 from facelesion.files import write_bytes
 from facelesion.report import against, sections, summary
@@ -19,6 +18,7 @@ from facelesion.report.findings import (
     Evidence,
     Finding,
     across,
+    collapsed,
     counted,
     evidence,
     findings,
@@ -135,9 +135,10 @@ def write_report(run_folder: str | Path) -> Path:
         "curves": sections.curves(fits),
         "rankings": sections.rankings(run),
         "cases": sections.cases(cases, groups),
+        "few": sections.few(run),
         "methods": methods(run, groups, cases, any(each.fitted for each in fits.values())),
     }
-    page = template().render(**_context(run, networks, together, extras), **further)
+    page = template().render(**_context(run, tables, networks, together, extras), **further)
     write_figures(run.folder / FOLDER, [picture for part in shown for picture in part])
     _write_tables(run.folder, cases, list(fits.values()))
     return write_bytes(run.folder / REPORT, page.encode())
@@ -162,7 +163,7 @@ def _network(label: str, found: Evidence | None, everything: Results) -> Network
         _scale(found) if found else None,
         _apart(found) if found and found.differences else None,
         [Picture.of(*each) for each in drawn(FIGURES, alone)],
-        [_task_table(table, task, own) for task in summary.tasks_of(table)],
+        [sections.task_table(table, task, own, found.choice if found else None) for task in summary.tasks_of(table)],
     )
 
 
@@ -333,45 +334,9 @@ def _apart(found: Evidence) -> dict[str, Any]:
     }
 
 
-def _task_table(table: pd.DataFrame, task: str, own: Profile | None) -> dict[str, Any]:
-    """Every metric of a task by lesion and dose, on unchanged images."""
-    part = table[table["task"] == task]
-    first = summary.measure_of(table, task).name
-    names = sorted(dict.fromkeys(part["metric"]), key=lambda name: name != first)
-    curves = {name: summary.dose_response(part, task, name, profile=own) for name in names}
-    # Unchanged images may not have been asked.
-    measures = [summary.measure_of(table, task, name) for name in names if not curves[name].empty]
-    lines = [
-        {
-            "lesion": row["lesion"],
-            "dose": row["dose"],
-            "draws": row["draws"],
-            "cells": [_cell(curves[each.name], row["lesion"], row["dose"], each) for each in measures],
-        }
-        for _, row in curves[first].iterrows()
-    ]
-    return {
-        "task": task,
-        "measures": measures,
-        "n": int(part["n"].max()),
-        "lines": lines,
-    }
-
-
-def _cell(curve: pd.DataFrame, lesion: str, dose: float, measure: summary.Measure) -> dict[str, str]:
-    row = curve[(curve["lesion"] == lesion) & (curve["dose"] == dose)]
-    if row.empty:
-        return {"mean": "–", "interval": ""}
-    mean, low, high = (float(row[name].iloc[0]) for name in ("mean", "low", "high"))
-    alone = lesion == summary.NONE or low != low
-    return {
-        "mean": summary.show(mean, measure),
-        "interval": "" if alone else summary.show_interval(Interval(mean, low, high), measure),
-    }
-
-
 def _context(
-    run: Run, networks: list[Network], together: list[Picture], extras: list[Picture]
+    run: Run, tables: Mapping[str, pd.DataFrame], networks: list[Network], together: list[Picture],
+    extras: list[Picture],
 ) -> dict[str, Any]:
     table, manifest = run.table, run.manifest
     lesions = summary.lesions_of(table)
@@ -406,7 +371,7 @@ def _context(
         "run": run,
         "manifest": manifest,
         "networks": networks,
-        "across": across(told),
+        "across": [*across(told), *collapsed(tables)],
         "lost": _lost(told) if len(told) > 1 else None,
         "together": together,
         "beside": _beside(networks) if len(networks) > 1 else [],

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from facelesion.analysis.answers import Answers
     from facelesion.analysis.claims import Profile
 
+#: Below these a report says that it tells little; roles of people who are asked about.
+LEAST_DRAWS, LEAST_PEOPLE = 5, 10
+PEOPLE = ("probes", "strangers")
+
 
 def groups_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
     """Participants that were trained alike: as the manifest says, else all that were trained, under an empty name."""
@@ -34,6 +38,37 @@ def groups_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, list[st
         name for name, table in tables.items() if not str(table["weights"].iloc[0]).startswith("untrained")
     ]
     return {"": trained} if len(trained) > 1 else {}
+
+
+def few(run: Run) -> str:
+    """What a run that drew damage seldom, or asked about few people, cannot tell, in a sentence; else empty.
+
+    Lesions that were drawn once where the study draws more often take no units at random, and chosen units have control
+    sets: neither is counted.
+    """
+    own = set() if run.controls is None else set(run.controls["lesion"])
+    damaged = run.table[(run.table["lesion"] != summary.NONE) & ~run.table["lesion"].isin(own)]
+    least = 1 if run.config.get("draws") == 1 else 2
+    drawn = {str(name): int(part["draw"].nunique()) for name, part in damaged.groupby("lesion", sort=False)}
+    short = [
+        f"{many} {'draw' if many == 1 else 'draws'} of {name}"
+        for name, many in drawn.items()
+        if least <= many < LEAST_DRAWS
+    ]
+    if run.pictures is not None:
+        asked = None if run.trials is None else set(run.trials["person"]) | set(run.trials["other"])
+        for role in PEOPLE:
+            people = set(run.pictures.loc[run.pictures["role"] == role, "label"])
+            people &= people if asked is None else asked
+            if 0 < len(people) < LEAST_PEOPLE:
+                short.append(f"{len(people)} {'person' if len(people) == 1 else 'people'} among the {role}")
+    if not short:
+        return ""
+    return (
+        f"Little was measured: {summary.listed(short)}. Intervals over so few are wide, some wider than anything that "
+        f"could be, or there is none, and that no loss is shown says next to nothing: take {LEAST_DRAWS} draws or more "
+        f"of random damage, and {LEAST_PEOPLE} people at the very least in each role, better forty."
+    )
 
 
 def fits_of(name: str, table: pd.DataFrame, answers: Mapping[str, Answers]) -> Fits:
@@ -99,6 +134,51 @@ def participants(
         )
     ]
     return {"tasks": [(task, measures[task]) for task in tasks], "lines": lines, "ceiling": ceiling}
+
+
+def task_table(
+    table: pd.DataFrame, task: str, own: Profile | None, choice: Profile | None
+) -> dict[str, Any]:
+    """Every metric of a task by lesion and dose, on unchanged images, and what its intervals are over."""
+    part = table[table["task"] == task]
+    first = summary.measure_of(table, task).name
+    names = sorted(dict.fromkeys(part["metric"]), key=lambda name: name != first)
+    curves = {name: summary.dose_response(part, task, name, profile=own, choice=choice) for name in names}
+    # Unchanged images may not have been asked.
+    measures = [summary.measure_of(table, task, name) for name in names if not curves[name].empty]
+    lines = [
+        {
+            "lesion": row["lesion"],
+            "dose": row["dose"],
+            "draws": row["draws"],
+            "cells": [_cell(curves[each.name], row["lesion"], row["dose"], each) for each in measures],
+        }
+        for _, row in curves[first].iterrows()
+    ]
+    return {
+        "task": task,
+        "measures": measures,
+        "over": [_over(curves[each.name]) for each in measures],
+        "n": int(part["n"].max()),
+        "lines": lines,
+    }
+
+
+def _over(curve: pd.DataFrame) -> str:
+    """What the intervals of a column are over; empty where it has none."""
+    return " or ".join(dict.fromkeys(over for over in curve.loc[curve["lesion"] != summary.NONE, "over"] if over))
+
+
+def _cell(curve: pd.DataFrame, lesion: str, dose: float, measure: summary.Measure) -> dict[str, str]:
+    row = curve[(curve["lesion"] == lesion) & (curve["dose"] == dose)]
+    if row.empty:
+        return {"mean": "–", "interval": ""}
+    mean, low, high = (float(row[name].iloc[0]) for name in ("mean", "low", "high"))
+    alone = lesion == summary.NONE or low != low
+    return {
+        "mean": summary.show(mean, measure),
+        "interval": "" if alone else summary.show_interval(summary.Interval(mean, low, high), measure),
+    }
 
 
 def curves(fits: Mapping[str, Fits]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INTACT, NONE = "intact", "none"
+NO_WIDTH = 1e-9  # of an interval, but for rounding
 PERCENT = "\u00a0%"  # the space does not break
 
 
@@ -91,14 +93,29 @@ def show(value: float, measure: Measure, signed: bool = False) -> str:
 def show_interval(interval: Interval, measure: Measure) -> str:
     """The bounds of an interval, without repeating the unit.
 
+    Where everything that varies came out the same there is no spread to tell an interval from: that is no certainty.
+
     Example:
-        >>> show_interval(Interval(0.5, 0.25, 0.75), SHARE)
-        '[25.0, 75.0]'
+        >>> show_interval(Interval(0.5, 0.25, 0.75), SHARE), show_interval(Interval(1, 1, 1), SHARE)
+        ('[25.0, 75.0]', 'no interval')
     """
     if np.isnan(interval.low):
         return "one draw"
+    if interval.high - interval.low < NO_WIDTH:
+        return "no interval"
     low, high = (show(bound, measure).removesuffix(PERCENT) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Items joined as in a sentence.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    *most, last = list(parts)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def dose_meaning(table: pd.DataFrame, lesion: str) -> str:
@@ -107,13 +124,19 @@ def dose_meaning(table: pd.DataFrame, lesion: str) -> str:
 
 
 def dose_response(
-    table: pd.DataFrame, task: str, metric: str, stimulus: str = INTACT, profile: Profile | None = None
+    table: pd.DataFrame,
+    task: str,
+    metric: str,
+    stimulus: str = INTACT,
+    profile: Profile | None = None,
+    choice: Profile | None = None,
 ) -> pd.DataFrame:
     """A task's performance by lesion and dose, over draws.
 
     Args:
         profile: the network's scores by person (`facelesion.analysis.profile`), if its answers were kept: then the
             intervals of the measure that they give are over people and draws.
+        choice: the same on the common scale, for a measure that is that scale itself, such as `forced_choice`.
 
     Returns:
         One row per lesion and dose in the study's order, the intact network (lesion 'none', step 0) first: columns
@@ -124,15 +147,14 @@ def dose_response(
 
     chosen = table[(table["task"] == task) & (table["metric"] == metric) & (table["stimulus"] == stimulus)]
     bounds = measure_of(table, task, metric).bounds
+    answered = _scores_of(chosen, task, (profile, choice)) if stimulus == INTACT else None
     rows = []
     for lesion, step, dose in steps_of(chosen):
         draws = chosen[(chosen["lesion"] == lesion) & (chosen["step"] == step)]
         interval = bootstrap_interval(draws["value"].to_numpy(), bounds=bounds)
         over = "" if np.isnan(interval.low) else "draws"
-        if profile is not None and stimulus == INTACT and (task, lesion, dose) in profile.doses:
-            crossed = level_of(profile, task, lesion, dose)
-            if abs(crossed.estimate - interval.estimate) < 1e-4:  # it is this very measure
-                interval, over = crossed, over_of(profile, task, lesion, dose)
+        if answered is not None and (task, lesion, dose) in answered.doses:
+            interval, over = level_of(answered, task, lesion, dose), over_of(answered, task, lesion, dose)
         rows.append(
             {
                 "lesion": lesion,
@@ -149,6 +171,19 @@ def dose_response(
         )
     columns = ["lesion", "step", "dose", "mean", "low", "high", "over", "draws", "n", "chance"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _scores_of(chosen: pd.DataFrame, task: str, profiles: Iterable[Profile | None]) -> Profile | None:
+    """The first scores by person that are of this very measure: those whose mean is the table's at every dose."""
+    means = chosen.groupby(["lesion", "dose"])["value"].mean()
+    for each in profiles:
+        both = [] if each is None else [cell for cell in means.index if (task, *cell) in each.doses]
+        if each is not None and both and all(
+            abs(float(each.doses[task, lesion, dose].values.mean()) - means[lesion, dose]) < 1e-4
+            for lesion, dose in both
+        ):  # fmt: skip
+            return each
+    return None
 
 
 def steps_of(table: pd.DataFrame) -> list[tuple[str, int, float]]:

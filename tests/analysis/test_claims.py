@@ -155,7 +155,8 @@ def test_the_report_s_sentences_claim_what_was_found_and_name_what_was_not():
     said = findings(table, evidence(table, trials))
     text = " ".join(finding.text for finding in said)
     assert "ablation at 0.3 takes more of who than noise at" in text and "and takes less of what" in text
-    (what,) = [finding.text for finding in said if finding.text.startswith("what:")]
+    (what,) = [finding.text for finding in said if finding.text.startswith("what (")]
+    assert what.startswith("what (right answers, mean over all doses): ")
     assert "not shown to be lower under dropout" in what and "noise" in what.split(";")[0]
     assert all(finding.test for finding in said if finding.claim)
 

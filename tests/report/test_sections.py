@@ -1,5 +1,7 @@
 """The report's further sections: who took part, half losses, rankings, single cases; and the order of the page."""
 
+import dataclasses
+import html as markup
 import re
 import shutil
 
@@ -8,14 +10,19 @@ import pandas as pd
 import pytest
 
 from facelesion.analysis.case_tables import judge_cases
+from facelesion.analysis.claims import level_of
 from facelesion.errors import Error
-from facelesion.report import html, read_run, run_folder, sections, write_report
-from facelesion.report.findings import evidence, findings
+from facelesion.report import html, read_run, run_folder, sections, summary, write_report
+from facelesion.report.findings import across, evidence, findings
 
 
 @pytest.fixture(scope="module")
 def page(study_run):
     return re.sub(r"\s+", " ", write_report(study_run).read_text(encoding="utf-8"))
+
+
+def html_text(page):
+    return markup.unescape(page)
 
 
 def test_the_page_goes_from_question_to_limits_and_methods(page):
@@ -58,6 +65,10 @@ def test_without_named_groups_those_that_were_trained_are_compared_and_an_untrai
     assert sections.groups_of(run, tables) == {"": ["one", "two"]}
 
 
+def test_an_untrained_network_is_called_a_baseline_and_no_control(page):
+    assert "an untrained one is a baseline and no control participant" in page
+
+
 def test_the_run_has_its_single_cases_and_curves_as_files(study_run, page):
     cases = pd.read_csv(study_run / run_folder.CASES, keep_default_na=False)
     assert {"one", "two", "untrained"} == set(cases["participant"])
@@ -75,7 +86,92 @@ def test_what_was_not_tested_is_not_said_to_be_spared(study_run):
     said = [finding.text for finding in findings(table, evidence(table, run.trials))]
     (untested,) = [text for text in said if text.startswith("Not tested here")]
     assert "face units, which was drawn once" in untested and "control sets" in untested
-    assert not any("face units" in text for text in said if text.startswith(("who:", "what:")))
+    assert not any("face units" in text for text in said if text.startswith(("who (", "what (")))
+
+
+def test_with_one_kind_of_damage_that_is_said_and_not_that_nothing_was_drawn_twice(study_run):
+    run = read_run(study_run)
+    tables = {
+        str(name): part[part["lesion"] != "face units"]
+        for name, part in run.table.groupby("participant", sort=False)
+    }
+    trials = run.trials[run.trials["lesion"] != "face units"]
+    told = {name: evidence(table, trials) for name, table in tables.items()}
+    (over_all,) = [finding.text for finding in across(told)]
+    assert "not testable with one kind of damage" in over_all
+    assert over_all in [finding.text for finding in findings(tables["one"], told["one"])]
+
+
+def test_a_loss_says_that_it_is_a_mean_over_doses_only_where_there_are_several(study_run):
+    run = read_run(study_run)
+    table = run.table[run.table["participant"] == "one"]
+    single = table[table["dose"].isin([0.0, 2.0])], run.trials[run.trials["dose"].isin([0.0, 2.0])]
+    whole = table, run.trials
+    for (part, trials), words in ((whole, "right answers, mean over all doses"), (single, "right answers")):
+        said = [finding.text for finding in findings(part, evidence(part, trials))]
+        assert any(text.startswith(f"who ({words}): ") for text in said), said
+
+
+def test_which_task_loses_more_is_told_as_a_difference_with_its_sign_in_words(page):
+    assert "below 0 more of the second" in page and "<th>who less what</th>" in page
+
+
+def test_a_measure_has_one_interval_in_the_whole_report_and_its_column_says_over_what(study_run):
+    run = read_run(study_run)
+    table = run.table[(run.table["participant"] == "one") & (run.table["stimulus"] == "intact")]
+    own = run.trials[run.trials["participant"] == "one"]
+    cells = ["task", "lesion", "dose", "draw"]
+    means = own.groupby(cells)["forced_choice"].mean()
+    keys = pd.MultiIndex.from_frame(table[cells])
+    beaten = table.assign(metric="forced_choice", main=False, chance=0.5, value=means[keys].to_numpy())
+    rest = table.assign(metric="top5", main=False, value=table["value"] ** 0.9)  # of which no trial tells
+    whole = pd.concat([table, beaten, rest], ignore_index=True)
+    found = evidence(whole, run.trials)
+    told = sections.task_table(whole, "who", found.own, found.choice)
+    by_name = dict(zip([each.name for each in told["measures"]], told["over"], strict=True))
+    both = "people or people × draws"  # the chosen units are drawn once
+    assert by_name == {"accuracy": both, "forced_choice": both, "top5": "draws"}
+    column = [each.name for each in told["measures"]].index("forced_choice")
+    for line in told["lines"]:
+        if line["lesion"] == "noise":
+            one = level_of(found.choice, "who", "noise", line["dose"])
+            assert line["cells"][column]["interval"] == summary.show_interval(one, summary.SHARE)
+
+
+def test_scores_that_agree_at_one_dose_by_chance_are_not_those_of_a_measure(study_run):
+    run = read_run(study_run)
+    table = run.table[(run.table["participant"] == "one") & (run.table["stimulus"] == "intact")]
+    found = evidence(table, run.trials)
+    other = table["value"].where(table["dose"] == 2.0, table["value"] / 2)
+    curve = summary.dose_response(table.assign(value=other), "who", "accuracy", profile=found.own)
+    assert set(curve.loc[curve["lesion"] == "noise", "over"]) == {"draws"}
+
+
+class TestFew:
+    def test_a_run_of_few_draws_and_few_people_says_so_and_what_to_do(self, study_run, page):
+        said = sections.few(read_run(study_run))
+        assert said in html_text(page) and "Little was measured: 3 draws of noise" in said
+        assert "take 5 draws or more" in said and "face units" not in said  # they have control sets
+
+    def test_only_people_who_were_asked_about_count(self, study_run):
+        run = read_run(study_run)
+        asked = [f"who {number}" for number in range(4)]
+        told = [(role, name) for role in ("probes", "training") for name in (*asked, *"abcdefghijkl")]
+        few = dataclasses.replace(run, pictures=pd.DataFrame(told, columns=["role", "label"]))
+        assert "4 people among the probes" in sections.few(few) and "training" not in sections.few(few)
+
+    def test_with_enough_of_both_nothing_is_said(self, study_run):
+        run = read_run(study_run)
+        often = pd.concat([run.table.assign(draw=run.table["draw"] + 3 * number) for number in range(2)])
+        people = pd.DataFrame({"role": "probes", "label": [f"who {number}" for number in range(10)]})
+        assert sections.few(dataclasses.replace(run, table=often, pictures=people)) == ""
+
+    @pytest.mark.parametrize(("draws", "told"), [(1, True), (5, False)])
+    def test_one_draw_is_few_only_where_the_study_draws_once(self, study_run, draws, told):
+        run = read_run(study_run)
+        once = run.table[run.table["draw"] == 0]
+        found = sections.few(dataclasses.replace(run, table=once, pictures=None, config={"draws": draws}))
+        assert ("1 draw of noise" in found) == told
 
 
 def test_rankings_stand_with_their_reliability_and_agreement(study_run):

@@ -157,6 +157,14 @@ def test_numbers_as_people_read_them(value, measure, signed, text):
     assert summary.show(value, measure, signed) == text
 
 
+def test_an_interval_of_no_width_is_no_certainty(small):
+    same = small.assign(value=small["value"].where(small["lesion"] == "none", 1.0))
+    rows = summary.headline(same)
+    assert {summary.show_interval(row.damaged, row.measure) for row in rows} == {"no interval"}
+    assert {summary.show_interval(row.kept, summary.SHARE) for row in rows} == {"no interval"}
+    assert summary.show_interval(summary.Interval(0.9, 0.8999, 0.9001), summary.SHARE) == "[90.0, 90.0]"
+
+
 def test_findings_say_what_the_table_says_and_claim_nothing_without_answers(small):
     found = findings(small, None)
     said = " ".join(finding.text for finding in found).replace("\u00a0", " ")
