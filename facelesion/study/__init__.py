@@ -30,6 +30,7 @@ from facelesion.engines.here import Here
 from facelesion.engines.processes import Processes
 from facelesion.extras import need
 from facelesion.files import write_bytes
+from facelesion.main_guard import refuse_in_unguarded_main
 from facelesion.models import Subject
 from facelesion.products import float32_products
 from facelesion.settings import SettingError
@@ -87,6 +88,7 @@ def run_study(
     """
     from facelesion import report
 
+    refuse_in_unguarded_main()
     need("pandas", "jinja2", "matplotlib")  # for the report at the end
     clock = _Clock()
     if study.processes != 1 and engine is not None and not isinstance(engine, Processes):
