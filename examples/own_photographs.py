@@ -38,7 +38,7 @@ def main() -> None:
         draws=3,
         output=given.output,
     )
-    print(run_study(study, command=f"python examples/own_photographs.py {given.photographs}"))
+    print(run_study(study))
 
 
 if __name__ == "__main__":
