@@ -2,6 +2,7 @@
 # make test    the same set-up, then code checks and every test that takes seconds
 # make slow    the tests that take longer: killed runs, clusters, simulations, wheels
 # make docs    the pages, the reference and the gallery as a site, build/docs/index.html
+# make mutants faults put in on purpose: which of them do the tests notice? (hours; needs mutmut)
 # make wheels  the two wheels, facelesion and facelesion-weights, in dist/
 # VENV=folder  where the environment lives (default: .venv here; a new lock file makes it install again)
 
@@ -11,19 +12,22 @@ LOCK := requirements.lock
 KEY := $(shell $(PYTHON) -c "import hashlib;print(hashlib.sha256(open('$(LOCK)','rb').read()).hexdigest()[:12])")
 INSTALLED := $(VENV)/.installed-$(KEY)
 BIN := $(VENV)/bin
+# Tests run in as many processes, each computing with one thread; tests/conftest.py says which stay together.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: study test slow check docs install wheels lock clean
+.PHONY: study test slow check docs install mutants wheels lock clean
 
 study: install
 	$(BIN)/python -m facelesion study configs/default.yaml
 
 test: check
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: install
 	$(BIN)/ruff check .
@@ -50,6 +54,12 @@ $(INSTALLED): | $(LOCK)
 $(VENV)/.project: $(INSTALLED)
 	@echo none > $@
 
+# Faults put in on purpose, to see which no test notices; hours on one core. CONTRIBUTING.md says what came out.
+mutants: install
+	@$(BIN)/python -c "import mutmut" 2>/dev/null || { echo "needs mutmut: $(BIN)/pip install 'mutmut>=3.8'"; exit 2; }
+	PYTHONPATH= OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(WORKERS)
+	$(BIN)/mutmut results
+
 wheels: install
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
@@ -63,4 +73,4 @@ lock:
 	  --no-emit-find-links --no-emit-package facelesion-weights -o $(LOCK) pyproject.toml
 
 clean:
-	rm -rf .venv build dist docs/examples docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist mutants docs/examples docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,34 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+#: Rooms of which one process does all tests, because their files share what takes long to make, or start clusters.
+WHOLE = ("tests/engines", "tests/training")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, what takes longest begins first: whole rooms, then what is of all rooms."""
+
+    def turn(item: pytest.Item) -> int:
+        room = item.nodeid.partition("::")[0].rpartition("/")[0]
+        return 0 if room in WHOLE else 1 if room == "tests" else 2
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay in one process, which makes what they share once; so do those of `WHOLE` rooms."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrRoom(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((room for room in WHOLE if file.startswith(f"{room}/")), file)
+
+    return ByFileOrRoom(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of research data (LFW, objects, MediaPipe's model, MobileFaceNet); skips where there is none."""

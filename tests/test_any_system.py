@@ -87,9 +87,13 @@ def test_what_is_taken_away_is_gone():
 
 @pytest.mark.slow
 def test_the_core_s_own_tests_pass_without_what_unix_alone_has():
-    """Of lesions and sweeps. Unix has no locks then, so that everybody holds them; and nothing is tested by forking."""
+    """Of lesions and sweeps. Unix has no locks then, so that everybody holds them; and nothing is tested by forking.
+
+    Which of torchvision's networks is damaged has nothing to do with the system: small ones stand for them.
+    """
     chosen = ["tests/lesions", "tests/sweep/test_sweep.py", "tests/sweep/test_arguments.py"]
-    words = [*chosen, "-m", "not slow", "-p", "no:cacheprovider"]
+    large = ("inceptionresnet", "mobilenetv3", "resnet18", "[vit")
+    words = [*chosen, "-m", "not slow", "-k", f"not ({' or '.join(large)})", "-p", "no:cacheprovider"]
     said = python(WITHOUT + f"import pytest\nsys.exit(pytest.main({words!r}))")
     assert re.search(r"^\d+ passed", said, re.M), said[-1000:]
 

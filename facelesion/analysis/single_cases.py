@@ -82,11 +82,11 @@ def crawford_howell_from_summary(
         raise Error(f"a case needs two controls or more to be compared with, not {n}")
     if deviation <= 0:
         raise Error("the controls do not differ from one another: no case can be judged by them")
-    effect = (case - mean) / deviation
+    effect = (float(case) - float(mean)) / float(deviation)
     statistic = effect / math.sqrt((n + 1) / n)
     low, high = (noncentrality(effect * math.sqrt(n), n - 1, tail) / math.sqrt(n) for tail in (0.975, 0.025))
     below = float(stats.t.cdf(statistic, n - 1))
-    return CaseTest(statistic, n - 1, tail_probability(statistic, n - 1, alternative), float(effect), low, high, below)
+    return CaseTest(statistic, n - 1, tail_probability(statistic, n - 1, alternative), effect, low, high, below)
 
 
 def revised_standardised_difference(case: tuple[float, float], controls: ArrayLike) -> CaseTest:

@@ -118,7 +118,7 @@ def share_kept(damaged: float, intact: float, chance: float) -> float:
         raise Error(
             f"the intact network is at {intact:.3f}, not above chance ({chance:.3f}): nothing can be lost"
         )
-    return (damaged - chance) / (intact - chance)
+    return (float(damaged) - float(chance)) / (float(intact) - float(chance))
 
 
 # ---------------------------------------------------------------------------- many tests
@@ -187,7 +187,7 @@ def null_test(observed: float, null: ArrayLike, alternative: Alternative = "less
     upper = (1 + int((draws >= observed).sum())) / (len(draws) + 1)
     p = {"less": lower, "greater": upper, "two-sided": min(1.0, 2 * min(lower, upper))}[alternative]
     spread = float(draws.std(ddof=1)) if len(draws) > 1 else 0.0
-    z = (observed - float(draws.mean())) / spread if spread else math.nan
+    z = (float(observed) - float(draws.mean())) / spread if spread else math.nan
     return NullTest(p, z, float((draws < observed).mean()), len(draws))
 
 
@@ -252,7 +252,7 @@ def split_half_reliability(
         order = random.permutation(len(x))
         first, second = (x[half].mean(axis=0) for half in np.array_split(order, 2))
         if first.std() > 0 and second.std() > 0:  # a half that is flat agrees with nothing: 0
-            found[cut] = np.clip(np.corrcoef(first, second)[0, 1], -1, 1)
+            found[cut] = np.corrcoef(first, second)[0, 1]
     tail = (1 - level) / 2
     low, high = (spearman_brown(float(bound)) for bound in np.quantile(found, [tail, 1 - tail]))
     return Interval(spearman_brown(float(found.mean())), low, high, level)

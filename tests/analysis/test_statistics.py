@@ -126,14 +126,27 @@ class TestBootstrapInterval:
         assert single.estimate == 0.7 and math.isnan(single.low) and math.isnan(single.high)
         assert statistics.bootstrap_interval([1, 1, 1], method="bca") == statistics.Interval(1, 1, 1)
 
+    def test_two_values_are_enough_and_every_interval_says_its_level(self):
+        found = statistics.bootstrap_interval([1.0, 2.0], level=0.9, resamples=0)  # t resamples nothing
+        assert (found.low, found.high) == pytest.approx(stats.t.interval(0.9, 1, 1.5, 0.5))
+        for values in ([1.0, 2.0], [0.7], [1, 1, 1]):
+            assert statistics.bootstrap_interval(values, level=0.9).level == 0.9
+        once = statistics.bootstrap_interval([1.0, 2.0, 4.0], method="percentile", resamples=1)
+        assert once.low == once.high
+
+    def test_an_interval_holds_its_bounds_and_nothing_beyond(self):
+        found = statistics.Interval(0.5, low=0.25, high=0.75)
+        assert 0.25 in found and 0.5 in found and 0.75 in found
+        assert 0.24 not in found and 0.76 not in found
+
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
             (dict(values=[]), "none were given"),
             (dict(values=[1, np.nan]), "finite"),
             (dict(values=[1, 2], clusters=["a"]), "1 clusters do not match 2"),
-            (dict(values=[1, 2], level=95), "0.95"),
-            (dict(values=[1, 2], method="basic"), "take t, percentile, bca"),
+            *((dict(values=[1, 2], level=level), "0.95") for level in (95, 1.5, 1, 0, -0.5)),
+            (dict(values=[1, 2], method="basic"), "^no method of an interval 'basic': take t, percentile, bca"),
             (dict(values=[1, 2], method="bca", resamples=0), "resamples is 0"),
         ],
     )
@@ -166,6 +179,33 @@ class TestEffectSizes:
         assert statistics.share_kept(0.5, intact=0.97, chance=0.5) == 0
         assert statistics.share_kept(0.4, intact=0.9, chance=0.5) < 0
 
+    def test_the_largest_effects_there_are(self):
+        assert statistics.cohens_h(1, 0) == pytest.approx(math.pi)
+        assert statistics.cohens_h(0, 1) == pytest.approx(-math.pi)
+        assert statistics.cliffs_delta([2], [1]) == 1 and statistics.cliffs_delta([1], [2, 3]) == -1
+
+    @pytest.mark.parametrize("lacking", ["damaged", "intact", "chance"])
+    def test_a_level_that_is_no_number_is_refused_by_its_name(self, lacking):
+        levels = {"damaged": 0.5, "intact": 0.9, "chance": 0.1} | {lacking: math.nan}
+        with pytest.raises(Error, match=f"^{lacking} must be a finite number"):
+            statistics.share_kept(**levels)
+
+    def test_what_is_held_in_single_precision_is_computed_in_double(self):
+        scores = np.random.default_rng(0).random((40, 5)).astype(np.float32)
+        (a, b), p = scores.T[:2], scores[:, 0]
+        for of in (
+            statistics.hedges_g,
+            lambda x, y: statistics.null_test(x[0], y).z,
+            lambda x, y: statistics.share_kept(x[0], intact=x[1], chance=y[2]),
+            lambda x, _: statistics.crawford_howell_from_summary(*x[:3], n=9).effect,
+        ):
+            assert of(a, b) == of(a.astype(float), b.astype(float))
+        for of in (
+            statistics.bootstrap_interval, statistics.false_discovery_rate, statistics.split_half_reliability
+        ):  # fmt: skip
+            given = scores if of is statistics.split_half_reliability else p
+            assert np.all(of(given) == of(given.astype(float)))
+
     def test_what_has_no_effect_size_is_refused(self):
         with pytest.raises(Error, match="above chance"):
             statistics.share_kept(0.5, intact=0.5, chance=0.5)
@@ -173,140 +213,6 @@ class TestEffectSizes:
             statistics.hedges_g([1, 1], [2, 2])
         with pytest.raises(Error, match="between 0 and 1"):
             statistics.cohens_h(1.2, 0.5)
-
-
-class TestSingleCase:
-    """Values printed in the documentation of the R package singcar 0.1.5 (Rittmo & McIntosh 2021, JOSS 6:3887).
-
-    Patient DF (Hassan et al. 2020) against 28 controls in the visual and kinaesthetic size–weight illusion.
-    """
-
-    visual, kinaesthetic, discrepancy, controls = -1.754857, -0.7836956, -1.0647889, 28
-
-    def test_the_deficit_of_patient_df(self):
-        test = statistics.crawford_howell_from_summary(self.visual, mean=0, deviation=1, n=self.controls)
-        assert test.statistic == pytest.approx(-1.7243, abs=5e-5)
-        assert test.freedom == 27
-        assert test.p == pytest.approx(0.04804, abs=5e-6)
-        assert test.effect == self.visual
-        assert (test.low, test.high) == pytest.approx((-2.34, -1.15), abs=0.006)
-        assert test.below == pytest.approx(0.04804003, abs=1e-6)
-        # The interval of the share below, in percent: [0.95, 12.47].
-        assert stats.norm.cdf([test.low, test.high]) * 100 == pytest.approx([0.95, 12.47], abs=0.06)
-
-    def test_the_dissociation_of_patient_df(self):
-        correlation = 1 - ((self.visual - self.kinaesthetic) / self.discrepancy) ** 2 / 2
-        test = statistics.revised_standardised_difference_from_summary(
-            (self.visual, self.kinaesthetic), correlation, self.controls
-        )
-        assert test.statistic == pytest.approx(1.015, abs=5e-4)
-        assert test.freedom == 27
-        assert test.p == pytest.approx(0.3191, abs=5e-5)
-        assert test.effect == pytest.approx(self.discrepancy)
-
-    def test_a_case_two_deviations_low_and_high(self):
-        # singcar's own test of its TD function.
-        low = statistics.crawford_howell_from_summary(-2, mean=0, deviation=1, n=15)
-        high = statistics.crawford_howell_from_summary(2, mean=0, deviation=1, n=15, alternative="greater")
-        assert round(low.statistic, 3) == -1.936 and round(high.statistic, 3) == 1.936
-        assert low.p == pytest.approx(high.p)
-
-    def test_scores_and_their_summary_give_the_same_test(self):
-        controls = np.random.default_rng(0).normal(0.9, 0.03, 12)
-        raw = statistics.crawford_howell(0.8, controls)
-        assert raw == statistics.crawford_howell_from_summary(0.8, controls.mean(), controls.std(ddof=1), 12)
-
-    def test_the_difference_solves_the_equation_it_was_derived_from(self):
-        # Garthwaite & Crawford 2004: psi with c as its critical value equals c itself.
-        z, r, n = (-3.857, -1.875), 0.68, 20
-        c = statistics.revised_standardised_difference_from_summary(z, r, n).statistic
-        inner = (
-            (2 - 2 * r)
-            + 2 * (1 - r**2) / (n - 1)
-            + (5 + c**2) * (1 - r**2) / (2 * (n - 1) ** 2)
-            + r * (1 + c**2) * (1 - r**2) / (2 * (n - 1) ** 2)
-        )
-        assert abs(z[0] - z[1]) / math.sqrt((n + 1) / n * inner) == pytest.approx(c, rel=1e-12)
-
-    @pytest.mark.parametrize("correlation", [-0.6, 0.0, 0.5, 0.9])
-    def test_healthy_cases_are_called_different_at_the_rate_promised(self, correlation):
-        random = np.random.default_rng(7)
-        sample = random.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], (3000, 11))
-        called = [
-            statistics.revised_standardised_difference(tuple(case[0]), case[1:]).p < 0.05 for case in sample
-        ]
-        assert 0.035 < np.mean(called) < 0.068  # Crawford & Garthwaite 2005 found 0.05 to 0.058
-
-    def test_the_test_of_deficit_keeps_its_error_rate_with_five_controls(self):
-        sample = np.random.default_rng(3).normal(size=(1500, 6))
-        called = [statistics.crawford_howell(case[0], case[1:]).p < 0.05 for case in sample]
-        assert 0.035 < np.mean(called) < 0.065
-
-    def test_an_absurdly_extreme_case_still_gets_its_p(self):
-        test = statistics.crawford_howell_from_summary(-900, mean=0, deviation=1, n=6)
-        assert 0 < test.p < 1e-9 and test.low < test.effect == -900 < test.high
-
-    def test_what_cannot_be_judged_is_refused(self):
-        with pytest.raises(Error, match="do not differ"):
-            statistics.crawford_howell(0.5, [0.9, 0.9, 0.9])
-        with pytest.raises(Error, match="2 or more"):
-            statistics.crawford_howell(0.5, [0.9])
-        with pytest.raises(Error, match=r"\(N, 2\)"):
-            statistics.revised_standardised_difference((1, 2), [[1, 2, 3], [2, 3, 4]])
-        with pytest.raises(Error, match="case must be a finite number, not nan"):
-            statistics.crawford_howell(math.nan, [0.9, 0.8, 0.7])
-        with pytest.raises(Error, match="score on task B"):
-            statistics.revised_standardised_difference(
-                (1, math.inf), np.random.default_rng(0).normal(size=(12, 2))
-            )
-        with pytest.raises(Error, match="no alternative 'lower'"):
-            statistics.crawford_howell(0.5, [0.9, 0.8, 0.7], "lower")
-        with pytest.raises(Error, match="correlation"):
-            statistics.revised_standardised_difference_from_summary((1, 2), 1.0, 10)
-
-
-class TestDissociation:
-    @pytest.mark.parametrize("controls", [3, 6, 9])
-    def test_a_difference_is_not_testable_with_fewer_than_ten_controls(self, controls):
-        sample = np.random.default_rng(controls).normal(size=(controls, 2))
-        with pytest.raises(Error, match=f"not testable with {controls} controls"):
-            statistics.revised_standardised_difference((-9.0, 0.0), sample)
-        with pytest.raises(Error, match="10 or more"):
-            statistics.revised_standardised_difference_from_summary((-9.0, 0.0), 0.5, controls)
-        found = statistics.dissociation((-30.0, 0.0), sample)
-        assert found.kind == "not testable" and found.difference is None
-        assert found.impaired == "a" and found.a.p < 0.05  # a deficit is testable
-
-    def test_two_equal_deficits_are_marked_as_beyond_the_test(self):
-        assert statistics.dissociation((-9.0, -3.0), self.controls).both_extreme
-        for case in ((-9.0, -1.0), (-9.0, 3.0), (0.1, 0.0)):
-            assert not statistics.dissociation(case, self.controls).both_extreme
-
-    controls = stats.zscore(
-        np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 20), ddof=1
-    )  # a case's scores are then its standard scores
-
-    @pytest.mark.parametrize(
-        ("case", "kind", "impaired", "worse"),
-        [
-            ((-6.0, 0.2), "classical", "a", "a"),
-            ((0.2, -6.0), "classical", "b", "b"),
-            ((-9.0, -3.0), "strong", "both", "a"),
-            ((-3.0, -3.2), "none", "both", "b"),
-            ((0.1, 0.0), "none", "neither", "b"),
-        ],
-    )
-    def test_cases_are_classified(self, case, kind, impaired, worse):
-        found = statistics.dissociation(case, self.controls)
-        assert (found.kind, found.impaired, found.worse) == (kind, impaired, worse)
-
-    def test_one_deficit_without_a_reliable_difference_is_no_dissociation(self):
-        found = statistics.dissociation((-2.2, -1.2), self.controls)
-        assert found.impaired == "a" and found.kind == "none" and found.difference.p > 0.05
-
-    def test_a_gain_on_the_other_task_is_no_dissociation_of_a_deficit(self):
-        found = statistics.dissociation((0.0, 6.0), self.controls)
-        assert found.difference.p < 0.05 and found.kind == "none"
 
 
 class TestManyTests:
@@ -336,6 +242,11 @@ class TestManyTests:
         with pytest.raises(Error, match="between 0 and 1"):
             statistics.false_discovery_rate(p)
 
+    def test_a_p_of_zero_is_one_and_an_unknown_method_is_refused(self):
+        assert statistics.false_discovery_rate([0.0, 1.0]).tolist() == [0.0, 1.0]
+        with pytest.raises(Error, match="^no method 'holm'"):
+            statistics.false_discovery_rate([0.5], "holm")
+
 
 class TestNull:
     def test_p_counts_the_lesion_itself_and_is_never_zero(self):
@@ -347,6 +258,9 @@ class TestNull:
 
     def test_ties_count_against_the_effect(self):
         assert statistics.null_test(0.5, [0.5] * 9).p == 1
+        assert statistics.null_test(0.5, [0.5] * 9, "greater").p == 1
+        both = statistics.null_test(0.5, [0.5] * 9, "two-sided")
+        assert both.p == 1 and both.below == 0  # a draw as low as the lesion is not below it
 
     def test_a_draw_of_the_null_is_called_as_often_as_promised(self):
         random = np.random.default_rng(0)
@@ -364,6 +278,12 @@ class TestNull:
     def test_the_standard_score_is_in_deviations_of_the_null(self):
         test = statistics.null_test(-2.0, [-1.0, 0.0, 1.0])
         assert (test.z, test.below, test.n) == (-2.0, 0.0, 3)
+        assert statistics.null_test(9.0, [2.0, 4.0]).z == pytest.approx((9 - 3) / math.sqrt(2))
+
+    @pytest.mark.filterwarnings("error")
+    def test_one_draw_has_no_deviation_to_count_in(self):
+        test = statistics.null_test(0.4, [0.5])
+        assert (test.p, test.n) == (0.5, 1) and math.isnan(test.z)
 
 
 class TestReliability:
@@ -377,6 +297,22 @@ class TestReliability:
         profile = random.normal(0, 1, 400)
         scores = profile + random.normal(0, math.sqrt(40), (40, 400))  # mean of 40 items: noise variance 1
         assert statistics.split_half_reliability(scores, splits=40).estimate == pytest.approx(0.5, abs=0.08)
+
+    def test_conditions_that_differ_little_but_always_alike_are_reliable(self):
+        profile, random = np.linspace(0.2, 0.9, 10), np.random.default_rng(0)
+        assert statistics.split_half_reliability(profile + random.normal(0, 0.1, (40, 10))).estimate > 0.95
+        found = statistics.split_half_reliability(np.tile([0.1, 0.2, 0.3], (4, 1)), splits=1)
+        assert (found.low, found.estimate, found.high) == pytest.approx((1, 1, 1))
+
+    def test_the_bounds_are_quantiles_of_what_the_cuts_gave(self):
+        scores = np.random.default_rng(2).normal(size=(12, 6)) + np.linspace(0, 1, 6)
+        inner, outer = (statistics.split_half_reliability(scores, splits=2, level=level) for level in (0.5, 0.9))
+        assert (inner.level, outer.level) == (0.5, 0.9)
+        assert outer.low < inner.low < inner.estimate < inner.high < outer.high
+        # Between two cuts a quantile is as far along as it says: half and nine tenths of the way.
+        half = [each.high / (2 - each.high) - each.low / (2 - each.low) for each in (inner, outer)]
+        assert half[0] / half[1] == pytest.approx(0.5 / 0.9)
+        assert outer == statistics.split_half_reliability(scores, splits=2, level=0.9)
 
     def test_noise_alone_is_not_reliable(self):
         scores = np.random.default_rng(0).normal(size=(40, 400))
@@ -409,12 +345,15 @@ class TestReliability:
         scores[2, 1] = np.nan
         with pytest.raises(Error, match="finite"):
             statistics.split_half_reliability(scores)
-        for wrong in (dict(splits=0), dict(level=95)):
-            with pytest.raises(Error):
+        for wrong, told in ((dict(splits=0), "^splits is 0"), (dict(level=95), "level")):
+            with pytest.raises(Error, match=told):
                 statistics.split_half_reliability(np.random.default_rng(0).normal(size=(8, 4)), **wrong)
 
     def test_a_flat_profile_and_too_few_items_are_refused(self):
-        with pytest.raises(Error, match="flat"):
-            statistics.split_half_reliability(np.ones((6, 4)))
+        items = np.linspace(0, 1, 6)[:, None]
+        rounded = 1e8 * (1 + items + 1e-15 * np.arange(4))
+        for flat in (np.ones((6, 4)), np.zeros((6, 4)), items * np.ones(4), rounded):
+            with pytest.raises(Error, match="flat"):
+                statistics.split_half_reliability(flat)
         with pytest.raises(Error, match="4 by 3"):
             statistics.split_half_reliability(np.ones((3, 4)))

@@ -247,6 +247,17 @@ class TestRows:
             with lesioned(toy, lesion):
                 assert torch.allclose(toy(images), answer, atol=1e-5), lesion
 
+    def test_doses_of_two_lesions_that_draw_side_by_side_are_what_each_is_alone(self, toy, images):
+        """Two doses of one seed have their numbers in common, those of another seed have others."""
+        for kind, doses in ((Noise, {"std": (0.5, 1.0)}), (Dropout, {"p": (0.3, 0.6)})):
+            ((field, (weak, strong)),) = doses.items()
+            lesions = [kind("conv", **{field: dose}, seed=seed) for dose, seed in ((weak, 0), (strong, 1), (strong, 0))]
+            with lesioned(toy, lesions):
+                together = toy(images.repeat(3, 1, 1, 1)).chunk(3)
+            for lesion, answer in zip(lesions, together, strict=True):
+                with lesioned(toy, lesion):
+                    assert torch.allclose(toy(images), answer, atol=1e-5), lesion
+
 
 class TestRandomness:
     def test_two_equal_noises_are_independent(self):
@@ -291,6 +302,11 @@ class TestWhere:
         with lesioned(model, Ablate("0", units=[1], where=mask)):
             y = model(x)
         assert not y[:, 1, :4].any() and y[:, 1, 4:].all() and y[:, [0, 2]].all()
+
+    def test_a_map_that_is_wider_than_high_is_damaged_where_the_mask_says(self):
+        model, x = nn.Sequential(nn.Identity()), torch.ones(1, 1, 2, 6)
+        with lesioned(model, Ablate("0", where=["100", "000"])):
+            assert model(x)[0, 0].tolist() == [[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]
 
     def test_a_mask_needs_a_map_and_must_cover_something(self):
         model = nn.Sequential(nn.Identity())

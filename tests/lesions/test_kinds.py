@@ -76,6 +76,31 @@ def test_reads_well():
         "ablate 20% of conv5_* (seed 3) + noise std 0.8 relative at conv3_2 + dropout p 0.8 at conv4_3"
     )
     assert str(Shift("a", by=2, units=range(9))) == "shift +2 at units 0,1,2,3,4,5,… of a"
+    assert str(Keep("a", units=[1, 2])) == "keep only units 1,2 of a"
+    assert str(Keep("a", fraction=0.1, to="mean")) == "mean-ablate all but 10% of a (seed 0)"
+
+
+def test_a_dose_that_counts_in_something_says_in_what():
+    deviations = ", in units of the unit's own standard deviation"
+    noise = "standard deviation of the noise"
+    assert Noise("a", std=1).meaning("std") == noise
+    assert Noise("a", std=1, relative=True).meaning("std") == noise + deviations
+    assert Noise("a", std=1, multiplicative=True).meaning("std") == noise + ", in units of the activation"
+    assert Shift("a", by=1).meaning("by") == "what is added to the activation"
+    assert Shift("a", by=1, relative=True).meaning("by") == "what is added to the activation" + deviations
+    for lesion in (Noise("a", std=1, relative=True), Shift("a", by=1, relative=True)):
+        assert lesion.meaning("fraction") == type(lesion).doses["fraction"]
+
+
+def test_what_is_dropped_by_chance_is_an_activation_or_a_whole_unit():
+    assert Dropout("a", p=0.5).meaning("p") == "probability that an activation is dropped"
+    whole = Dropout("a", p=0.5, per="channel")
+    assert whole.meaning("p") == "probability that a unit is dropped, anew for every image"
+    assert whole.meaning("fraction") == "share of the units under dropout"
+
+
+def test_bounds_may_be_one_value():
+    assert Clamp("a", min=1, max=1).numbers() == {"min": 1.0, "max": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -90,13 +115,13 @@ def test_reads_well():
         (lambda: Ablate("a", units=[-1]), "count from 0"),
         (lambda: Ablate("a", units=[0.5]), "whole numbers"),
         (lambda: Ablate("a", fraction=20), "0 to 1"),
-        (lambda: Ablate("a", to="median"), "zero, mean or resample"),
+        (lambda: Ablate("a", to="median"), "zero, mean or resample, not 'median'"),
         (lambda: Ablate("a", where=[[0, 0]]), "no place"),
         (lambda: Noise("a", std=-1), "0 or more"),
         (lambda: Noise("a", std=1, relative=True, multiplicative=True), "not both"),
         (lambda: Dropout("a", p=1.2), "0 to 1"),
         (lambda: Dropout("a", p=1.0), "rescale=False"),
-        (lambda: Dropout("a", p=0.5, per="unit"), "activation or channel"),
+        (lambda: Dropout("a", p=0.5, per="unit"), "activation or channel, not 'unit'"),
         (lambda: Clamp("a"), "give value"),
         (lambda: Clamp("a", value=1, min=0), "give value"),
         (lambda: Clamp("a", min=1, max=0), "above max"),

@@ -81,8 +81,7 @@ def participants() -> dict[str, Subject]:
     return {"mine": tiny(0), "wide": tiny(1, width=12, size=32)}
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
+def study_in(folder: Path) -> Study:
     return Study(
         name="cells",
         participants=["mine", "wide"],
@@ -90,15 +89,30 @@ def study(tmp_path: Path) -> Study:
         stimuli=["intact", {"kind": "noise", "std": 0.2}],
         tasks=FOUR,
         draws=2,
-        output=str(tmp_path / "runs"),
+        output=str(folder),
         device="cpu",
     )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return study_in(tmp_path / "runs")
 
 
 @pytest.fixture
 def cells_of_three(monkeypatch) -> None:
     """Cells small enough that a study has several."""
     monkeypatch.setattr(run, "SHARD", 3)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, participants, pictures, no_figures) -> Study:
+    """The study done in cells of three by one process that nobody disturbed: what every other must equal."""
+    study = study_in(tmp_path_factory.mktemp("whole"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "SHARD", 3)
+        run_study(study, participants=participants, pictures=pictures)
+    return study
 
 
 def read(study: Study, name: str) -> pd.DataFrame:
@@ -221,15 +235,15 @@ def test_the_change_says_every_site_and_grows_with_the_dose(study, participants,
     ids=str,
 )
 def test_neither_batches_nor_processes_change_a_bit(
-    study, participants, pictures, tmp_path, changes, cells_of_three
+    whole, participants, pictures, tmp_path, changes, cells_of_three
 ):
     # 36 pictures: seven at a time, one is left over.
-    for each in (one := study, other := elsewhere(study, tmp_path / "other", **changes)):
-        run_study(each, participants=participants, pictures=pictures)
-    pd.testing.assert_frame_equal(read(one, "trials"), read(other, "trials"), check_exact=True)
-    scores = [read(each, "table").drop(columns=["change", "changes"]) for each in (one, other)]
+    other = elsewhere(whole, tmp_path / "other", **changes)
+    run_study(other, participants=participants, pictures=pictures)
+    pd.testing.assert_frame_equal(read(whole, "trials"), read(other, "trials"), check_exact=True)
+    scores = [read(each, "table").drop(columns=["change", "changes"]) for each in (whole, other)]
     pd.testing.assert_frame_equal(*scores, check_exact=True)
-    changed = [read(each, "table").change for each in (one, other)]
+    changed = [read(each, "table").change for each in (whole, other)]
     pd.testing.assert_series_equal(*changed, rtol=1e-6)
 
 
@@ -252,10 +266,8 @@ def test_random_stimuli_do_not_hang_on_the_batch(pictures):
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [1, 2, 5])
 def test_a_study_interrupted_anywhere_ends_with_the_same_tables(
-    study, participants, pictures, tmp_path, monkeypatch, cells_of_three, ending
+    study, whole, participants, pictures, monkeypatch, cells_of_three, ending
 ):
-    whole = elsewhere(study, tmp_path / "whole")
-    run_study(whole, participants=participants, pictures=pictures)
     original, kept = Parts.keep, []
 
     def dies(parts, name, content):
@@ -280,11 +292,9 @@ def test_a_study_interrupted_anywhere_ends_with_the_same_tables(
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["nothing", "its beginning", "zeros at its end", "a bit turned"])
 def test_a_part_that_is_not_whole_is_done_again(
-    study, participants, pictures, tmp_path, monkeypatch, cells_of_three, left
+    study, whole, participants, pictures, monkeypatch, cells_of_three, left
 ):
     """What a file system leaves of a file whose machine lost its power."""
-    whole = elsewhere(study, tmp_path / "whole")
-    run_study(whole, participants=participants, pictures=pictures)
     original, kept = Parts.keep, []
 
     def dies(parts, name, content):

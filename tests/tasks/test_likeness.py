@@ -9,6 +9,7 @@ import torch
 
 from facelesion.analysis import likeness_to_health
 from facelesion.analysis.likeness import order_kept
+from facelesion.errors import Error
 from facelesion.tasks import Answers, Likeness
 from facelesion.tasks.task import Trials
 
@@ -54,6 +55,18 @@ def test_both_likenesses_are_what_the_function_gives_of_the_same_units(task):
     means = {section: sum(values) / len(values) for section, values in by_section.items()}
     assert means["rdm representation"] == pytest.approx(measured["rdm"], abs=1e-6)
     assert means["cka early"] == pytest.approx(measured["cka_early"], abs=1e-6)
+
+
+def test_each_measure_says_of_what_stage_it_is(task):
+    words = {measure.name: measure.words for measure in task.measures}
+    assert set(words) == {"rdm", "cka", "rdm_early", "cka_early"}
+    for name, told in words.items():
+        assert told.endswith("early" if name.endswith("_early") else "the representation"), name
+
+
+def test_its_answers_alone_are_not_enough(task):
+    with pytest.raises(Error, match="^task likeness looks into the network"):
+        task.answer(units(1))
 
 
 def test_health_is_like_itself_whatever_its_scale_and_a_dead_network_is_like_nothing(task):

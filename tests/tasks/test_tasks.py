@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from testers import Asked, TaskTester, small_materials
+from testers.tasks import coarse_pixels
 
 from facelesion.errors import Error
-from facelesion.tasks import TASKS, Detection, Verification, ten_fold_accuracy
+from facelesion.tasks import TASKS, Answers, Detection, Healthy, Task, Verification, ten_fold_accuracy
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout
 from facelesion.tasks.scores import area_under_curve, yes_no_scores
@@ -33,6 +36,56 @@ class TestTasks(TaskTester):
     uneven = ("top5_accuracy", "same_view", "novel_views", "noise")
 
 
+@functools.cache
+def fitted(name: str) -> Asked:
+    return Asked(TASKS[name], small_materials())
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.ask is not Task.ask])
+def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
+    with pytest.raises(Error, match=f"^task {name} looks into the network"):
+        fitted(name).task.answer(torch.zeros(1, 1))
+    blind = Healthy(small_materials(), torch.nn.Identity(), coarse_pixels, lambda role: torch.arange(1), 0, None)
+    with pytest.raises(Error, match=f"^task {name} looks into the network"):
+        TASKS[name].fit(blind)
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.confusion is not Task.confusion])
+def test_what_is_confused_is_counted_trial_by_trial(name):
+    asked = fitted(name)
+    generator = torch.Generator().manual_seed(3)
+    answers = asked.answers(asked.representation + torch.randn(asked.representation.shape, generator=generator))
+    names, cells = asked.task.confusion(answers)
+    said = [asked.task.alternatives[number] for number in answers.answer.tolist()]
+    pairs = list(zip(asked.task.trials.target, said, strict=True))
+    assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
+    assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "more"),
+    [
+        ("composite", "aligned", "misaligned", {"accuracy": 0.5, "holistic_effect": -1.0}),
+        ("parts", "whole", "part", {"accuracy": 0.5, "whole_advantage": 1.0}),
+    ],
+)
+def test_what_is_told_of_a_section_hangs_on_its_trials_alone(name, one, other, more):
+    task = fitted(name).task
+    sections = [section.partition(",")[0] for section in task.trials.section]
+    assert set(sections) == {one, other} and sections.count(one) == sections.count(other)
+    within = torch.tensor([section == one for section in sections])
+    answers = Answers((~within).long(), within.double() - 0.5, within, within.double())
+    told = {f"accuracy_{one}": 1.0, f"accuracy_{other}": 0.0} | more
+    assert dict(task.measure(answers)) == pytest.approx(told)
+
+
+def test_a_pair_of_composites_is_in_the_section_of_its_pictures():
+    trials = fitted("composite").task.trials
+    assert [f", {section}" in item for item, section in zip(trials.item, trials.section, strict=True)] == [
+        section == "misaligned" for section in trials.section
+    ]
+
+
 def test_a_good_representation_names_everybody(population):
     x, labels = population
     memory = Prototypes.learn(x, labels)
@@ -48,6 +101,15 @@ def test_one_kind_of_trial_is_refused(population):
         Detection(fit_linear_readout(x, labels), torch.arange(len(x)), everything, trials)
     with pytest.raises(Error, match="one kind alone"):
         Verification(torch.nn.Identity(), 0.5, torch.arange(4), torch.arange(4), everything[:4], trials)
+
+
+def test_trials_say_as_much_of_each_as_of_the_others():
+    two = {"item": ("a", "b"), "person": ("x", "y"), "target": ("x", "y")}
+    assert Trials(**two).other == Trials(**two).section == ("", "")
+    nothing = dict.fromkeys(two, ())
+    for wrong in (two | {"person": ("x",)}, two | {"target": ()}, two | {"section": ("one",)}, nothing):
+        with pytest.raises(Error, match="need an item, a person, a target each"):
+            Trials(**wrong)
 
 
 def test_a_probe_who_was_never_enrolled_is_named(population):
@@ -132,6 +194,14 @@ def test_ten_folds_give_the_accuracy_on_unseen_folds():
     generator = torch.Generator().manual_seed(0)
     accuracy, error = ten_fold_accuracy(torch.rand(200, generator=generator), same, folds)
     assert 0.35 < accuracy < 0.65 and error > 0
+
+
+def test_sensitivity_is_finite_and_one_trial_is_shared_out_by_the_kinds_numbers():
+    truth = torch.tensor([True, True, True, False])
+    # Hits 3.75 of 4.5 and false alarms 0.25 of 1.5, whose normal quantiles lie 0.9674 to either side of 0.
+    assert yes_no_scores(truth, truth)["d_prime"] == pytest.approx(2 * 0.9674, abs=1e-4)
+    for constant in (True, False):
+        assert yes_no_scores(torch.full((4,), constant), truth)["d_prime"] == pytest.approx(0, abs=1e-12)
 
 
 def test_sensitivity_is_the_difference_of_the_normal_quantiles():
