@@ -44,7 +44,7 @@ def main() -> None:
         draws=3,
         output=given.output,
     )
-    print(run_study(study, participants={"mine": own_subject()}, command="python examples/own_network.py"))
+    print(run_study(study, participants={"mine": own_subject()}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python examples/own_photographs.py PHOTOGRAPHS --landmarker face_landmarker.task
 
-PHOTOGRAPHS holds a folder for each person with their photographs. Landmarks are found once and kept in a folder beside
-it; who trains the readouts, who is enrolled and who is new is drawn by name, and stands in the run's `pictures.csv`.
+PHOTOGRAPHS holds a folder for each person with their photographs. Faces are cropped once; crops and landmarks are kept
+in your cache folder (the study says where; `FACELESION_CACHE` or `PeoplePictures(prepared=...)` names another). Who
+trains the readouts, who is enrolled and who is new is drawn by name, and stands in the run's `pictures.csv`.
 Six people will do, three of them with four photographs; for numbers that mean something take forty or more.
 """
 
@@ -37,7 +38,7 @@ def main() -> None:
         draws=3,
         output=given.output,
     )
-    print(run_study(study, command=f"python examples/own_photographs.py {given.photographs}"))
+    print(run_study(study))
 
 
 if __name__ == "__main__":

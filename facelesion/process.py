@@ -11,7 +11,9 @@ than what is computed in it: so PyTorch is told to ask for pages of 2 MB.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from pathlib import Path
 
 # GNU's OpenMP, which PyTorch brings along on Linux, looks around for some microseconds before it sleeps: alone, that
 # catches most waits. Other OpenMPs read the policy. NumPy's products are small here: one thread does them at once, and
@@ -38,3 +40,21 @@ def set_process_up() -> None:
         return
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def started_by() -> str:
+    """What started this process, to be typed again; empty where that was no script (a notebook, a prompt).
+
+    Example:
+        >>> started_by().endswith(shlex.join(sys.argv[1:]))
+        True
+    """
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) is None:
+        return ""
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        start = ["python", "-m", spec.name.removesuffix(".__main__")]
+    else:
+        start = ["python", sys.argv[0]] if sys.argv[0].endswith(".py") else [Path(sys.argv[0]).name]
+    return shlex.join([*start, *sys.argv[1:]])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import facelesion
 from facelesion.process import SETTINGS, set_process_up
 
 LOOK = "import os; print(dict(zip({names}, map(os.environ.get, {names}))))"
@@ -73,3 +75,22 @@ def test_where_torch_is_loaded_it_is_too_late(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     set_process_up()
     assert not set(SETTINGS) & set(os.environ)
+
+
+class TestWhatStartedIt:
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["mine.py", "photo graphs", "--people", "4"], "python mine.py 'photo graphs' --people 4"),
+            (["-m", "mine", "one"], "python -m mine one"),
+            (["-c", "import facelesion.process as p; print(p.started_by())", "one"], ""),
+        ],
+    )
+    def test_it_is_told_as_it_was_typed(self, tmp_path, words, told):
+        (tmp_path / "mine.py").write_text("from facelesion.process import started_by\nprint(started_by())\n")
+        path = os.pathsep.join([str(Path(facelesion.__file__).parents[1]), str(tmp_path)])
+        environment = os.environ | {"PYTHONPATH": path}
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.stdout == f"{told}\n", done.stderr

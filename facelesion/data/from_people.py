@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from facelesion.data.imagesets import FaceSet
-from facelesion.data.materials import Materials, all_pairs, balanced_pairs
+from facelesion.data.materials import Materials, all_pairs, balanced_pairs, some_of_each
 from facelesion.data.photographs import Photographs
 from facelesion.data.source import Source
 from facelesion.data.splits import gallery
@@ -41,7 +41,7 @@ class PeoplePictures(Photographs, Source):
     Example:
         >>> PeoplePictures(root="nowhere").look()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        facelesion.settings.SettingError: pictures.root is 'nowhere': no such file or folder: check ...
+        facelesion.settings.SettingError: pictures.root is 'nowhere': no such file or folder at /...: check ...
     """
 
     root: PathText
@@ -58,7 +58,8 @@ class PeoplePictures(Photographs, Source):
         faces, left_out = self.faces(self.root, size)
         self._check_found(faces, left_out)
         roles = self.share_out(faces.labels, seed)
-        training = _of(faces, roles["training"])
+        trained = roles["training"]
+        training = some_of_each(faces, trained, len(trained), self.training_pictures, seed)
         known = _of(faces, roles["enrolled"])
         chosen = gallery(
             known, len(roles["enrolled"]), self.enrolment_pictures, self.probe_pictures, seed

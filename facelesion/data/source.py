@@ -83,7 +83,10 @@ class Source(ABC):
             place = getattr(self, key)
             if place is not None and key != "prepared" and not os.path.exists(place):
                 or_else = ", or leave it out: MediaPipe's is fetched once" if key == "landmarker" else ""
-                raise SettingError(f"pictures.{key}", f"is {place!r}: no such file or folder: check the path{or_else}")
+                at = "" if os.path.isabs(place) else f" at {os.path.abspath(place)}"
+                raise SettingError(
+                    f"pictures.{key}", f"is {place!r}: no such file or folder{at}: check the path{or_else}"
+                )
 
     @abstractmethod
     def gather(self, seed: int, size: int) -> Materials:

@@ -14,6 +14,7 @@ from facelesion.engines.contract import Desk, Job, Worker, attempted
 from facelesion.engines.parts import Parts
 from facelesion.engines.progress import Progress
 from facelesion.errors import Error
+from facelesion.main_guard import GUARD, UNGUARDED, refuse_in_unguarded_main
 from facelesion.ranges import Range
 from facelesion.settings import check
 
@@ -39,6 +40,7 @@ class Processes:
 
     def run(self, job: Job) -> None:
         """As `Engine.run`."""
+        refuse_in_unguarded_main()
         cells, before = job.missing()
         if not cells:
             return
@@ -81,6 +83,8 @@ class _Crew:
                 f"processes: the network, its hooks or the readout cannot be handed to another process ({problem}): "
                 "define functions by name at the top of a file, or use processes=1"
             ) from problem
+        except BrokenPipeError:  # it ended before it had read what it was given: while it ran the main script again
+            raise Error(f"processes: one ended as soon as it was started; most likely {GUARD}") from None
         theirs.close()
         self.workers[ours] = process, number
 
@@ -119,6 +123,8 @@ class _Crew:
             process, number = self.workers.pop(pipe)
             pipe.close()
             process.join()
+            if process.exitcode == UNGUARDED:
+                raise Error(GUARD) from None
             self.losses[cell.key] += 1
             if self.losses[cell.key] == LOSSES:
                 raise Error(

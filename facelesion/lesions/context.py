@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,8 +21,50 @@ from .errors import LesionError
 from .kinds import Lesion
 from .plan import rows_of_lesions, sites_of
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-@contextmanager
+
+class Lesioned(AbstractContextManager[nn.Module, None]):
+    """What `lesioned` gives: entered by `with`, or put above a function, whose calls then all run inside.
+
+    Args:
+        enter: makes the context anew, for each time.
+    """
+
+    def __init__(self, enter: Callable[[], AbstractContextManager[nn.Module]]) -> None:
+        self._enter = enter
+        self._inside: list[AbstractContextManager[nn.Module]] = []
+
+    def __enter__(self) -> nn.Module:
+        self._inside.append(self._enter())
+        return self._inside[-1].__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside.pop().__exit__(kind, problem, trace)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, with the network damaged while it runs.
+
+        Raises:
+            LesionError: no function: images, most likely.
+        """
+        if not callable(function):
+            raise LesionError(
+                f"lesioned(...) is no network that takes a {type(function).__name__}: write "
+                "`with lesioned(model, lesion): model(images)`"
+            )
+
+        @functools.wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self._enter():
+                return function(*args, **kwargs)
+
+        return inside
+
+
 def lesioned(
     model: nn.Module,
     lesion: Lesion | None | Sequence[Lesion | None],
@@ -28,7 +73,7 @@ def lesioned(
     calibration: Calibration | None = None,
     ids: Sequence[int] | Tensor | None = None,
     changes: Changes | None = None,
-) -> Iterator[nn.Module]:
+) -> Lesioned:
     """The network, damaged while the `with` block lasts; afterwards it answers bit for bit as before.
 
     Args:
@@ -59,6 +104,18 @@ def lesioned(
         >>> torch.equal(healthy, damaged), torch.equal(healthy, network(images))
         (False, True)
     """
+    return Lesioned(lambda: _lesioned(model, lesion, seed, calibration, ids, changes))
+
+
+@contextmanager
+def _lesioned(
+    model: nn.Module,
+    lesion: Lesion | None | Sequence[Lesion | None],
+    seed: int,
+    calibration: Calibration | None,
+    ids: Sequence[int] | Tensor | None,
+    changes: Changes | None,
+) -> Iterator[nn.Module]:
     damage = Damage(model, rows_of_lesions(lesion), seed, calibration, ids, changes)
     if not damage.paths:
         yield model

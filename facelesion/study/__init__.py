@@ -14,7 +14,6 @@ import csv
 import datetime
 import io
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -30,7 +29,9 @@ from facelesion.engines.here import Here
 from facelesion.engines.processes import Processes
 from facelesion.extras import need
 from facelesion.files import write_bytes
+from facelesion.main_guard import refuse_in_unguarded_main
 from facelesion.models import Subject
+from facelesion.process import started_by
 from facelesion.products import float32_products
 from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
@@ -77,7 +78,7 @@ def run_study(
         study: the design.
         participants: networks of one's own, by the names that the study's participants have.
         pictures: pictures of one's own by role, instead of the study's source.
-        command: what to type to get the run again; kept in the manifest.
+        command: what to type to get the run again; kept in the manifest. What started this script, when left out.
         engine: where the cells are done, such as `facelesion.engines.Ray()`; it changes no number. Here, in as many
             processes as the study says, when left out.
 
@@ -87,6 +88,7 @@ def run_study(
     """
     from facelesion import report
 
+    refuse_in_unguarded_main()
     need("pandas", "jinja2", "matplotlib")  # for the report at the end
     clock = _Clock()
     if study.processes != 1 and engine is not None and not isinstance(engine, Processes):
@@ -142,7 +144,7 @@ def run_study(
         folder,
         report.Manifest(
             study=study.name,
-            command=command or " ".join(["facelesion", *sys.argv[1:]]),
+            command=command or started_by(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             seconds=clock.seconds,
             versions=versions(),

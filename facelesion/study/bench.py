@@ -10,12 +10,13 @@ import torch
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
+from facelesion.errors import Error
 from facelesion.faces.stimuli import Intact, Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate
 from facelesion.models import Subject
 from facelesion.study.design import Planned, Study
 from facelesion.study.look import StudyLook
-from facelesion.study.pool import Pool
+from facelesion.study.pool import Pool, not_shown
 from facelesion.study.threads import threads
 from facelesion.sweep import sweep
 from facelesion.tasks import TASKS, Healthy, Task
@@ -101,14 +102,26 @@ class Bench:
 def fitted(
     names: Sequence[str], subject: Subject, materials: Materials, pool: Pool, seed: int, represent: Representations
 ) -> tuple[Task, ...]:
-    """Tasks with their readouts fitted on the healthy network."""
+    """Tasks with their readouts fitted on the healthy network.
+
+    Raises:
+        Error: a task asks for pictures in a role that it does not show.
+    """
     look = StudyLook(subject, represent.device, pool, Intact())
 
     def healthy(task: str) -> Healthy:
         return Healthy(materials, subject.identity, represent, lambda role: pool.of_task(role, task), seed, look)
 
+    def fit(task: str) -> Task:
+        kind = TASKS[task]
+        try:
+            return kind.fit(healthy(task))
+        except KeyError as problem:  # most often of what `shows` gave, which a task asks for its labels too
+            asked, roles = problem.args[0] if problem.args else problem, kind.shows(materials, seed)
+            raise Error(f"task {task}: its `fit` asks for {asked!r}, {not_shown(roles)}") from problem
+
     with threads(1):
-        return tuple(TASKS[task].fit(healthy(task)) for task in names)
+        return tuple(map(fit, names))
 
 
 class Representations:

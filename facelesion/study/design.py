@@ -168,7 +168,8 @@ class Study:
         object.__setattr__(self, "tasks", tuple(self.tasks))
         for number, name in enumerate(self.tasks):
             if name not in TASKS:
-                raise SettingError(f"tasks.{number}", f"is {name!r}, which is no task: {nearest(name, TASKS)}")
+                own = " (one of your own: docs/extending.md, \"A file of settings\")"
+                raise SettingError(f"tasks.{number}", f"is {name!r}, which is no task: {nearest(name, TASKS)}{own}")
         object.__setattr__(self, "stimuli", tuple(self._stimuli()))
         names = [str(stimulus) for stimulus in self.stimuli]
         if names[0] != INTACT:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
+from facelesion.errors import Error
 from facelesion.faces.stimuli import GaussianNoise, Stimulus
 from facelesion.tasks import Task
 
@@ -78,8 +79,15 @@ class Pool:
         return len(self.ids)
 
     def of_task(self, role: str, task: str) -> torch.Tensor:
-        """Positions of the pictures that a task shows in a role."""
-        return torch.arange(len(self))[self.rows.get(_own(role, task), self.rows.get(role, slice(0)))]
+        """Positions of the pictures that a task shows in a role.
+
+        Raises:
+            Error: no task shows pictures in that role.
+        """
+        rows = self.rows.get(_own(role, task), self.rows.get(role))
+        if rows is None:
+            raise Error(f"task {task} asks for its pictures in the role {role!r}, {not_shown(self.rows)}")
+        return torch.arange(len(self))[rows]
 
     def under(self, stimulus: Stimulus, batch_size: int, device: torch.device) -> Iterator[torch.Tensor]:
         """The pictures under a stimulus, float (n, 3, H, W) in [0, 1], in batches.
@@ -118,6 +126,11 @@ def noisy(pictures: ImageSet, std: float, seed: int) -> ImageSet:
         made = stimulus(pictures.images[rows].float() / 255, none, ids=pictures.ids[rows])
         images[rows] = (made * 255).round().clamp(0, 255).to(torch.uint8)
     return replace(pictures, images=images)
+
+
+def not_shown(roles: Iterable[str]) -> str:
+    """What is said of a role that a task asks for and does not show."""
+    return f"which its `shows` does not give; shown are {', '.join(roles) or 'none'} (docs/extending.md)"
 
 
 def _own(role: str, task: str) -> str:

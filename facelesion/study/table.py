@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,8 +31,20 @@ _LENGTH = struct.Struct("<Q")
 def trials_of(
     participant: str, planned: Planned, stimulus: str, task: Task, answers: Answers
 ) -> pa.Table:
-    """One condition's trials, as rows of `trials.parquet`."""
+    """One condition's trials, as rows of `trials.parquet`.
+
+    Raises:
+        Error: an answer's value or forced choice is no finite number.
+    """
     import pyarrow as pa
+
+    for name, values in (("value", answers.value), ("forced_choice", answers.forced_choice)):
+        bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
+        if bad:
+            raise Error(
+                f"task {task.name}: {name!r} of {len(bad)} of its {len(values)} answers is no finite number, first in "
+                f"trial {bad[0]} ({task.trials.item[bad[0]]}): let `answer` give one for whatever representation"
+            )
 
     count = len(task.trials)
     alternatives = list(task.alternatives)
@@ -72,17 +85,27 @@ def rows_of(task: Task, answers: Answers, about: Mapping[str, Any]) -> Iterator[
 
 
 def measures_of(task: Task, answers: Answers) -> Iterator[dict[str, Any]]:
-    """What a task measures in its answers, in the table's words: a row for each measure, the main one first."""
+    """What a task measures in its answers, in the table's words: a row for each measure, the main one first.
+
+    Raises:
+        Error: a measure that it names is not given, or is no finite number.
+    """
     values = task.measure(answers)
     for number, measure in enumerate(task.measures):
         if measure.name not in values:
             raise Error(f"task {task.name} names the measure {measure.name!r} and does not give it")
+        value = float(values[measure.name])
+        if not math.isfinite(value):
+            raise Error(
+                f"task {task.name}: its measure {measure.name!r} is {value}, and must be a finite number: let "
+                "`measure` give one for any answers there can be"
+            )
         yield {
             "task": task.name,
             "metric": measure.name,
             "words": measure.words,
             "main": number == 0,
-            "value": float(values[measure.name]),
+            "value": value,
             "n": len(task.trials),
             "chance": measure.chance,
             "ceiling": measure.ceiling,

@@ -18,6 +18,7 @@ from torch import nn
 from facelesion.engines.contract import Engine
 from facelesion.engines.processes import Processes
 from facelesion.lesions import Calibration, Lesion, relative_change
+from facelesion.main_guard import refuse_in_unguarded_main
 from facelesion.sweep import arguments, columns
 from facelesion.sweep.batches import Batch, sweep_elsewhere, sweep_here
 from facelesion.sweep.errors import SweepError
@@ -85,6 +86,7 @@ def sweep_to_folder(
         >>> tuple(outputs["unit 2"].shape), len(table), list(changes["unit 2"])
         ((5, 2), 10, ['1'])
     """
+    refuse_in_unguarded_main()
     request = Request(
         model, lesions, arguments.one_tensor(images), seed, calibration, ids, readout,
         arguments.options_of(options), changes,

@@ -406,3 +406,25 @@ def test_objects_as_people_end_with_the_word_that_there_are_no_faces(shared, tmp
     with pytest.raises(Error, match="no face") as told:
         source.gather(seed=0, size=112)
     assert "\n" not in str(told.value) and str(things) in str(told.value)
+
+
+class TestWhereThingsLie:
+    def test_a_place_that_is_not_there_is_told_with_where_it_was_looked_for(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SettingError, match="'../photos': no such file or folder at /.*: check") as told:
+            PeoplePictures(root="../photos").look()
+        assert str(tmp_path.parent / "photos") in str(told.value)
+
+    def test_who_prepares_photographs_says_where_crops_of_them_are_kept(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setitem(landmarks.BACKENDS, "mediapipe", Painted)
+        monkeypatch.setenv("FACELESION_CACHE", str(tmp_path / "cache"))
+        for number in range(2):
+            paint(tmp_path / "photographs" / "Ada" / f"{number}.png", number)
+        PeoplePictures(root=str(tmp_path / "photographs")).faces(tmp_path / "photographs", 112)
+        (kept,) = (tmp_path / "cache").iterdir()
+        assert f"are kept in {kept}\n" in capsys.readouterr().err
+        assert (kept / "crops.npy").is_file()
+
+    def test_a_folder_for_crops_beside_photographs_that_are_prepared_is_refused(self, prepared, tmp_path):
+        with pytest.raises(SettingError, match="pictures.prepared does nothing"):
+            PeoplePictures(root=str(prepared), prepared=str(tmp_path / "other"), **FEW).gather(seed=0, size=112)

@@ -388,6 +388,23 @@ class TestSlots:
             pass
 
 
+class TestWithoutWith:
+    def test_images_where_a_block_should_be_are_an_error(self, toy, images):
+        with pytest.raises(LesionError, match=r"takes a Tensor: write `with lesioned\(model, lesion\): model\(images"):
+            lesioned(toy, Scale("0", by=0.5))(images)
+
+    def test_a_function_runs_inside_at_every_call(self):
+        network, images = nn.Sequential(nn.Linear(4, 3)), torch.rand(2, 4)
+
+        @lesioned(network, Scale("0", by=0.5))
+        def damaged(pictures):
+            return network(pictures)
+
+        expected = 0.5 * network(images)
+        assert damaged(images).equal(expected) and damaged(images).equal(expected)
+        assert network(images).equal(2 * expected) and damaged.__name__ == "damaged"
+
+
 @pytest.mark.parametrize(
     "lesion",
     [Ablate("0", units=[1]), Ablate("0", fraction=0.8), Noise("0", std=1), Dropout("0", p=0.5)],

@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from facelesion.study import run_study
 from facelesion.study.design import study_of
 from facelesion.yaml_files import parse_yaml
 
@@ -60,8 +59,9 @@ def page(lists, monkeypatch):
 
 @pytest.mark.slow
 def test_what_is_added_from_outside_is_in_the_tables_and_the_report(page, tmp_path):
-    study = study_of(parse_yaml(f"{WRITTEN}output: {tmp_path}\n", "written"))
-    report = run_study(study, participants={"mine": page.mine}).read_text(encoding="utf-8")
+    written = tmp_path / "mine.yaml"
+    written.write_text(f"{WRITTEN}output: {tmp_path}\n")
+    report = page.main(written).read_text(encoding="utf-8")
     table = pd.read_parquet(tmp_path / "extended" / "table.parquet")
     trials = pd.read_parquet(tmp_path / "extended" / "trials.parquet")
 

@@ -27,6 +27,7 @@ from facelesion.errors import Error
 from facelesion.faces.landmarks import landmark_backend
 from facelesion.files import write_bytes
 from facelesion.locks import locked
+from facelesion.main_guard import refuse_in_unguarded_main
 from facelesion.outputs import writable_folder
 
 CHUNK = 32
@@ -73,6 +74,7 @@ def prepare(
         Traceback (most recent call last):
         facelesion.errors.Error: nowhere: no such folder: check the path
     """
+    refuse_in_unguarded_main()
     if not (_whole(size, 16, _LARGEST) and _whole(margin, 0, _LARGEST)):
         raise Error(
             f"crops of {size} pixels with a margin of {margin}: the size is 16 or more, a margin not negative, "

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
 from facelesion.data.preparation.journal import Job, work
 from facelesion.errors import Error
 from facelesion.faces.landmarks import Backend, landmark_backend
+from facelesion.main_guard import GUARD, UNGUARDED
 
 _worker_backend: Backend | None = None
 
@@ -46,11 +47,22 @@ def _work_here(job: Job) -> int:
     return len(job.names)
 
 
+class _Spawn(SpawnContext):
+    """Starts processes afresh (forking one whose libraries have threads can hang), and remembers them."""
+
+    def __init__(self) -> None:
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]
+        self.started.append(SpawnProcess(*args, **kwargs))
+        return self.started[-1]
+
+
 def work_in_parallel(jobs: Sequence[Job], count: int, model: str | Path | None, bar: Any) -> None:
-    # Processes are started afresh: forking one whose libraries have threads can hang.
+    context = _Spawn()
     pool: Executor = ProcessPoolExecutor(
         count,
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_begin_worker,
         initargs=(jobs[0].options.landmarks, None if model is None else str(model)),
     )
@@ -59,6 +71,9 @@ def work_in_parallel(jobs: Sequence[Job], count: int, model: str | Path | None, 
         for future in as_completed(futures):
             bar.update(future.result())
     except BrokenProcessPool:
+        pool.shutdown(cancel_futures=True)
+        if any(process.exitcode == UNGUARDED for process in context.started):
+            raise Error(GUARD) from None
         raise Error(
             "a worker process ended unexpectedly (out of memory?): what is done is kept, so run it again, "
             "with fewer workers"
