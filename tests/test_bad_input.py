@@ -99,7 +99,7 @@ CLASSIFY = [
     ("trained: heads", "line 2: trained is 'heads': did you mean head?"),
     ("course: 3", "line 2: course is 3: it must be true or false"),
     ("course: perhaps", "line 2: course is 'perhaps': it must be true or false"),
-    ("run: {precision: 16}", "line 2: run.precision is 16: it must be one of 32-true, bf16-mixed, 16-mixed"),
+    ("run: {precision: 16}", "line 2: run.precision is 16: it must be one of 32-true, tf32, bf16-mixed, 16-mixed"),
     ("run: {devices: 0}", "line 2: run.devices is 0: it must be a whole number, 1 to 1,024 or auto"),
     ("run: {devices: all}", "line 2: run.devices is 'all': it must be a whole number, 1 to 1,024 or auto"),
     ("run: {patience: -1}", "line 2: run.patience is -1: it must be 0 to 100,000"),
