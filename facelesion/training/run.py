@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import pickle
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -265,9 +266,34 @@ def fit(
         own.append(EarlyStopping("val_loss", mode="min", patience=config.patience))
     if config.progress:
         own.append(TQDMProgressBar(refresh_rate=10, leave=True))
+    resumed = str(checkpoints / "last.ckpt") if config.resume else None
+    with _set_back(), float32_products(rounded=config.precision == "tf32"):
+        trainer = _trainer(config, epochs, own, loggers or False)
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    close(loggers)
+    if not best.best_model_path:
+        raise Error(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")
+    kept = Path(best.best_model_path)
+    if trainer.is_global_zero:
+        draw_curves(log, folder / "curves.png")
+    module.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
+    return kept
+
+
+@contextlib.contextmanager
+def _set_back() -> Iterator[None]:
+    """What Lightning sets for a run and leaves: afterwards other networks of the process run as before."""
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        trainer = lightning.Trainer(
-            max_epochs=epochs, callbacks=own, logger=loggers or False, accelerator=config.accelerator,
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def _trainer(config: RunConfig, epochs: int, callbacks: list[Callback], loggers: Any) -> lightning.Trainer:
+    try:
+        return lightning.Trainer(
+            max_epochs=epochs, callbacks=callbacks, logger=loggers, accelerator=config.accelerator,
             devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy,
             precision="32-true" if config.precision == "tf32" else config.precision,
             enable_progress_bar=config.progress, enable_model_summary=False, num_sanity_val_steps=0, deterministic=True,
@@ -278,17 +304,6 @@ def fit(
             f"strategy {config.strategy}: "
             f"{one_line(error)}"
         ) from None
-    resumed = str(checkpoints / "last.ckpt") if config.resume else None
-    with float32_products(rounded=config.precision == "tf32"):
-        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
-    close(loggers)
-    if not best.best_model_path:
-        raise Error(f"{folder}: no epoch had a validation loss that is a number: learn more slowly")
-    kept = Path(best.best_model_path)
-    if trainer.is_global_zero:
-        draw_curves(log, folder / "curves.png")
-    module.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
-    return kept
 
 
 class EpochLog(Callback):

@@ -183,6 +183,7 @@ def test_products_are_rounded_where_the_run_asks_for_it_and_in_no_test(precision
     module, rows = Module(), torch.utils.data.DataLoader(torch.ones(2, 1))
     run.fit(module, lightning.LightningDataModule.from_datasets(rows.dataset, rows.dataset), 1, config, 0)
     assert set(seen) == {expected}
+    assert not torch.are_deterministic_algorithms_enabled(), "of other networks of this process nothing is asked"
     with device.placed(config, module):
         assert not rounds()
     assert torch.backends.cudnn.allow_tf32
