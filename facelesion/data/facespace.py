@@ -305,12 +305,17 @@ def _sample(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(planes, scaled, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-@lru_cache(maxsize=1)
 def _canvas_grid() -> torch.Tensor:
     """(x, y) of every canvas pixel, in pixels of the crop: (1, CANVAS, CANVAS, 2)."""
-    axis = torch.arange(-MARGIN, CROP + MARGIN, dtype=torch.float32)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    return torch.stack([x, y], -1)[None]
+    return torch.from_numpy(_canvas_pixels())
+
+
+@lru_cache(maxsize=1)
+def _canvas_pixels() -> Array:
+    # An array: a tensor that is kept would be of whatever mode it was first asked for in.
+    axis = np.arange(-MARGIN, CROP + MARGIN, dtype=np.float32)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    return np.stack([x, y], -1)[None]
 
 
 def _crop_grid() -> torch.Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -37,8 +39,10 @@ def gaussian_blur(
     used_rows = _reach(top, bottom, radius, height)
     used_columns = _reach(left, right, radius, width)
     device = images.device
-    down = _blur_matrix(height, sigma).to(device, non_blocking=True)[top:bottom, used_rows]
-    across = _blur_matrix(width, sigma).to(device, non_blocking=True)[left:right, used_columns]
+    down, across = (
+        torch.from_numpy(_blur_matrix(size, sigma)).to(device, non_blocking=True) for size in (height, width)
+    )
+    down, across = down[top:bottom, used_rows], across[left:right, used_columns]
     with torch.autocast(device.type, enabled=False):
         blurred = down @ (images[..., used_rows, used_columns].float() @ across.mT)
     return blurred.to(images.dtype)
@@ -55,16 +59,19 @@ def _reach(start: int, stop: int, radius: int, size: int) -> slice:
 
 
 @lru_cache(maxsize=16)
-def _blur_matrix(size: int, sigma: float) -> Tensor:
-    """The matrix (size, size) that blurs a column of pixels."""
+def _blur_matrix(size: int, sigma: float) -> npt.NDArray[np.float32]:
+    """The matrix (size, size) that blurs a column of pixels.
+
+    As an array: a tensor that is kept would be of whatever mode it was first asked for in (inference, fake).
+    """
     radius = radius_of(sigma)
-    offset = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (offset.double() / sigma) ** 2)
+    offset = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offset / sigma) ** 2)
     weights /= weights.sum()
-    source = torch.arange(size)[:, None] + offset
+    source = np.arange(size)[:, None] + offset
     period = max(1, 2 * (size - 1))
     source = source % period
-    source = torch.where(source >= size, period - source, source)
-    matrix = torch.zeros(size, size, dtype=torch.float64)
-    matrix.scatter_add_(1, source, weights.expand(size, -1))
-    return matrix.float()
+    source = np.where(source >= size, period - source, source)
+    matrix = np.zeros((size, size))
+    np.add.at(matrix, (np.arange(size)[:, None], source), weights)
+    return matrix.astype(np.float32)

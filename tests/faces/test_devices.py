@@ -20,6 +20,7 @@ from facelesion.faces import (
     PhaseScramble,
     TileScramble,
 )
+from facelesion.faces.blur import gaussian_blur
 from facelesion.faces.regions import mean_face
 from facelesion.faces.stimulus import KINDS, Chain, Intact
 
@@ -74,3 +75,18 @@ def test_pictures_outside_the_range_become_nothing_where_nobody_looks(monkeypatc
     stimulus.in_range(There(images * torch.nan))
     assert found == [True, False, False]
     assert stimulus.in_range(images) is images
+
+
+def test_what_was_first_blurred_in_another_mode_is_blurred_the_same_afterwards():
+    picture = torch.rand(1, 3, 31, 37)
+    expected = gaussian_blur(picture, 2.32)
+    with torch.inference_mode():
+        gaussian_blur(picture, 2.33)
+    with on_a_gpu(nn.Identity(), picture) as (_, there):
+        gaussian_blur(there, 2.34)
+    for sigma in (2.33, 2.34):
+        wanted = picture.clone().requires_grad_()
+        made = gaussian_blur(wanted, sigma)
+        made.sum().backward()
+        assert wanted.grad is not None and type(made) is torch.Tensor
+        torch.testing.assert_close(made.detach(), expected, rtol=0, atol=0.02)
