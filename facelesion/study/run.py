@@ -36,6 +36,7 @@ from facelesion.study.design import Planned, Study
 from facelesion.study.pool import Pool
 from facelesion.study.settled import Found
 from facelesion.sweep import sweep
+from facelesion.sweep.arguments import device_of
 from facelesion.tasks import TASKS
 
 NOTE = Path("parts", "key")  # of a run folder: says which study was begun there
@@ -190,7 +191,7 @@ def rehearse(study: Study, participant: str, subject: Subject) -> None:
     size = subject.size
     noise = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     module = subject.module.eval()
-    pictures = subject.preprocess(noise.to(_device_of(module)))
+    pictures = subject.preprocess(noise.to(device_of(module)))
 
     def damage(some: Sequence[Planned]) -> None:
         lesions = {str(number): each.lesion for number, each in enumerate(some)}
@@ -210,10 +211,6 @@ def rehearse(study: Study, participant: str, subject: Subject) -> None:
             except Error as error:
                 raise SettingError(f"lesions.{each.series}", f"cannot be done to {participant}: {error}") from None
         raise
-
-
-def _device_of(module: torch.nn.Module) -> torch.device:
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
 def job_of(gathered: Gathered, parts: Path) -> Job:

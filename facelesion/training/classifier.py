@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from facelesion.errors import Error
 from facelesion.lesions import Calibration, Lesion, lesion_sites, lesioned
 from facelesion.models import Subject
-from facelesion.training.device import where
+from facelesion.sweep.arguments import device_of
 from facelesion.training.files import read_table, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.trials import Shown
@@ -138,7 +138,7 @@ class Classifier(lightning.LightningModule):
         """Logits (N, outputs) of trials on the CPU, made in evaluation mode where the network is."""
         self.eval()
         readout = self.head if readout is None else readout
-        device = where(readout)
+        device = device_of(readout)
         made = []
         for rows in torch.arange(len(shown)).split(batch_size):
             images, ids = shown.images(rows).to(device), shown.ids[rows].to(device)
@@ -165,7 +165,7 @@ class Classifier(lightning.LightningModule):
 
 def readout_of(subject: Subject, outputs: int, seed: int, source: str) -> nn.Linear:
     """The readout of the weights' file where it has one that fits, else a new one."""
-    blank = torch.zeros(1, 3, subject.size, subject.size, device=where(subject.module))
+    blank = torch.zeros(1, 3, subject.size, subject.size, device=device_of(subject.module))
     width = int(subject.module(blank).shape[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -300,7 +300,7 @@ class TrialData(lightning.LightningDataModule):
         module.eval()
         states = {"seen": lesion} | ({"healthy": None} if lesion is not None else {})
         made: dict[str, list[torch.Tensor]] = {name: [] for name in states}
-        device = where(module.network)
+        device = device_of(module.network)
         with torch.no_grad():
             for rows in torch.arange(len(shown)).split(64):
                 images, ids = shown.images(rows).to(device), shown.ids[rows].to(device)

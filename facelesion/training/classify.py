@@ -23,8 +23,9 @@ from facelesion.lesions import Calibration, Lesion, calibrate, lesion_sites
 from facelesion.models import Subject, VGGFace, get
 from facelesion.ranges import PICTURE_BYTES, OnlyWhen, PathText, Range, Readable, Seed, Size, refuse_endless
 from facelesion.settings import check
+from facelesion.sweep.arguments import device_of
 from facelesion.training.classifier import Classifier, Course, TrialData, readout_of
-from facelesion.training.device import placed, where
+from facelesion.training.device import placed
 from facelesion.training.files import write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.run import BatchSize, Epochs, LearningRate, RunConfig, check_folder, fit, is_first
@@ -280,7 +281,7 @@ def facts_of(seed: int, about: Mapping[str, Any], roles: Roles, weights: str) ->
 def calibrated(subject: Subject, lesion: Lesion, trials: Trials, seed: int, most: int = 200) -> Calibration:
     """What relative doses are relative to: the healthy network's units over intact pictures, drawn by the seed."""
     order = torch.randperm(len(trials), generator=torch.Generator().manual_seed(seed))[:most].sort().values
-    device = where(subject.module)
+    device = device_of(subject.module)
     batches = (subject.preprocess(trials.pictures.images[rows].to(device)) for rows in order.split(32))
     return calibrate(subject.module, batches, lesion)
 

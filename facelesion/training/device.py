@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections.abc import Iterator
 
@@ -11,14 +10,15 @@ import torch
 from torch import nn
 
 from facelesion.products import float32_products
+from facelesion.sweep.arguments import device_of
 from facelesion.training.run import RunConfig
 
 
-def device_of(config: RunConfig) -> torch.device:
+def device_of_run(config: RunConfig) -> torch.device:
     """The device that a run trains on; of several, this process's own.
 
     Example:
-        >>> device_of(RunConfig("runs/mine", accelerator="cpu"))
+        >>> device_of_run(RunConfig("runs/mine", accelerator="cpu"))
         device(type='cpu')
     """
     if config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
@@ -31,17 +31,6 @@ def device_of(config: RunConfig) -> torch.device:
     return torch.device("cpu")
 
 
-def where(module: nn.Module) -> torch.device:
-    """The device that a network is on: pictures are brought there, and answers back.
-
-    Example:
-        >>> where(nn.Linear(2, 1))
-        device(type='cpu')
-    """
-    tensor = next(itertools.chain(module.parameters(), module.buffers()), None)
-    return torch.device("cpu") if tensor is None else tensor.device
-
-
 @contextlib.contextmanager
 def placed(config: RunConfig, *modules: nn.Module) -> Iterator[None]:
     """Networks on the device of a run, in full precision, and where they were before afterwards.
@@ -49,13 +38,13 @@ def placed(config: RunConfig, *modules: nn.Module) -> Iterator[None]:
     Example:
         >>> network = nn.Linear(2, 1)
         >>> with placed(RunConfig("runs/mine", accelerator="cpu"), network):
-        ...     where(network)
+        ...     device_of(network)
         device(type='cpu')
     """
-    before = [where(module) for module in modules]
+    before = [device_of(module) for module in modules]
     try:
         for module in modules:
-            module.to(device_of(config))
+            module.to(device_of_run(config))
         with float32_products():
             yield
     finally:

@@ -26,6 +26,7 @@ from facelesion.lesions import Calibration, Lesion, Shift, calibrate, lesion_sit
 from facelesion.models import Subject, get
 from facelesion.ranges import Label, OnlyWhen, PathText, Range, Seed, Size
 from facelesion.settings import check, refuse_idle
+from facelesion.sweep.arguments import device_of
 from facelesion.training.classifier import Classifier
 from facelesion.training.classify import (
     ClassifyConfig,
@@ -39,7 +40,7 @@ from facelesion.training.classify import (
     scored,
     trainable,
 )
-from facelesion.training.device import placed, where
+from facelesion.training.device import placed
 from facelesion.training.files import read_table, write_parquet, write_table
 from facelesion.training.intervals import over_people
 from facelesion.training.notebook_facts import (
@@ -344,7 +345,7 @@ def responsible(subject: Subject, faces: FaceSet, site: str) -> dict[str, torch.
 
 
 def _means(subject: Subject, images: torch.Tensor, site: str) -> torch.Tensor:
-    device = where(subject.module)
+    device = device_of(subject.module)
     batches = (subject.preprocess(part.to(device)) for part in images.split(32))
     means = calibrate(subject.module, batches, site).means
     return next(iter(means.values()))

@@ -13,6 +13,7 @@ from facelesion.data.from_facespace import FaceSpacePictures
 from facelesion.data.seen import refuse_seen
 from facelesion.errors import Error
 from facelesion.models.subject import Subject
+from facelesion.sweep.arguments import device_of
 from facelesion.tasks import Healthy, Identification, Objects
 from facelesion.tasks.exemplars import CATEGORIES, Exemplars, within_class_whitening
 from facelesion.tasks.memory import Memory
@@ -20,7 +21,6 @@ from facelesion.tasks.readouts import fit_linear_readout
 from facelesion.tasks.scores import area_under_curve
 from facelesion.tasks.task import Task
 from facelesion.tasks.verification import pair_cosines, ten_fold_accuracy
-from facelesion.training.device import where
 from facelesion.training.photographs import WherePhotographsLie, aligned_photographs
 
 # Things drawn with these taught no network, and no study draws them.
@@ -191,7 +191,7 @@ def named_by_likeness(embeddings: torch.Tensor, names: Sequence[str], enrolled: 
 
 def represent(subject: Subject, images: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
     """Representations (N, D) of uint8 pictures (N, 3, H, W), on the CPU, made where the network is."""
-    device = where(subject.module)
+    device = device_of(subject.module)
     with torch.no_grad():
         parts = (subject.preprocess(part.to(device)) for part in images.split(batch_size))
         return torch.cat([subject.module(part).cpu() for part in parts])

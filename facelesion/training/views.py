@@ -19,7 +19,7 @@ from torch import nn
 from facelesion.errors import Error
 from facelesion.ranges import Range
 from facelesion.settings import check
-from facelesion.training.device import where
+from facelesion.sweep.arguments import device_of
 
 Progress = Callable[[int], object]
 
@@ -81,7 +81,7 @@ def teach(
     progress: Progress | None = None,
 ) -> Views:
     """Ask the teacher about pictures as they are (uint8 (N, 3, S, S)). Small batches stay in a CPU's cache."""
-    targets, device = [], where(teacher)
+    targets, device = [], device_of(teacher)
     with torch.inference_mode():
         for rows in images.split(batch_size):
             answers = teacher(preprocess(rows.to(device)).contiguous(memory_format=torch.channels_last))

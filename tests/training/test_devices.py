@@ -105,10 +105,10 @@ def test_what_is_asked_before_and_after_training_is_asked_there_and_answered_her
 def test_a_run_asks_on_the_device_that_it_trains_on(settings, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device.device_of(RunConfig("runs/x", **settings)) == torch.device(expected)
+    assert device.device_of_run(RunConfig("runs/x", **settings)) == torch.device(expected)
     if expected != "cpu":
         monkeypatch.setenv("LOCAL_RANK", "1")
-        assert device.device_of(RunConfig("runs/x", **settings)) == torch.device("cuda:1")
+        assert device.device_of_run(RunConfig("runs/x", **settings)) == torch.device("cuda:1")
 
 
 def test_a_network_is_brought_back_also_where_asking_fails(monkeypatch):
@@ -117,7 +117,7 @@ def test_a_network_is_brought_back_also_where_asking_fails(monkeypatch):
             places.append(place)
 
     places = []
-    monkeypatch.setattr(device, "device_of", lambda config: torch.device(GPU))
+    monkeypatch.setattr(device, "device_of_run", lambda config: torch.device(GPU))
     with pytest.raises(ZeroDivisionError), device.placed(RunConfig("runs/x"), Network()):
         assert places == [torch.device(GPU)]
         raise ZeroDivisionError
