@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from facelesion.analysis.bayesian_cases import bayesian_difference
 from facelesion.analysis.cases_in_words import OTHERS, coming_apart, standing
 from facelesion.analysis.crossed import holm
-from facelesion.analysis.intervals import Interval
+from facelesion.analysis.intervals import Interval, bootstrap_interval
 from facelesion.analysis.single_cases import (
     LEAST_CONTROLS,
     crawford_howell_from_summary,
@@ -179,13 +179,12 @@ def false_alarms(table: pd.DataFrame, members: Sequence[str], draws: int = 2000)
         ("difference, Bayesian", made[~alone], "p"),
     ):  # fmt: skip
         for state, own in part.groupby("state", sort=False):
-            shares = (own[p] < ALPHA).groupby(own["participant"]).mean().to_numpy()
-            reach = 1.96 * float(shares.std(ddof=1)) / math.sqrt(len(shares))
-            share = float((own[p] < ALPHA).mean())
+            called = own[p] < ALPHA
+            share = bootstrap_interval(called, clusters=own["participant"].tolist(), bounds=(0, 1))
             found.append(
                 {
-                    "test": test, "state": state, "tests": len(own), "called": share, "low": max(0.0, share - reach),
-                    "high": min(1.0, share + reach), "most": float(shares.max()),
+                    "test": test, "state": state, "tests": len(own), "called": share.estimate, "low": share.low,
+                    "high": share.high, "most": float(called.groupby(own["participant"]).mean().max()),
                 }
             )  # fmt: skip
     return pd.DataFrame(found)
