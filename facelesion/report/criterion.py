@@ -157,4 +157,3 @@ def _answer(rows: pd.DataFrame) -> Answer:
     if yes + no < HALF * len(rates):
         return ""
     return "one" if yes and no else "yes" if yes else "no"
-

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from facelesion.analysis.single_cases import LEAST_CONTROLS
 from facelesion.report.run_folder import Run
-from facelesion.report.summary import lesions_of, measure_of, steps_of, tasks_of
+from facelesion.report.summary import lesions_of, listed, measure_of, number_of, steps_of, tasks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +53,13 @@ def methods(
 
 def _participants(run: Run, known: Mapping[str, Any]) -> str:
     networks = run.table.drop_duplicates(["participant", "weights"])[["participant", "weights"]]
-    named = _list(f"{name} (weights {weights})" for name, weights in networks.itertuples(index=False))
-    return f"{_counted(len(networks), 'network')} took part: {named}."
+    named = listed(f"{name} (weights {weights})" for name, weights in networks.itertuples(index=False))
+    return f"{number_of(len(networks), 'network')} took part: {named}."
 
 
 def _groups(run: Run, known: Mapping[str, Any]) -> str:
     told = [
-        f"{_list(members)} were trained alike and stand as control participants to one another"
+        f"{listed(members)} were trained alike and stand as control participants to one another"
         for name, members in known["groups"].items()
         if name and len(members) > 1
     ]
@@ -69,7 +69,7 @@ def _groups(run: Run, known: Mapping[str, Any]) -> str:
 def _pictures(run: Run, known: Mapping[str, Any]) -> str:
     settings = run.config.get("pictures") or {}
     source = settings.get("source", "") if isinstance(settings, Mapping) else ""
-    digests = _list(dict.fromkeys(run.table["data"]))
+    digests = listed(dict.fromkeys(run.table["data"]))
     drawn = [
         f"{key} {settings[key]:g}"
         for key in ("variability", "likeness")
@@ -99,7 +99,7 @@ def _tasks(run: Run, known: Mapping[str, Any]) -> str:
         chance = f", chance {measure.chance:.3g}" if measure.chance == measure.chance else ""
         parts.append(f"{task} ({trials} trials; {measure.words}{chance})")
     return (
-        f"{_counted(len(parts), 'task')} {'was' if len(parts) == 1 else 'were'} asked: {_list(parts)}. "
+        f"{number_of(len(parts), 'task')} {'was' if len(parts) == 1 else 'were'} asked: {listed(parts)}. "
         "Readouts were fixed "
         "on each undamaged network and never trained again."
     )
@@ -109,8 +109,8 @@ def _damage(run: Run, known: Mapping[str, Any]) -> str:
     parts = []
     for name in lesions_of(run.table):
         part = run.table[run.table["lesion"] == name]
-        doses = _list(f"{dose:g}" for _, _, dose in steps_of(part))
-        sites = _list(
+        doses = listed(f"{dose:g}" for _, _, dose in steps_of(part))
+        sites = listed(
             dict.fromkeys(site.strip() for sites in part["sites"] for site in str(sites).split(","))
         )
         draws = int(part["draw"].nunique())
@@ -118,7 +118,7 @@ def _damage(run: Run, known: Mapping[str, Any]) -> str:
         parts.append(f"{name} ({part['meaning'].iloc[0]}: {doses}; at {sites}; drawn {drawn})")
     if not parts:
         return "No network was damaged."
-    return f"Damage was of {_counted(len(parts), 'kind')}: {'; '.join(parts)}. Doses of a draw share units or noise."
+    return f"Damage was of {number_of(len(parts), 'kind')}: {'; '.join(parts)}. Doses of a draw share units or noise."
 
 
 def _chosen(run: Run, known: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def _chosen(run: Run, known: Mapping[str, Any]) -> str:
         return ""
     told = []
     for (series, by, of), part in run.rankings.groupby(["series", "by", "of"], sort=False):
-        against = _list(dict.fromkeys(json_names(part["against"])))
+        against = listed(dict.fromkeys(json_names(part["against"])))
         which = part.drop_duplicates(["participant", "site"])
         reliable = which["reliability"].dropna()
         halves = (
@@ -151,7 +151,7 @@ def _sets(run: Run, known: Mapping[str, Any]) -> str:
         kinds.append(f"{int(part['sets'].max())} {kind} sets ({distinct}{off})")
     tests = int(run.controls.groupby("control").size().max())
     return (
-        f"Each was compared with {_list(kinds)} of as many other units of the same sites; p is the share "
+        f"Each was compared with {listed(kinds)} of as many other units of the same sites; p is the share "
         "of different sets that lose "
         f"at least as much, the lesion counted among them, adjusted over {tests} comparisons (Benjamini–Hochberg). "
         f"The least p is {float(run.controls['floor'].max()):.2g}."
@@ -160,7 +160,7 @@ def _sets(run: Run, known: Mapping[str, Any]) -> str:
 
 def _stimuli(run: Run, known: Mapping[str, Any]) -> str:
     names = list(dict.fromkeys(run.table["stimulus"]))
-    return f"Pictures were shown {_list(names)}." if len(names) > 1 else "Pictures were shown unchanged."
+    return f"Pictures were shown {listed(names)}." if len(names) > 1 else "Pictures were shown unchanged."
 
 
 def _contrasts(run: Run, known: Mapping[str, Any]) -> str:
@@ -174,10 +174,10 @@ def _contrasts(run: Run, known: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"{_counted(len(whole), 'contrast')} {'was' if len(whole) == 1 else 'were'} named before the "
+        f"{number_of(len(whole), 'contrast')} {'was' if len(whole) == 1 else 'were'} named before the "
         f"run{first}. Scores are "
         f"shares of right choices between two; 95 % intervals are crossed t intervals over "
-        f"{_list(dict.fromkeys(whole['over']))}"
+        f"{listed(dict.fromkeys(whole['over']))}"
         "; the primary contrast is tested first, the others after it by Holm." + _beyond_sets(whole)
     )
 
@@ -212,7 +212,7 @@ def _single_cases(run: Run, known: Mapping[str, Any]) -> str:
         return ""
     most = max(len(members) for members in known["groups"].values()) - 1
     if most < LEAST_CONTROLS:
-        there = f"{'was' if most == 1 else 'were'} {_counted(most, 'control participant')}"
+        there = f"{'was' if most == 1 else 'were'} {number_of(most, 'control participant')}"
         return f"Single cases were not tested: there {there}, and it takes {LEAST_CONTROLS}."
     made = int(cases["p"].notna().sum())
     return (
@@ -223,10 +223,10 @@ def _single_cases(run: Run, known: Mapping[str, Any]) -> str:
 
 def _software(run: Run, known: Mapping[str, Any]) -> str:
     versions, manifest = run.manifest.versions, run.manifest
-    used = _list(
+    used = listed(
         f"{name} {version}" for name, version in versions.items() if name in ("facelesion", "python", "torch")
     )
-    seeds = _list(f"{value} for {name}" for name, value in manifest.seeds.items())
+    seeds = listed(f"{value} for {name}" for name, value in manifest.seeds.items())
     study = manifest.hashes.get("study", "")
     parts = [
         f"The study {manifest.study}" + (f" (settings and pictures {study})" if study else ""),
@@ -256,15 +256,6 @@ def json_names(cells: Iterable[object]) -> list[str]:
     return found
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _span(values: pd.Series) -> str:
     low, high = int(values.min()), int(values.max())
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _list(parts: Iterable[object]) -> str:
-    *most, last = [str(part) for part in parts] or [""]
-    return f"{', '.join(most)} and {last}" if most else last

@@ -51,7 +51,7 @@ def few(run: Run) -> str:
     least = 1 if run.config.get("draws") == 1 else 2
     drawn = {str(name): int(part["draw"].nunique()) for name, part in damaged.groupby("lesion", sort=False)}
     short = [
-        f"{many} {'draw' if many == 1 else 'draws'} of {name}"
+        f"{summary.number_of(many, 'draw')} of {name}"
         for name, many in drawn.items()
         if least <= many < LEAST_DRAWS
     ]
@@ -61,7 +61,7 @@ def few(run: Run) -> str:
             people = set(run.pictures.loc[run.pictures["role"] == role, "label"])
             people &= people if asked is None else asked
             if 0 < len(people) < LEAST_PEOPLE:
-                short.append(f"{len(people)} {'person' if len(people) == 1 else 'people'} among the {role}")
+                short.append(f"{summary.number_of(len(people), 'person', 'people')} among the {role}")
     if not short:
         return ""
     return (

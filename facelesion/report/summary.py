@@ -107,14 +107,24 @@ def show_interval(interval: Interval, measure: Measure) -> str:
     return f"[{low}, {high}]"
 
 
-def listed(parts: Iterable[str]) -> str:
-    """Items joined as in a sentence.
+def number_of(count: int, one: str, several: str = "") -> str:
+    """A number of things in words.
+
+    Example:
+        >>> number_of(1, "task"), number_of(2, "task"), number_of(0, "stimulus", "stimuli")
+        ('1 task', '2 tasks', '0 stimuli')
+    """
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
+def listed(parts: Iterable[object]) -> str:
+    """Items joined as in a sentence; empty where there are none.
 
     Example:
         >>> listed(["a", "b", "c"])
         'a, b and c'
     """
-    *most, last = list(parts)
+    *most, last = [str(part) for part in parts] or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 

@@ -33,11 +33,12 @@ from facelesion.main_guard import refuse_in_unguarded_main
 from facelesion.models import Subject
 from facelesion.process import started_by
 from facelesion.products import float32_products
+from facelesion.report.summary import number_of
 from facelesion.settings import SettingError
 from facelesion.study.attention import write_attention
 from facelesion.study.cells import device_called, say
 from facelesion.study.contrasted import chosen_trials, write_contrasts
-from facelesion.study.cost import counted, describe, estimate
+from facelesion.study.cost import describe, estimate
 from facelesion.study.design import INTACT, Participant, Planned, Study, read_study
 from facelesion.study.run import (
     Gathered,
@@ -110,9 +111,9 @@ def run_study(
     clock.mark("rankings, difficulty and doses")
     lesions = len(gathered.planned(study.people[0].name))
     say(
-        f"{counted(len(study.people), 'participant')} × {counted(len(study.stimuli), 'stimulus', 'stimuli')} × "
-        f"{counted(lesions, 'lesion')} × {counted(len(gathered.pool), 'picture')} × "
-        f"{counted(len(study.tasks), 'task')} on {device}"
+        f"{number_of(len(study.people), 'participant')} × {number_of(len(study.stimuli), 'stimulus', 'stimuli')} × "
+        f"{number_of(lesions, 'lesion')} × {number_of(len(gathered.pool), 'picture')} × "
+        f"{number_of(len(study.tasks), 'task')} on {device}"
     )
     if engine is None:
         engine = Here() if study.processes == 1 else Processes(study.processes)

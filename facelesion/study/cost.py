@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from facelesion.faces.stimuli import Intact
+from facelesion.report.summary import number_of
 from facelesion.study.bench import Bench
 from facelesion.study.design import Planned
 from facelesion.study.run import Gathered
@@ -70,23 +71,13 @@ def estimate(gathered: Gathered, device: torch.device) -> list[Cost]:
     return costs
 
 
-def counted(number: int, one: str, several: str = "") -> str:
-    """A number of things in words.
-
-    Example:
-        >>> counted(1, "task"), counted(2, "task"), counted(0, "stimulus", "stimuli")
-        ('1 task', '2 tasks', '0 stimuli')
-    """
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
-
-
 def describe(gathered: Gathered, costs: Sequence[Cost]) -> str:
     """The design and its cost as a table to print."""
     study, pool = gathered.study, gathered.pool
     lines = [
-        f"study {study.name}: {counted(len(study.people), 'participant')} × {_lesions(gathered)} × "
-        f"{counted(len(study.stimuli), 'stimulus', 'stimuli')} × {counted(len(pool), 'picture')} × "
-        f"{counted(len(study.tasks), 'task')}",
+        f"study {study.name}: {number_of(len(study.people), 'participant')} × {_lesions(gathered)} × "
+        f"{number_of(len(study.stimuli), 'stimulus', 'stimuli')} × {number_of(len(pool), 'picture')} × "
+        f"{number_of(len(study.tasks), 'task')}",
         "(the intact network is counted among the lesions)",
         "",
         f"{'series':24}{'doses':>6}{'draws':>7}  dose",
@@ -184,7 +175,7 @@ def _looked(gathered: Gathered, bench: Bench, task: str) -> _Looked:
 def _lesions(gathered: Gathered) -> str:
     counts = {len(gathered.planned(each.name)) for each in gathered.study.people}
     *others, last = sorted(counts)
-    return " or ".join([*map(str, others), counted(last, "lesion")])
+    return " or ".join([*map(str, others), number_of(last, "lesion")])
 
 
 def _told(seconds: float) -> str:
