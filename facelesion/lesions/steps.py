@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import functional, philox
 from .calibration import Calibration
+from .drawn import Law, drawn
 from .errors import LesionError, NoCalibration
 from .host import on_the_host
 from .units import Entry, chosen_units
@@ -127,9 +128,9 @@ class Fitted:
     def uniform(self, per_unit: bool = False) -> Tensor:
         return self._draw(philox.uniform, torch.Size([1] * len(self.places)) if per_unit else self.places)
 
-    def _draw(self, law: Any, places: torch.Size) -> Tensor:
+    def _draw(self, law: Law, places: torch.Size) -> Tensor:
         """(blocks, or one for all of them, images, units, places ...)."""
-        draws = law(self.keys, self.ids, self.unit_numbers, places.numel())
+        draws = drawn(law, self.keys, self.ids, self.unit_numbers, places.numel())
         draws = draws if self.whose is None else draws.index_select(0, self.whose)
         return draws.view(*draws.shape[:3], *places)
 
