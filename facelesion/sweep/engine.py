@@ -30,6 +30,7 @@ from facelesion.sweep.planner import (
 from facelesion.sweep.preparing import prepared
 from facelesion.sweep.request import Request
 from facelesion.sweep.running import bar_of, quietly
+from facelesion.sweep.stretches import through
 from facelesion.sweep.trace import Trace
 from facelesion.sweep.trial import Trial, check_embeddings, check_rows, tried
 
@@ -138,14 +139,14 @@ class _Job:
         trace = self.trace
         for stop in walk.stops:
             if stop.position > begin:
-                state = trace.run(state, begin, stop.position)
+                state = through(trace, state, begin, stop.position)
                 begin = stop.position
             yield from self.leaves(stop, state, before)
             for branch in stop.branches:
                 if not self.done.issuperset(names_of(branch.walk)):
                     yield from self.branch(branch, stop.position, state, before)
         if not self.done.issuperset(walk.finish):
-            outputs = self.read(trace.run(state, begin, trace.length))
+            outputs = self.read(through(trace, state, begin, trace.length))
             check_rows(outputs, len(self.ids))
             yield [(walk.finish, outputs, before)]
 

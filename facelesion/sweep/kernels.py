@@ -37,10 +37,11 @@ def convolution_by_products(
     images, outputs, height, width = healthy.shape
     wanted = len(units)
     # Units become the batch: one channel each, so that unfolding gives one small matrix per unit and image.
-    alone = change.index_select(1, units).transpose(0, 1).reshape(wanted * images, 1, *change.shape[2:])
+    # Chosen along the first axis: along another, PyTorch first lays out anew all that there is to choose from.
+    alone = change.transpose(0, 1).index_select(0, units).reshape(wanted * images, 1, *change.shape[2:])
     assert not isinstance(layer.padding, str)
     columns = functional.unfold(alone, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-    weight = layer.weight.index_select(1, units).flatten(2).transpose(0, 1)  # (m, O, taps)
+    weight = layer.weight.transpose(0, 1).index_select(0, units).flatten(2)  # (m, O, taps)
     taps = weight.shape[-1]
     if _channels_last(healthy):
         rows = columns.transpose(1, 2).reshape(wanted, images * height * width, taps)

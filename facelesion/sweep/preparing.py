@@ -13,6 +13,7 @@ from facelesion.sweep.facts import ROWS, CannotTrace
 from facelesion.sweep.options import Options
 from facelesion.sweep.processor import OnProcessor
 from facelesion.sweep.recorded import Recorded
+from facelesion.sweep.stretches import end_of_large_maps
 from facelesion.sweep.trace import Trace, whole
 from facelesion.sweep.trial import Trial, agree, answer_of, tensors
 from facelesion.sweep.untouched import untouched
@@ -83,7 +84,8 @@ def _sound(trace: Trace, trial: Trial, cuts: Cuts) -> bool:
     """Whether the steps give the network's answer; places where a cut changes it are not cut at."""
     trace.uncuttable = frozenset()
     while True:
-        places = sorted({place for place in cuts(trace) if place < trace.length and trace.can_cut(place)})
+        wanted = {*cuts(trace), end_of_large_maps(trace) or trace.length}
+        places = sorted(place for place in wanted if place < trace.length and trace.can_cut(place))
         if _answered(trace, trial, places):
             return True
         if not _answered(trace, trial, []):
@@ -97,16 +99,17 @@ def _sound(trace: Trace, trial: Trial, cuts: Cuts) -> bool:
 
 
 def _answered(trace: Trace, trial: Trial, places: Sequence[int]) -> bool:
-    """One walk that is cut at these places, and repeated at the first, as a sweep's are."""
-    cost = trace.multiply_adds(places[0], trace.length) if places else 0
-    times = max(2, min(16, _WORK // (2 * cost or 1))) if places else 1
+    """One walk that is cut at these places, and repeated at the first where lesions may begin, as a sweep's are."""
+    first = next((place for place in places if place != end_of_large_maps(trace)), None)
+    cost = 0 if first is None else trace.multiply_adds(first, trace.length)
+    times = 1 if first is None else max(2, min(16, _WORK // (2 * cost or 1)))
 
     def walk() -> Any:
         state = trace.start(trial.images)
         begin = 0
-        for number, place in enumerate(places):
+        for place in places:
             state = trace.run(state, begin, place) if place > begin else state
-            state, begin = trace.repeated(state, 1 if number else times), place
+            state, begin = trace.repeated(state, times if place == first else 1), place
         return trial.readout(trace.run(state, begin, trace.length))
 
     return _answers(walk, _many(trial.answer, times))

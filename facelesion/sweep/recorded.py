@@ -214,6 +214,9 @@ class Recorded(Trace):
         rows = [fact.bytes for fact in held if fact is not None and fact.growth == ROWS]
         return sum(rows) if len(rows) == len(held) else None
 
+    def only_rows(self, position: int) -> bool:
+        return all(node is self._inputs or self.facts[self._index[node]].growth == ROWS for node in self.live(position))
+
     def can_cut(self, position: int) -> bool:
         if position in self.uncuttable:
             return False

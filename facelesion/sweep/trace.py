@@ -99,6 +99,10 @@ class Trace:
         """Memory of the state before a step, for one image; None where it holds more than rows of results."""
         return None
 
+    def only_rows(self, position: int) -> bool:
+        """Whether the state before a step is rows of images and nothing else."""
+        return False
+
     def cut_before(self, position: int) -> int:
         """The last place at or before a step where the network can be cut."""
         while position and not self.can_cut(position):

@@ -24,6 +24,7 @@ from facelesion.sweep.kernels import contributions
 from facelesion.sweep.options import Options
 from facelesion.sweep.removals import Job, Removals, jobs_of
 from facelesion.sweep.running import bar_of, quietly
+from facelesion.sweep.stretches import through
 from facelesion.sweep.trace import Trace
 from facelesion.sweep.trial import Trial, check_rows, tried
 
@@ -191,7 +192,7 @@ def _batch(trace: Trace, jobs: Sequence[Job], batch: torch.Tensor, removals: Rem
         elif at_end:
             yield job, job.units, _swapped(trace.run(trace.repeated(state, 1), begin, behind), job)
         else:
-            state, begin = trace.run(state, begin, behind), behind
+            state, begin = through(trace, state, begin, behind), behind
             yield from each_unit(trace, job, trace.repeated(state, 1), len(batch))
 
 
@@ -265,7 +266,7 @@ def _even(change: torch.Tensor, channels: Channels) -> bool:
 
 def _followed(trace: Trace, way: Stretch, state: State) -> State:
     """The state where the units' common stretch ends; the output itself under its step's name at the network's end."""
-    result = trace.run(state, way.begin, way.stop) if way.stop > way.begin else state
+    result = through(trace, state, way.begin, way.stop)
     return result if isinstance(result, dict) else {trace.facts[-1].name: result}
 
 
