@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from testers import Asked, TaskTester, small_materials
 from testers.tasks import coarse_pixels
 
 from facelesion.errors import Error
+from facelesion.faces.division import PARTS
 from facelesion.tasks import TASKS, Answers, Detection, Healthy, Task, Verification, ten_fold_accuracy
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout
@@ -34,6 +36,17 @@ class TestTasks(TaskTester):
     rows = TASKS
     # Of the memory test's 72 items each place holds the target 24 times; within a section that need not be so.
     uneven = ("top5_accuracy", "same_view", "novel_views", "noise")
+    unreached = ("overlap",)  # of the evidence with where it lay in health, which right answers do not say
+
+
+# What is no proportion of right answers: areas, effects, likenesses, and where evidence lies.
+NO_SHARE = re.compile("auc|d_prime|holistic_effect|whole_advantage|overlap|(rdm|cka).*|" + "|".join(PARTS))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_proportions_of_right_answers_are_told_as_per_cent_and_nothing_else_is(name):
+    shares = {measure.name: measure.share for measure in fitted(name).task.measures}
+    assert shares == {measure: not NO_SHARE.fullmatch(measure) for measure in shares}
 
 
 @functools.cache
@@ -54,12 +67,14 @@ def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
 def test_what_is_confused_is_counted_trial_by_trial(name):
     asked = fitted(name)
     generator = torch.Generator().manual_seed(3)
-    answers = asked.answers(asked.representation + torch.randn(asked.representation.shape, generator=generator))
-    names, cells = asked.task.confusion(answers)
-    said = [asked.task.alternatives[number] for number in answers.answer.tolist()]
-    pairs = list(zip(asked.task.trials.target, said, strict=True))
-    assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
-    assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
+    noisy = asked.representation + torch.randn(asked.representation.shape, generator=generator)
+    for seen in (noisy, torch.zeros_like(noisy)):
+        answers = asked.answers(seen)
+        names, cells = asked.task.confusion(answers)
+        said = [asked.task.alternatives[number] for number in answers.answer.tolist()]
+        pairs = list(zip(asked.task.trials.target, said, strict=True))
+        assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
+        assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -86,10 +87,12 @@ class TaskTester(Tester):
 
     Attributes:
         uneven: measures that a constant answer need not bring to chance.
+        unreached: measures whose ceiling takes more than right answers.
     """
 
     rows: ClassVar[Mapping[str, type[Task]]] = {}
     uneven: ClassVar[Collection[str]] = ()
+    unreached: ClassVar[Collection[str]] = ()
 
     @pytest.fixture(scope="class")
     def asked(self, row: type[Task]) -> Asked:
@@ -102,6 +105,19 @@ class TaskTester(Tester):
         assert len({measure.name for measure in task.measures}) == len(task.measures)
         main = task.measures[0]
         assert main.better == "higher" and main.chance < main.ceiling
+
+    def test_each_measure_is_told_in_words_that_stand_in_a_sentence(self, asked: Asked) -> None:
+        for measure in asked.task.measures:
+            assert measure.words[0].islower() and measure.words == measure.words.strip(" ."), measure
+
+    def test_right_answers_reach_every_ceiling(self, asked: Asked) -> None:
+        task = asked.task
+        all_of_them = torch.ones(len(task.trials))
+        answer = torch.tensor([task.alternatives.index(target) for target in task.trials.target])
+        measured = task.measure(Answers(answer, all_of_them, all_of_them.bool(), all_of_them))
+        for measure in task.measures:
+            if measure.better == "higher" and measure.name not in self.unreached and not math.isnan(measure.ceiling):
+                assert measured[measure.name] == measure.ceiling, measure
 
     def test_every_trial_has_an_answer_among_the_alternatives(self, asked: Asked) -> None:
         task = asked.task
