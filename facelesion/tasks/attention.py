@@ -111,15 +111,14 @@ class Attention(Task):
         """Whether each part has more or less than its size; neither where a map has no evidence."""
         share, _ = _lying(self.memory, self.identity, self.rows, self.people, look)
         excess = torch.where(share.isnan(), 0.0, share - self.area)
-        value = (excess * self._sign).flatten()
+        value = self._as_in_health(excess).flatten()
         right = value > 0
-        wanted = (self._sign.flatten() < 0).long()
-        forced_choice = torch.where(value == 0, 0.5, right.float())
-        return Answers(torch.where(right, wanted, 1 - wanted), value, right, forced_choice)
+        answer = (right != self._more.flatten()).long()  # more, where more is right or less is wrong
+        return Answers(answer, value, right, torch.where(value == 0, 0.5, right.float()))
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Means over people; the evidence of a map that has none counts as spread evenly."""
-        excess = answers.value.reshape(self.area.shape) * self._sign
+        excess = self._as_in_health(answers.value.reshape(self.area.shape))
         share = excess + self.area
         evident = (excess != 0).any(1)
         return {
@@ -130,9 +129,13 @@ class Attention(Task):
         }
 
     @property
-    def _sign(self) -> torch.Tensor:
-        """(M, parts): 1 where the healthy network has more evidence than the part's size, else -1."""
-        return torch.where(self.healthy > self.area, 1.0, -1.0)
+    def _more(self) -> torch.Tensor:
+        """bool (M, parts), where the healthy network has more evidence than the part's size."""
+        return self.healthy > self.area
+
+    def _as_in_health(self, excess: torch.Tensor) -> torch.Tensor:
+        """What is above a part's size (M, parts), turned round where in health it is below; done twice, as it was."""
+        return torch.where(self._more, excess, -excess)
 
     def _overlap(self, share: torch.Tensor) -> torch.Tensor:
         return torch.minimum(share, self.healthy).sum(1).mean()

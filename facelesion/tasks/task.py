@@ -319,7 +319,7 @@ def against_others(evidence: torch.Tensor, positive: torch.Tensor) -> torch.Tens
     shares = torch.empty(len(evidence))
     for kind in (True, False):
         mine, others = positive == kind, evidence[positive != kind].sort().values
-        below = torch.searchsorted(others, evidence[mine].contiguous(), side="left")
+        below = torch.searchsorted(others, evidence[mine].contiguous())
         upto = torch.searchsorted(others, evidence[mine].contiguous(), side="right")
         wins = (below + upto) / 2 / len(others)
         shares[mine] = wins.float() if kind else 1 - wins.float()

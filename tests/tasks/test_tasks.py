@@ -54,6 +54,20 @@ def fitted(name: str) -> Asked:
     return Asked(TASKS[name], small_materials())
 
 
+# Roles of pictures that a task makes or takes for itself; all others are those of the materials.
+OWN_ROLES = {"composite": "composites", "exemplars": "exemplars", "memory": "memory", "parts": "parts"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_shows_pictures_by_the_role_that_they_have_in_a_study(name):
+    materials = small_materials()
+    shown = TASKS[name].shows(materials, seed=0)
+    if name in OWN_ROLES:
+        assert list(shown) == [OWN_ROLES[name]]
+    else:
+        assert shown and all(pictures is getattr(materials, role) for role, pictures in shown.items())
+
+
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.ask is not Task.ask])
 def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
     with pytest.raises(Error, match=f"^task {name} looks into the network"):
