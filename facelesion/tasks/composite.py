@@ -76,7 +76,7 @@ class Composite(Task):
             cosines = pair_cosines(self.identity(representation), self.first, self.second)
         halves = [
             same_or_different(cosines[part], self.threshold, self.same[part])
-            for part in (slice(0, len(cosines) // 2), slice(len(cosines) // 2, None))
+            for part in (self._aligned, ~self._aligned)
         ]
         return Answers(
             *(
@@ -87,9 +87,7 @@ class Composite(Task):
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Balanced accuracies, and the effect on pairs with the same upper half."""
-        half = len(self.same) // 2
-        aligned = torch.arange(len(self.same)) < half
-        right = answers.right.double()
+        aligned, right = self._aligned, answers.right.double()
 
         def share(chosen: torch.Tensor) -> float:
             return float(right[chosen].mean())
@@ -103,6 +101,11 @@ class Composite(Task):
             "accuracy_misaligned": accuracy(~aligned),
             "holistic_effect": share(~aligned & self.same) - share(aligned & self.same),
         }
+
+    @property
+    def _aligned(self) -> torch.Tensor:
+        """(P,) bool, which pairs are; they come first."""
+        return torch.tensor([section == ALIGNED for section in self.trials.section])
 
 
 @lru_cache(maxsize=2)
