@@ -67,7 +67,7 @@ class Parts(Task):
         return cls(
             memory, healthy.identity, rows[own], rows[foil], memory.targets(people),
             Trials(
-                item=tuple(f"{shown.names[a]} | {shown.names[b]}" for a, b in zip(own, foil, strict=True)),
+                item=tuple(f"{shown.names[a]} | {shown.names[b]}" for a, b in torch.stack([own, foil], 1).tolist()),
                 person=people,
                 target=(cls.alternatives[0],) * len(people),
                 section=section,

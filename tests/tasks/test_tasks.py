@@ -103,9 +103,11 @@ def test_what_is_told_of_a_section_hangs_on_its_trials_alone(name, one, other, m
     sections = [section.partition(",")[0] for section in task.trials.section]
     assert set(sections) == {one, other} and sections.count(one) == sections.count(other)
     within = torch.tensor([section == one for section in sections])
-    answers = Answers((~within).long(), within.double() - 0.5, within, within.double())
-    told = {f"accuracy_{one}": 1.0, f"accuracy_{other}": 0.0} | more
-    assert dict(task.measure(answers)) == pytest.approx(told)
+    for right, sign in ((within, 1), (~within, -1)):
+        answers = Answers((~right).long(), right.double() - 0.5, right, right.double())
+        told = {f"accuracy_{one}": float(sign > 0), f"accuracy_{other}": float(sign < 0)}
+        turned = {name: value if name == "accuracy" else sign * value for name, value in more.items()}
+        assert dict(task.measure(answers)) == pytest.approx(told | turned)
 
 
 def test_a_pair_of_composites_is_in_the_section_of_its_pictures():
