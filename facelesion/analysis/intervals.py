@@ -113,8 +113,8 @@ def _jackknife_bounds(
 
     count = len(groups)
     without = np.array([float(statistic(np.delete(data, group, axis=0))) for group in groups])
-    pseudo = count * estimate - (count - 1) * without
-    error = float(pseudo.std(ddof=1)) / math.sqrt(count)
+    # The pseudo-values, count * estimate - (count - 1) * without, have the spread of what is taken from them.
+    error = (count - 1) * float(without.std(ddof=1)) / math.sqrt(count)
     reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
     return estimate - reach, estimate + reach
 

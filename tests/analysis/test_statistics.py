@@ -134,6 +134,19 @@ class TestBootstrapInterval:
         once = statistics.bootstrap_interval([1.0, 2.0, 4.0], method="percentile", resamples=1)
         assert once.low == once.high
 
+    def test_unless_told_otherwise_two_thousand_resamples_are_drawn_from_seed_nought(self):
+        values = np.random.default_rng(0).normal(size=20)
+        for method in ("percentile", "bca"):
+            named = statistics.bootstrap_interval(values, method=method, resamples=2000, seed=0)
+            assert statistics.bootstrap_interval(values, method=method) == named
+
+    def test_the_mean_of_a_table_is_resampled_by_its_rows(self):
+        table = np.random.default_rng(0).normal(size=(25, 3))
+        found, rows = (
+            statistics.bootstrap_interval(of, method="percentile", resamples=500) for of in (table, table.mean(1))
+        )
+        assert (found.low, found.high) == pytest.approx((rows.low, rows.high), abs=0.05)
+
     def test_an_interval_holds_its_bounds_and_nothing_beyond(self):
         found = statistics.Interval(0.5, low=0.25, high=0.75)
         assert 0.25 in found and 0.5 in found and 0.75 in found
@@ -142,8 +155,8 @@ class TestBootstrapInterval:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            (dict(values=[]), "none were given"),
-            (dict(values=[1, np.nan]), "finite"),
+            (dict(values=[]), "^an interval needs values: none were given$"),
+            (dict(values=[1, np.nan]), "^an interval needs finite values: drop or repair the others first$"),
             (dict(values=[1, 2], clusters=["a"]), "1 clusters do not match 2"),
             *((dict(values=[1, 2], level=level), "0.95") for level in (95, 1.5, 1, 0, -0.5)),
             (dict(values=[1, 2], method="basic"), "^no method of an interval 'basic': take t, percentile, bca"),

@@ -68,6 +68,20 @@ def test_a_task_shows_pictures_by_the_role_that_they_have_in_a_study(name):
         assert shown and all(pictures is getattr(materials, role) for role, pictures in shown.items())
 
 
+def test_a_task_says_how_many_pictures_it_looks_into_the_network_with():
+    materials = small_materials()
+    looked = {"attention": len(set(materials.probes.labels)), "representation": len(materials.probes)}
+    assert {name: task.looked_at(materials) for name, task in TASKS.items()} == dict.fromkeys(TASKS, 0) | looked
+
+
+def test_a_task_of_ones_own_that_shows_nothing_is_told_so():
+    class Dreaming(Task):
+        name, question = "dreaming", "What is there with the eyes closed?"
+
+    with pytest.raises(Error, match="^task dreaming: it does not say which pictures it shows$"):
+        Dreaming.shows(small_materials(), seed=0)
+
+
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.ask is not Task.ask])
 def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
     with pytest.raises(Error, match=f"^task {name} looks into the network"):
