@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from facelesion.analysis import statistics
+from facelesion.analysis.checks import sample
 from facelesion.errors import Error
 
 # The spatial test data of Efron & Tibshirani 1993 (An Introduction to the Bootstrap), table 14.1, column A.
@@ -222,10 +223,16 @@ class TestEffectSizes:
     def test_what_has_no_effect_size_is_refused(self):
         with pytest.raises(Error, match="above chance"):
             statistics.share_kept(0.5, intact=0.5, chance=0.5)
-        with pytest.raises(Error, match="no spread"):
+        with pytest.raises(Error, match="^no spread in either sample: a standardised difference does not exist$"):
             statistics.hedges_g([1, 1], [2, 2])
         with pytest.raises(Error, match="between 0 and 1"):
             statistics.cohens_h(1.2, 0.5)
+
+
+def test_a_sample_that_is_too_small_is_shown_by_its_first_five_values():
+    said = r"^a sample needs 9 or more finite values, not \[1.0, 2.0, 3.0, 4.0, 5.0\]$"
+    with pytest.raises(Error, match=said):
+        sample([1, 2, 3, 4, 5, 6], 9)
 
 
 class TestManyTests:
@@ -252,7 +259,7 @@ class TestManyTests:
 
     @pytest.mark.parametrize("p", [[], [0.5, 1.5], [np.nan]])
     def test_numbers_that_are_no_p_values_are_refused(self, p):
-        with pytest.raises(Error, match="between 0 and 1"):
+        with pytest.raises(Error, match="^p values must be numbers between 0 and 1, one at least$"):
             statistics.false_discovery_rate(p)
 
     def test_a_p_of_zero_is_one_and_an_unknown_method_is_refused(self):
@@ -327,6 +334,12 @@ class TestReliability:
         assert half[0] / half[1] == pytest.approx(0.5 / 0.9)
         assert outer == statistics.split_half_reliability(scores, splits=2, level=0.9)
 
+    def test_unless_told_otherwise_it_is_cut_five_hundred_times_from_seed_nought(self):
+        scores = np.random.default_rng(2).normal(size=(12, 6)) + np.linspace(0, 1, 6)
+        usual = statistics.split_half_reliability(scores)
+        assert usual == statistics.split_half_reliability(scores, splits=500, seed=0, level=0.95)
+        assert usual != statistics.split_half_reliability(scores, seed=1)
+
     def test_noise_alone_is_not_reliable(self):
         scores = np.random.default_rng(0).normal(size=(40, 400))
         assert abs(statistics.split_half_reliability(scores, splits=40).estimate) < 0.15
@@ -356,7 +369,7 @@ class TestReliability:
     def test_scores_that_are_not_finite_are_refused(self):
         scores = np.random.default_rng(0).normal(size=(8, 4))
         scores[2, 1] = np.nan
-        with pytest.raises(Error, match="finite"):
+        with pytest.raises(Error, match="^split halves need finite scores: drop or repair the others first$"):
             statistics.split_half_reliability(scores)
         for wrong, told in ((dict(splits=0), "^splits is 0"), (dict(level=95), "level")):
             with pytest.raises(Error, match=told):
@@ -366,7 +379,8 @@ class TestReliability:
         items = np.linspace(0, 1, 6)[:, None]
         rounded = 1e8 * (1 + items + 1e-15 * np.arange(4))
         for flat in (np.ones((6, 4)), np.zeros((6, 4)), items * np.ones(4), rounded):
-            with pytest.raises(Error, match="flat"):
+            said = "^the conditions do not differ: a profile that is flat has no reliability$"
+            with pytest.raises(Error, match=said):
                 statistics.split_half_reliability(flat)
         with pytest.raises(Error, match="4 by 3"):
             statistics.split_half_reliability(np.ones((3, 4)))
