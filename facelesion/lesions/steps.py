@@ -65,7 +65,6 @@ class Fitted:
         self.keys = sent(torch.tensor(apart))
         mixed = 1 < len(apart) < len(keys)
         self.whose = sent(torch.tensor([apart.index(key) for key in keys])) if mixed else None
-        self.usual: tuple[Tensor, ...] = ()
         if self.part.relative_to_health:
             assert calibration is not None  # as the plan has seen to
             moments = calibration.of(entries[0].site, call)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
-from testers import Asked, small_materials
+from testers import Asked, many_people, small_materials
 
+from facelesion.data.imagesets import FaceSet
+from facelesion.errors import Error
+from facelesion.faces.stimuli import Composite as CompositeStimulus
 from facelesion.tasks.composite import Composite
 from facelesion.tasks.verification import pair_cosines
 
@@ -37,3 +41,62 @@ def test_aligned_pairs_come_first_and_are_half_of_all():
     section = asked().task.trials.section
     half = len(section) // 2
     assert section == ("aligned",) * half + ("misaligned",) * half
+
+
+def shown(probes: FaceSet) -> FaceSet:
+    composites = Composite.shows(replace(small_materials(), probes=probes, enrolment=probes), seed=0)["composites"]
+    assert isinstance(composites, FaceSet)
+    return composites
+
+
+def test_a_composite_is_what_its_name_says():
+    probes = small_materials().probes
+    place = {name: row for row, name in enumerate(probes.names)}
+    composites = shown(probes)
+    assert len(composites) == 48 and len(set(composites.names)) == 48
+    for row, name in enumerate(composites.names):
+        halves, _, misaligned = name.partition(", ")
+        assert misaligned in ("", "misaligned")
+        upper, lower = (slice(place[each], place[each] + 1) for each in halves.split(" over "))
+        others = (probes.images[lower].float() / 255, probes.landmarks[lower])
+        stimulus = CompositeStimulus(misalign=0.5 if misaligned else 0.0)
+        alone = stimulus(probes.images[upper].float() / 255, probes.landmarks[upper], others=others)
+        assert torch.equal((alone * 255).round().clamp(0, 255).to(torch.uint8)[0], composites.images[row]), name
+        assert composites.labels[row] == probes.labels[place[halves.split(" over ")[0]]]
+        assert torch.equal(composites.landmarks[row], probes.landmarks[upper][0])
+
+
+def test_a_pair_has_upper_halves_of_one_or_two_people_and_lower_halves_of_two_others():
+    probes = small_materials().probes
+    person = dict(zip(probes.names, probes.labels, strict=True))
+    trials = asked().task.trials
+    for item, same, section in zip(trials.item, trials.target, trials.section, strict=True):
+        both = [each.removesuffix(", misaligned").split(" over ") for each in item.split(" | ")]
+        assert [each.endswith(", misaligned") for each in item.split(" | ")] == [section == "misaligned"] * 2
+        (upper, lower), (other, beneath) = both
+        assert (person[upper] == person[other]) == (same == "same") and upper != other
+        assert len({person[lower], person[beneath]} - {person[upper], person[other]}) == 2
+    people = list(dict.fromkeys(probes.labels))
+    for section in ("aligned", "misaligned"):
+        for same in ("same", "different"):
+            mine = [
+                one
+                for one, target, of in zip(trials.person, trials.target, trials.section, strict=True)
+                if (target, of) == (same, section)
+            ]
+            assert mine == people  # everybody once in each
+
+
+def test_four_people_with_two_pictures_are_enough_and_three_are_not():
+    probes = small_materials().probes
+    assert len(shown(probes[:8])) == 16
+    # One picture more of somebody, and one alone of somebody else, make no fourth person.
+    said = "^task composite needs four people with two pictures each, there are 3: add probe pictures$"
+    with pytest.raises(Error, match=said):
+        shown(probes[:7])
+
+
+def test_the_first_two_dozen_people_are_shown():
+    probes = many_people(26)
+    composites = shown(probes)
+    assert set(composites.labels) == set(list(dict.fromkeys(probes.labels))[:24]) and len(composites) == 96

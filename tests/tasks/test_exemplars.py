@@ -7,6 +7,7 @@ import torch
 from testers import Asked, small_materials
 from testers.tasks import CoarseLook, coarse_pixels
 
+from facelesion.data.objects import builtin_exemplars
 from facelesion.tasks import Exemplars, Healthy, Representation
 from facelesion.tasks.exemplars import within_class_whitening
 
@@ -63,6 +64,27 @@ def test_what_is_added_to_every_representation_changes_no_answer(kind):
     answers = asked.answers(asked.representation)
     assert torch.allclose(moved.value, answers.value, atol=1e-3)
     assert (moved.answer == answers.answer).double().mean() > 0.98
+
+
+def test_ten_things_of_each_of_four_kinds_are_enrolled_in_three_pictures_and_probed_in_two():
+    materials, seen, seed = small_materials(), [], 2
+
+    def represent(pictures):
+        seen.append(pictures)
+        return coarse_pixels(pictures)
+
+    task = Exemplars.fit(Healthy(materials, torch.nn.Identity(), represent, lambda role: torch.arange(80), seed))
+    training, enrolment = seen
+    probes = Exemplars.shows(materials, seed)["exemplars"]
+    kinds = ("car", "chair", "cup", "house")
+    tested = builtin_exemplars(10, 5, 10 * seed + 4, 112, categories=kinds)
+    for role, pictures in ((enrolment, (0, 1, 2)), (probes, (3, 4))):
+        rows = torch.tensor([5 * thing + picture for thing in range(40) for picture in pictures])
+        assert torch.equal(role.images, tested.images[rows]) and role.names == tested[rows].names
+    assert task.alternatives == tuple(sorted(set(tested.labels))) and task.trials.person == probes.labels
+    others = builtin_exemplars(40, 4, 10 * seed + 3, 112, categories=kinds)
+    assert torch.equal(training.images, others.images)
+    assert not {each.numpy().tobytes() for each in training.images} & {each.numpy().tobytes() for each in tested.images}
 
 
 def test_each_stage_is_a_section_of_all_the_pictures():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from testers import Asked, small_materials
 
+from facelesion.data.face_memory import build_memory_test
 from facelesion.errors import Error
 from facelesion.tasks import Answers, Memory
 
@@ -45,6 +46,13 @@ def test_what_is_told_of_a_section_hangs_on_its_items_alone(section, name):
     names = ("same_view", "novel_views", "noise")
     assert {each: told[each] for each in names} == {each: each == name for each in names}
     assert told["accuracy"] == pytest.approx(share) and told["accuracy_both_damaged"] == 0
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_test_is_built_of_familiar_people_by_the_studys_seed(seed):
+    materials = small_materials()
+    built = build_memory_test(materials.familiar, seed, 0.12)
+    assert torch.equal(Memory.shows(materials, seed)["memory"].images, built.pictures.images)
 
 
 def test_chance_is_one_of_three():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.data.imagesets import ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
 from facelesion.study.pool import Pool
 from facelesion.tasks import Answers, Healthy, Task
@@ -60,6 +60,16 @@ def small_materials() -> Materials:
         object_training_pictures=6, other_pictures=6, variability=0.3,
     )  # fmt: skip
     return source.gather(seed=0, size=112)
+
+
+def many_people(count: int) -> FaceSet:
+    """Two probes each of so many people: those of a small study, some of them again under other names."""
+    probes = small_materials().probes
+    turns = -(-2 * count // len(probes))
+    labels = tuple(f"{person} ({turn})" for turn in range(turns) for person in probes.labels)
+    names = tuple(f"{name} ({turn})" for turn in range(turns) for name in probes.names)
+    images, landmarks = probes.images.repeat(turns, 1, 1, 1), probes.landmarks.repeat(turns, 1, 1)
+    return FaceSet(images, labels, names, landmarks)[: 2 * count]
 
 
 class Asked:
