@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Composite as CompositeStimulus
@@ -131,9 +131,9 @@ def _composites(faces: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, to
     made = [
         CompositeStimulus(misalign=shift)(images, landmarks, others=others) for shift in (0.0, _SHIFT)
     ]
-    names = [f"{faces.names[a]} over {faces.names[b]}" for a, b in zip(upper, lower, strict=True)]
+    names = [f"{faces.names[a]} over {faces.names[b]}" for a, b in torch.stack([upper, lower], 1).tolist()]
     composites = FaceSet(
-        (torch.cat(made) * 255).round().clamp(0, 255).to(torch.uint8),
+        eight_bits(torch.cat(made)),
         tuple(faces.labels[int(row)] for row in upper) * 2,
         tuple(names) + tuple(f"{name}, {MISALIGNED}" for name in names),
         torch.cat([landmarks, landmarks]),

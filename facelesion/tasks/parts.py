@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate, PartSwap
@@ -139,7 +139,7 @@ def _pictures(probes: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, tup
         ]
         section += [f"{WHOLE}, {feature}"] * count + [f"{PART}, {feature}"] * count
     pictures = FaceSet(
-        (torch.cat(made) * 255).round().clamp(0, 255).to(torch.uint8),
+        eight_bits(torch.cat(made)),
         tuple(probes.labels[int(row)] for row in rows) * len(made),
         tuple(names),
         landmarks.repeat(len(made), 1, 1),

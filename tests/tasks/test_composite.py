@@ -76,15 +76,23 @@ def test_a_pair_has_upper_halves_of_one_or_two_people_and_lower_halves_of_two_ot
         (upper, lower), (other, beneath) = both
         assert (person[upper] == person[other]) == (same == "same") and upper != other
         assert len({person[lower], person[beneath]} - {person[upper], person[other]}) == 2
-    people = list(dict.fromkeys(probes.labels))
-    for section in ("aligned", "misaligned"):
-        for same in ("same", "different"):
-            mine = [
-                one
-                for one, target, of in zip(trials.person, trials.target, trials.section, strict=True)
-                if (target, of) == (same, section)
-            ]
-            assert mine == people  # everybody once in each
+
+
+def test_everybody_is_paired_with_themselves_and_with_the_third_after_them():
+    """By the design: a first picture gets the lower half of the next person, a second that of the next but one."""
+    probes, wanted = small_materials().probes, []
+    pictures = [[name for name, label in zip(probes.names, probes.labels, strict=True) if label == person]
+                for person in dict.fromkeys(probes.labels)]  # fmt: skip
+
+    def composite(person: int, picture: int) -> str:
+        lower = pictures[(person + 1 + picture) % len(pictures)][0]
+        return f"{pictures[person % len(pictures)][picture]} over {lower}"
+
+    for shifted in ("", ", misaligned"):
+        for further in (0, 3):
+            for person in range(len(pictures)):
+                wanted.append(f"{composite(person, 0)}{shifted} | {composite(person + further, 1)}{shifted}")
+    assert list(asked().task.trials.item) == wanted
 
 
 def test_four_people_with_two_pictures_are_enough_and_three_are_not():

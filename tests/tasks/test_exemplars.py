@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from testers import Asked, small_materials
@@ -85,6 +87,10 @@ def test_ten_things_of_each_of_four_kinds_are_enrolled_in_three_pictures_and_pro
     others = builtin_exemplars(40, 4, 10 * seed + 3, 112, categories=kinds)
     assert torch.equal(training.images, others.images)
     assert not {each.numpy().tobytes() for each in training.images} & {each.numpy().tobytes() for each in tested.images}
+
+
+def test_things_are_as_large_as_the_studys_pictures():
+    assert Exemplars.shows(SimpleNamespace(size=24), seed=0)["exemplars"].images.shape == (80, 3, 24, 24)
 
 
 def test_each_stage_is_a_section_of_all_the_pictures():
