@@ -97,8 +97,8 @@ class Attention(Task):
             Measure("agreement", "parts with more or less evidence than their size as in health", 0.5, 1.0, share=True),
             Measure("overlap", "share of the evidence that lies where it lay in health", even, 1.0),
             *(
-                Measure(part, f"share of the evidence on {part.replace('_', ' ')}", size, 1.0, better="")
-                for part, size in zip(PARTS, area, strict=True)
+                Measure(part, f"share of the evidence on {part.replace('_', ' ')}", area[place], 1.0, better="")
+                for place, part in enumerate(PARTS)
             ),
             Measure("evident", "pictures whose map has any evidence", 0.0, 1.0, share=True),
         )  # fmt: skip
@@ -120,11 +120,11 @@ class Attention(Task):
         """Means over people; the evidence of a map that has none counts as spread evenly."""
         excess = self._as_in_health(answers.value.reshape(self.area.shape))
         share = excess + self.area
-        evident = (excess != 0).any(1)
+        spread, evident = share.mean(0).tolist(), (excess != 0).any(1)
         return {
             "agreement": Groups.of(self.trials.person).mean(answers.forced_choice),
             "overlap": float(self._overlap(share)),
-            **{part: float(value) for part, value in zip(PARTS, share.mean(0), strict=True)},
+            **{part: spread[place] for place, part in enumerate(PARTS)},
             "evident": float(evident.float().mean()),
         }
 
