@@ -138,8 +138,8 @@ def _composites(faces: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, to
         tuple(names) + tuple(f"{name}, {MISALIGNED}" for name in names),
         torch.cat([landmarks, landmarks]),
     )
-    people = torch.arange(count)
-    first = people.repeat(2)
-    second = torch.cat([people, (people + 3) % count]) + count
-    same = torch.cat([torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)])
-    return composites, torch.cat([first, first + 2 * count]), torch.cat([second, second + 2 * count]), same.repeat(2)
+    at = torch.arange(len(composites)).view(2, 2, count)  # aligned or not, first picture or second, person
+    first = at[:, 0].repeat(1, 2)
+    second = torch.cat([at[:, 1], at[:, 1].roll(-3, 1)], 1)
+    same = torch.arange(2 * count) < count
+    return composites, first.flatten(), second.flatten(), same.repeat(2)

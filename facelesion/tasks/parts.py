@@ -131,7 +131,7 @@ def _pictures(probes: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, tup
 
     for feature in FEATURES:
         exchanged = PartSwap(feature)(images, landmarks, others=others)
-        alone = Isolate(feature, fill="mean")
+        alone = Isolate(feature)
         own += [here, add(alone(images, landmarks), f"{feature} alone")]
         foil += [
             add(exchanged, f"another's {feature}"),

@@ -106,11 +106,12 @@ class TestBootstrapInterval:
         found = statistics.bootstrap_interval([0.99, 0.9, 1.0], bounds=(0, 1))
         assert found.high == 1 and found.low < 0.9
 
-    def test_many_pictures_of_one_person_count_as_one_person(self):
+    @pytest.mark.parametrize("method", ["t", "percentile", "bca"])
+    def test_many_pictures_of_one_person_count_as_one_person(self, method):
         people = np.repeat(np.random.default_rng(0).normal(size=10), 50)
         labels = np.repeat([f"person {i}" for i in range(10)], 50)
-        alone = statistics.bootstrap_interval(people)
-        clustered = statistics.bootstrap_interval(people, clusters=labels)
+        alone = statistics.bootstrap_interval(people, method=method, resamples=500)
+        clustered = statistics.bootstrap_interval(people, clusters=labels, method=method, resamples=500)
         width, wide = alone.high - alone.low, clustered.high - clustered.low
         assert wide / width == pytest.approx(math.sqrt(50), rel=0.25)
         assert clustered.estimate == alone.estimate
