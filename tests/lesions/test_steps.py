@@ -183,3 +183,12 @@ def test_the_first_forward_waits_for_nothing_that_it_sends_to_the_device(lesions
     with on_a_gpu(model, x) as (there, images), lesioned(there, lesions, calibration=known), Watch() as watch:
         assert there(images).device.type == GPU
     assert not watch.brought, watch.brought
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("lesions", [Ablate(".", units=[1]), [Ablate(".", units=[1]), None]], ids=str)
+def test_maps_are_damaged_in_the_layout_they_have_and_never_laid_out_anew(layout, lesions):
+    images = torch.rand(4, 8, 3, 3).contiguous(memory_format=layout)
+    with lesioned(nn.Identity(), lesions) as network, Watch() as watch:
+        assert network(images).is_contiguous(memory_format=layout)
+    assert watch.done["index_copy"] and not watch.done["clone"]
