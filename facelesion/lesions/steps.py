@@ -144,7 +144,7 @@ class Fitted:
 def _replaced(z: Tensor, axis: int, numbers: Tensor, part: Tensor) -> Tensor:
     """`index_copy` that keeps units last in memory where they are: PyTorch's own lays all out anew, twice the work."""
     last = z.movedim(2, -1)
-    if z.is_contiguous() or not last.is_contiguous():
+    if not last.is_contiguous():
         return z.index_copy(axis, numbers, part)
     copied = last.index_copy(-1 if axis == 2 else axis, numbers, part.movedim(2, -1))
     return copied.movedim(-1, 2)

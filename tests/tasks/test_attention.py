@@ -49,13 +49,29 @@ def test_a_picture_without_evidence_is_answered_by_half_a_guess_and_told_of():
     assert measured["overlap"] == pytest.approx(float(spread.minimum(task.healthy).sum(1).mean()), abs=1e-5)
 
 
+def shares(task: Attention, look: CoarseLook) -> torch.Tensor:
+    """Where the evidence of this look lies (M, parts); that network's maps hang on no score."""
+    maps = look.maps(lambda chosen: lambda x: x[:, 0], task.rows)
+    return evidence_shares(maps, divided(look.landmarks(task.rows), 112, 112)).share
+
+
+def test_chance_is_evidence_that_is_spread_evenly():
+    task = asked().task
+    measures = {measure.name: measure for measure in task.measures}
+    even = sum(min(a, b) for a, b in zip(task.area.flatten().tolist(), task.healthy.flatten().tolist(), strict=True))
+    assert measures["overlap"].chance == pytest.approx(even / len(task.rows)) and measures["overlap"].ceiling == 1
+    for place, part in enumerate(PARTS):
+        told = measures[part]
+        assert told.words == f"share of the evidence on {' '.join(part.split('_'))}"
+        assert told.chance == pytest.approx(sum(task.area[:, place].tolist()) / len(task.rows))
+        assert told.ceiling == 1 and told.better == ""
+
+
 def test_under_damage_each_part_is_judged_by_its_own_share():
     tester, task = asked(), asked().task
     seen = torch.randn(tester.representation.shape, generator=torch.Generator().manual_seed(0))
     answers = tester.answers(seen)
-    look = CoarseLook(tester.pool, seen)
-    maps = look.maps(lambda chosen: lambda x: x[:, 0], task.rows)
-    share = evidence_shares(maps, divided(look.landmarks(task.rows), 112, 112)).share
+    share = shares(task, CoarseLook(tester.pool, seen))
     right, overlap = [], 0.0
     for picture, part in itertools.product(range(len(share)), range(len(PARTS))):
         now, before, size = (float(of[picture, part]) for of in (share, task.healthy, task.area))
@@ -76,5 +92,7 @@ def test_a_map_without_evidence_in_health_counts_as_spread_evenly():
         Healthy(small_materials(), torch.nn.Identity(), coarse_pixels, rows.__getitem__, 0, blind)
     )
     assert torch.equal(task.healthy, task.area) and set(task.trials.target) == {"less"}
-    answers = task.ask(asked().representation, CoarseLook(asked().pool, asked().representation))
+    look = CoarseLook(asked().pool, asked().representation)
+    answers = task.ask(asked().representation, look)
+    assert answers.right.tolist() == (shares(task, look) < task.area).flatten().tolist()
     assert answers.right.any() and not answers.right.all()

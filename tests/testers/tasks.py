@@ -120,6 +120,11 @@ class TaskTester(Tester):
         for measure in asked.task.measures:
             assert measure.words[0].islower() and measure.words == measure.words.strip(" ."), measure
 
+    def test_each_measure_says_which_way_is_better_and_a_share_goes_up_to_one(self, asked: Asked) -> None:
+        for measure in asked.task.measures:
+            assert measure.better in ("higher", "lower", "")
+            assert measure.ceiling == 1 or not (measure.share and measure.better == "higher"), measure
+
     def test_right_answers_reach_every_ceiling(self, asked: Asked) -> None:
         task = asked.task
         all_of_them = torch.ones(len(task.trials))
