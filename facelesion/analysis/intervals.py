@@ -90,7 +90,7 @@ def bootstrap_interval(
         groups = [np.flatnonzero(member == group) for group in range(member.max() + 1)]
     if len(groups) < 2:
         return Interval(estimate, math.nan, math.nan, level)
-    if (data == data[0]).all():
+    if not np.ptp(data, axis=0).any():
         return Interval(estimate, estimate, estimate, level)
     low, high = (
         _jackknife_bounds(data, statistic, groups, estimate, level)

@@ -127,6 +127,9 @@ class TestBootstrapInterval:
         single = statistics.bootstrap_interval([0.7])
         assert single.estimate == 0.7 and math.isnan(single.low) and math.isnan(single.high)
         assert statistics.bootstrap_interval([1, 1, 1], method="bca") == statistics.Interval(1, 1, 1)
+        rows = np.tile([1.0, 4.0], (5, 1))
+        found = statistics.bootstrap_interval(rows, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), method="bca")
+        assert found == statistics.Interval(0.25, 0.25, 0.25)
 
     def test_two_values_are_enough_and_every_interval_says_its_level(self):
         found = statistics.bootstrap_interval([1.0, 2.0], level=0.9, resamples=0)  # t resamples nothing
