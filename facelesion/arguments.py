@@ -8,13 +8,14 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from facelesion.errors import Error
-from facelesion.fields import REQUIRED, bare, describe, fields_of
+from facelesion.fields import REQUIRED, bare, describe, fields_of, rules_of
+from facelesion.ranges import Kinds
 from facelesion.settings import build, overlaid
 from facelesion.yaml_files import COMMAND_LINE, Node, read_yaml
 
@@ -216,13 +217,26 @@ def _listed(target: Callable[..., Any], above: str, made: Any = None) -> Iterato
         key, default = f"{above}{found.name}", found.default if made is None else getattr(made, found.name)
         wanted = bare(found.wanted)
         if is_dataclass(wanted) and isinstance(wanted, type):
+            kinds = next((rule for rule in rules_of(found.wanted) if isinstance(rule, Kinds)), None)
+            if kinds is not None:
+                yield f"{key}.{kinds.key}", kinds.words, f"; {default.name} when left out", found.doc
             yield from _listed(wanted, f"{key}.", None if default is REQUIRED else default)
+            if kinds is not None:
+                yield from _of_each(kinds, key, {shared.name for shared in fields_of(wanted)})
             continue
         if default is REQUIRED:
             shown = "; required"
         else:
             shown = "" if default is None else f"; {_as_written(default)} when left out"
         yield key, describe(found.wanted), shown, found.doc
+
+
+def _of_each(kinds: Kinds, key: str, shared: Container[str]) -> Iterator[tuple[str, str, str, str]]:
+    """The settings that each kind has beside those of all: as `_listed`."""
+    for name, kind in kinds.of.items():
+        for row in _listed(kind, ""):
+            if row[0] not in shared:
+                yield f"{key}.{row[0]} (with --{key}.{kinds.key} {name})", *row[1:]
 
 
 def _as_written(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -86,12 +86,17 @@ def rules_of(wanted: Any) -> list[Any]:
     return list(typing.get_args(wanted)[1:]) if typing.get_origin(wanted) is Annotated else []
 
 
-def _documented(target: Callable[..., Any]) -> dict[str, str]:
-    """What the `Attributes:` or `Args:` section of a docstring says, by name."""
+def _documented(target: Any) -> dict[str, str]:
+    """What the `Attributes:` or `Args:` section of a docstring says, by name; of a class, its bases' sections too."""
+    bases = reversed(target.__mro__) if isinstance(target, type) else (target,)
+    return {name: said for base in bases for name, said in _section(base.__doc__ or "").items()}
+
+
+def _section(docstring: str) -> dict[str, str]:
     found: dict[str, str] = {}
     names: list[str] = []
     within = False
-    for row in (inspect.getdoc(target) or "").splitlines():
+    for row in inspect.cleandoc(docstring).splitlines():
         if not row.startswith(" "):
             within = row.strip() in ("Attributes:", "Args:") or (within and not row.strip())
         elif within and row.startswith("    ") and not row.startswith("     ") and ":" in row:

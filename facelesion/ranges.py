@@ -190,6 +190,26 @@ class OnlyWhen:
         return f"does nothing with {self.name} {_word(other)}: leave it out, or set {self.name} to {wanted}"
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """A setting that is one of several kinds, each with further settings of its own; a key within it says which.
+
+    Example:
+        >>> Kinds("source", {"facespace": dict, "lfw": list}).words
+        'one of facespace, lfw'
+    """
+
+    key: str
+    of: Mapping[str, type]
+
+    @property
+    def words(self) -> str:
+        return f"one of {', '.join(self.of)}"
+
+    def problem(self, value: Any) -> str | None:
+        return None
+
+
 Name = Annotated[str, Text(folder=True)]
 Label = Annotated[str, Text()]
 Prose = Annotated[str, Text(10_000, lines=True)]

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from facelesion.cli import COMMANDS, run
+from facelesion.data import SOURCES
+from facelesion.engines.words import ENGINES
+from facelesion.fields import fields_of
+from facelesion.study import Study
 from facelesion.train import main as train
 from facelesion.training import RECIPES
+from facelesion.training.run import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -185,3 +190,20 @@ def test_the_help_of_a_recipe_shows_an_example_whose_words_are_understood(name, 
 
 def test_an_example_that_is_not_understood_would_be_noticed(capsys, only_read):
     refused(capsys, "faces", "--peopel", "4")
+
+
+def test_the_help_of_a_study_names_every_setting_of_every_source(capsys):
+    with pytest.raises(SystemExit):
+        run(["study", "--help"])
+    shown = capsys.readouterr().out
+    assert "--pictures.source\n" in shown and "facespace when left out" in shown
+    for name, source in SOURCES.items():
+        for setting in fields_of(source):
+            of_all = f"  --pictures.{setting.name}\n"
+            of_its_own = f"  --pictures.{setting.name} (with --pictures.source {name})\n"
+            assert of_all in shown or of_its_own in shown
+
+
+@pytest.mark.parametrize("target", [Study, *SOURCES.values(), *ENGINES.values(), RunConfig])
+def test_every_setting_says_what_it_is_for_whichever_class_it_comes_from(target):
+    assert [setting.name for setting in fields_of(target) if not setting.doc] == []

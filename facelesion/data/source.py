@@ -47,7 +47,7 @@ class Source(ABC):
         (['facespace', 'lfw', 'people'], True)
         >>> FaceSpacePictures(enrolled_people=1)
         Traceback (most recent call last):
-        facelesion.settings.SettingError: enrolled_people is 1: it must be 2 to 100,000
+        facelesion.settings.SettingError: enrolled_people is 1: it must be 2 to 100,000 (people to be identified)
     """
 
     training_people: Annotated[int, People] = 150

@@ -7,13 +7,13 @@ network's device alone and never waits for one of their values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import functional, philox
 from .calibration import Calibration
+from .drawn import Law, drawn
 from .errors import LesionError, NoCalibration
 from .host import on_the_host
 from .units import Entry, chosen_units
@@ -122,9 +122,9 @@ class Fitted:
         places = torch.Size([1] * len(self.places)) if per_unit else self.places
         return self._draw(philox.uniform, self.unit_numbers, places)
 
-    def _draw(self, law: Any, units: Tensor, places: torch.Size) -> Tensor:
+    def _draw(self, law: Law, units: Tensor, places: torch.Size) -> Tensor:
         """(blocks, or one for all of them, images, units, places ...)."""
-        draws = law(self.keys, self.ids, units, places.numel())
+        draws = drawn(law, self.keys, self.ids, units, places.numel())
         draws = draws if self.whose is None else draws.index_select(0, self.whose)
         return draws.view(*draws.shape[:3], *places)
 

@@ -81,10 +81,26 @@ def look_for(name: str) -> None:
 
 
 def _unknown(name: str) -> Error:
+    if there := _in_libraries(name):
+        return Error(f"no network is called {name!r}: did you mean {' or '.join(there)}?")
     return Error(
         f"no network is called {name!r}: {registry.nearest(name, names())}, "
         f"{', '.join(f'{family}NAME' for family in FAMILIES)}, or the path of a .safetensors file"
     )
+
+
+def _in_libraries(name: str) -> list[str]:
+    """What a library's network of this name is called here."""
+    found, bare = [], name.partition(":")[0]
+    with contextlib.suppress(ImportError):
+        from torchvision import models
+
+        found += [f"{TORCHVISION}{name}"] * (bare in models.list_models(module=models))
+    with contextlib.suppress(ImportError):
+        import timm
+
+        found += [f"{TIMM}{name}"] * timm.is_model(bare)
+    return found
 
 
 def names() -> tuple[str, ...]:

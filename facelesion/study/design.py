@@ -19,7 +19,7 @@ from facelesion.faces.stimuli import Stimulus
 from facelesion.files import nearest
 from facelesion.lesions import Lesion, LesionError
 from facelesion.lesions.series import Series
-from facelesion.ranges import Device, Label, Name, PathText, Prose, Range, Seed, Size, Text
+from facelesion.ranges import Device, Kinds, Label, Name, PathText, Prose, Range, Seed, Size, Text
 from facelesion.settings import SettingError, build, check, overlaid, refuse_idle
 from facelesion.study.choice import Choice, Controls, choices, members, without_choice
 from facelesion.study.levels import Difficulty, Losses, stand_in, together
@@ -136,7 +136,7 @@ class Study:
     name: Name = "study"
     question: Prose = ""
     participants: Annotated[Sequence[str | Participant], Size(1, 1000)] = ("builtin",)
-    pictures: Source = field(default_factory=FaceSpacePictures)
+    pictures: Annotated[Source, Kinds("source", SOURCES)] = field(default_factory=FaceSpacePictures)
     difficulty: Difficulty | None = None
     lesions: Annotated[Mapping[Label, Any], Size(0, 1000)] = field(default_factory=dict)
     losses: Losses = field(default_factory=Losses)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from facelesion.lesions import Changes, Lesion, LesionError, lesioned
+from facelesion.lesions.drawn import Kept, keeping
 from facelesion.products import float32_products
 from facelesion.sweep import memory
 from facelesion.sweep.facts import State
@@ -109,12 +110,13 @@ def chunks(
     *_, batch = first
     ready = ready or Ready.of(request, batch)
     check_embeddings(request, batch[:1])
+    draws = Kept(memory.bytes_for_draws(request.options.budget_on(request.device)))
     with bar_of(progress, len(request.lesions)) as bar:
         for rows, ids, batch in itertools.chain([first], images):
             done = {name for name in request.lesions if skip is not None and skip(name, rows)}
             if len(done) == len(request.lesions):
                 continue
-            for found in quietly(ready.trace, _Job(request, ready, ids, done).run(batch), request.options):
+            for found in quietly(ready.trace, _Job(request, ready, ids, done, draws).run(batch), request.options):
                 yield [Part(names, rows, outputs, squares) for names, outputs, squares in found]
                 bar.update(sum(len(names) for names, *_ in found) * len(rows))
 
@@ -122,8 +124,8 @@ def chunks(
 class _Job:
     """One batch's way through a plan."""
 
-    def __init__(self, request: Request, ready: Ready, ids: torch.Tensor, done: set[str]) -> None:
-        self.request, self.ids, self.done = request, ids, done
+    def __init__(self, request: Request, ready: Ready, ids: torch.Tensor, done: set[str], draws: Kept) -> None:
+        self.request, self.ids, self.done, self.draws = request, ids, done, draws
         self.trace, self.plan, self.read = ready.trace, ready.plan, request.reader
 
     def run(self, batch: torch.Tensor) -> Iterator[Found]:
@@ -189,7 +191,7 @@ class _Job:
             what these steps give, and what each lesion changed (nothing where that was not asked for).
         """
         request, changes = self.request, Changes() if self.request.changes else None
-        with lesioned(
+        with keeping(self.draws), lesioned(
             self.trace.piece(begin, end),
             list(lesions),
             seed=request.seed,

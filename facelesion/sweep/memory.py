@@ -21,6 +21,8 @@ ROWS_ON_CPU = 64
 ROWS_ON_GPU = 2048
 # Beyond this, a processor's rows no longer stay in its caches, and every step asks the system for fresh memory.
 BYTES_ON_CPU = 128 << 20
+# The doses of one draw run side by side, so what is kept is asked for at once.
+DRAWS_ON_CPU = 64 << 20
 
 
 def free_bytes(device: torch.device) -> int:
@@ -78,6 +80,11 @@ def rows_that_fit(bytes_per_row: int, budget: int, device: torch.device) -> int:
         budget = min(budget, 2 * BYTES_ON_CPU)
     # Twice: a step's input and output, a library's own workspace.
     return max(1, min(most, budget // max(1, 2 * bytes_per_row)))
+
+
+def bytes_for_draws(budget: int) -> int:
+    """Bytes for random numbers that several lesions share: a small part of the budget."""
+    return min(DRAWS_ON_CPU, budget // 8)
 
 
 def out_of_memory(problem: BaseException) -> bool:

@@ -25,8 +25,8 @@ class Options:
         channels_last: lay feature maps out channels last: the same arithmetic with other rounding, and up to twice as
             fast on processors. None: on a processor yes, on a GPU no. Networks whose answer hangs on the layout
             keep their own.
-        winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by 2.25 times fewer products: other
-            rounding (a few 1e-6 of a layer's largest value), half as much time again saved.
+        winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by four times fewer products: other
+            rounding (a few 1e-6 of a layer's largest value), 1.2 to 1.9 times as fast, four times the weights' memory.
         autocast: a lower precision for convolutions and products, such as torch.bfloat16, to see which lesions matter
             before those are run in full; `rounding` measures how wrong it is, about 1e-2 of an answer.
         tf32: let a GPU round the factors of float32's products to 10 bits, as newer ones do by themselves: quicker, and

@@ -11,11 +11,11 @@ from torch import Tensor, fx, nn
 from facelesion.sweep import memory
 from facelesion.sweep.facts import ROWS, CannotTrace
 from facelesion.sweep.options import Options
+from facelesion.sweep.processor import OnProcessor
 from facelesion.sweep.recorded import Recorded
 from facelesion.sweep.trace import Trace, whole
 from facelesion.sweep.trial import Trial, agree, answer_of, tensors
 from facelesion.sweep.untouched import untouched
-from facelesion.sweep.winograd import Winograd
 
 # Where a network will be cut, as far as is known of it.
 Cuts = Callable[[Trace], Iterable[int]]
@@ -74,8 +74,8 @@ def _cut(
         raise CannotTrace("the recorded steps give another answer than the network")
     if not _apart(trace, trial):
         raise CannotTrace("images meet in a batch once one of them is damaged")
-    if options.winograd and trial.images.device.type == "cpu":
-        trace.arithmetic = Winograd()
+    if trial.images.device.type == "cpu":
+        trace.arithmetic = OnProcessor(options.winograd)
     return trace
 
 

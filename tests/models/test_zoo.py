@@ -196,6 +196,8 @@ def test_weights_that_are_not_here_are_one_line_that_says_how_to_get_them(
     ("name", "message"),
     [
         ("resnet", "no network is called 'resnet'"),
+        ("resnet18", "no network is called 'resnet18': did you mean torchvision/resnet18"),
+        ("vgg16:IMAGENET1K_V1", "did you mean torchvision/vgg16:IMAGENET1K_V1"),
         ("mobilefacnet", "nearest is mobilefacenet, torchvision/NAME"),
         ("torchvision/resnet81", "torchvision has no classifier 'resnet81': nearest are resnet18"),
         ("torchvision/resnet18:V7", "no weights 'V7': take one of IMAGENET1K_V1"),
