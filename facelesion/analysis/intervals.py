@@ -138,7 +138,6 @@ def _bootstrap_bounds(
     drawn = stats.bootstrap(
         (data if plain_mean else np.arange(len(groups)),),
         np.mean if plain_mean else of_groups,
-        vectorized=plain_mean,
         confidence_level=level,
         method="BCa" if method == "bca" else "percentile",
         n_resamples=resamples,
