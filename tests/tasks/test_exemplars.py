@@ -90,7 +90,15 @@ def test_ten_things_of_each_of_four_kinds_are_enrolled_in_three_pictures_and_pro
 
 
 def test_things_are_as_large_as_the_studys_pictures():
-    assert Exemplars.shows(SimpleNamespace(size=24), seed=0)["exemplars"].images.shape == (80, 3, 24, 24)
+    study, seen = SimpleNamespace(size=24), []
+
+    def represent(pictures):
+        seen.append(pictures)
+        return pictures.images.float().mean((2, 3))
+
+    Exemplars.fit(Healthy(study, torch.nn.Identity(), represent, lambda role: torch.arange(80)))
+    sets = [*seen, Exemplars.shows(study, seed=0)["exemplars"]]
+    assert [each.images.shape for each in sets] == [(count, 3, 24, 24) for count in (640, 120, 80)]
 
 
 def test_each_stage_is_a_section_of_all_the_pictures():
