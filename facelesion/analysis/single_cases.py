@@ -238,8 +238,8 @@ def tail_probability(t: float, freedom: int, alternative: Alternative) -> float:
     """p of a value of Student's t for an alternative."""
     from scipy import stats
 
-    below, above = float(stats.t.cdf(t, freedom)), float(stats.t.sf(t, freedom))
-    return {"less": below, "greater": above, "two-sided": 2 * min(below, above)}[alternative]
+    out, tails = {"less": (-t, 1), "greater": (t, 1), "two-sided": (abs(t), 2)}[alternative]
+    return float(tails * stats.t.sf(out, freedom))
 
 
 def noncentrality(t: float, freedom: int, tail: float) -> float:
