@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 GPU = "cuda"
 _NO_KERNEL = ("detach", "empty", "empty_like", "new_empty")
@@ -38,7 +39,7 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
         name = function.overloadpacket.__name__
-        given = [each for each in args if isinstance(each, torch.Tensor)]
+        given = [each for each in tree_leaves(args) if isinstance(each, torch.Tensor)]  # lists of indices too
         if isinstance(made, torch.Tensor):
             waits = not (kwargs or {}).get("non_blocking", False)
             if made.dtype == torch.int64:

@@ -90,7 +90,7 @@ def bootstrap_interval(
         groups = [np.flatnonzero(member == group) for group in range(member.max() + 1)]
     if len(groups) < 2:
         return Interval(estimate, math.nan, math.nan, level)
-    if (data == data[0]).all():
+    if not np.ptp(data, axis=0).any():
         return Interval(estimate, estimate, estimate, level)
     low, high = (
         _jackknife_bounds(data, statistic, groups, estimate, level)
@@ -113,8 +113,8 @@ def _jackknife_bounds(
 
     count = len(groups)
     without = np.array([float(statistic(np.delete(data, group, axis=0))) for group in groups])
-    pseudo = count * estimate - (count - 1) * without
-    error = float(pseudo.std(ddof=1)) / math.sqrt(count)
+    # The pseudo-values, count * estimate - (count - 1) * without, have the spread of what is taken from them.
+    error = (count - 1) * float(without.std(ddof=1)) / math.sqrt(count)
     reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
     return estimate - reach, estimate + reach
 
@@ -138,7 +138,6 @@ def _bootstrap_bounds(
     drawn = stats.bootstrap(
         (data if plain_mean else np.arange(len(groups)),),
         np.mean if plain_mean else of_groups,
-        vectorized=plain_mean,
         confidence_level=level,
         method="BCa" if method == "bca" else "percentile",
         n_resamples=resamples,

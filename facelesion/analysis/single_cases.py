@@ -112,11 +112,11 @@ def revised_standardised_difference(case: tuple[float, float], controls: ArrayLi
     """
     pairs = pairs_of_scores(controls)
     _enough_controls(len(pairs))
-    deviation = np.asarray(pairs.std(axis=0, ddof=1))
+    deviation = pairs.std(axis=0, ddof=1)
     if (deviation == 0).any():
         raise Error("the controls do not differ on one of the tasks: no difference can be judged")
     finite(**{"score on task A": case[0], "score on task B": case[1]})
-    z = [float(gap) for gap in (np.asarray(case, dtype=float) - pairs.mean(axis=0)) / deviation]
+    z = [float(gap) for gap in (np.asarray(case) - pairs.mean(axis=0)) / deviation]
     correlation = float(np.asarray(np.corrcoef(pairs.T))[0, 1])
     return revised_standardised_difference_from_summary((z[0], z[1]), correlation, len(pairs))
 
@@ -208,7 +208,7 @@ def dissociation(case: tuple[float, float], controls: ArrayLike, alpha: float = 
         kind = "not testable"
     elif difference.p < alpha:
         kind = "strong" if impaired == "both" else "classical" if impaired == worse else "none"
-    extreme = min(abs(a.effect), abs(b.effect)) > 2 and a.effect * b.effect > 0
+    extreme = min(a.effect, b.effect) > 2 or max(a.effect, b.effect) < -2
     return Dissociation(kind, impaired, worse, a, b, difference, extreme)
 
 
@@ -238,11 +238,8 @@ def tail_probability(t: float, freedom: int, alternative: Alternative) -> float:
     """p of a value of Student's t for an alternative."""
     from scipy import stats
 
-    if alternative == "less":
-        return float(stats.t.cdf(t, freedom))
-    if alternative == "greater":
-        return float(stats.t.sf(t, freedom))
-    return float(2 * stats.t.sf(abs(t), freedom))
+    out, tails = {"less": (-t, 1), "greater": (t, 1), "two-sided": (abs(t), 2)}[alternative]
+    return float(tails * stats.t.sf(out, freedom))
 
 
 def noncentrality(t: float, freedom: int, tail: float) -> float:
@@ -251,13 +248,11 @@ def noncentrality(t: float, freedom: int, tail: float) -> float:
 
     def gap(centre: float) -> float:
         share = float(stats.nct.cdf(t, freedom, centre))
-        if math.isnan(share):  # too far out to be computed: the limit
-            share = 1.0 if centre < t else 0.0
-        return share - tail
+        return t - centre if math.isnan(share) else share - tail  # too far out to be computed: on which side it is
 
     # nct.cdf falls as the centre rises; the root is near t, within a few of its standard errors.
     reach = 4 + abs(t) * (4 / math.sqrt(2 * freedom) + 0.5)
     try:
-        return float(optimize.brentq(gap, t - reach, t + reach, xtol=1e-9))
+        return float(optimize.brentq(gap, t - reach, t + reach))
     except ValueError:
         return math.nan  # so extreme a case that the distribution cannot be computed

@@ -129,8 +129,18 @@ class FaceSet(ImageSet):
         images = torch.empty_like(self.images, memory_format=torch.contiguous_format)
         for rows in torch.arange(len(self)).split(batch_size):
             seen = stimulus(self.images[rows].float() / 255, self.landmarks[rows], ids=self.ids[rows])
-            images[rows] = (seen * 255).round().clamp(0, 255).to(torch.uint8)
+            images[rows] = eight_bits(seen)
         return replace(self, images=images)
+
+
+def eight_bits(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures in [0, 1] as uint8: rounded, and what lies beyond brought to the nearest there is.
+
+    Example:
+        >>> eight_bits(torch.tensor([-0.2, 0.4, 1.2])).tolist()
+        [0, 102, 255]
+    """
+    return (pictures * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def numbers_of(names: Sequence[str]) -> torch.Tensor:

@@ -7,7 +7,6 @@ network's device alone and never waits for one of their values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,54 +31,50 @@ class Fitted:
         seed: int,
         calibration: Calibration | None,
     ) -> None:
-        device, count, places = z.device, z.shape[2], z.shape[3:]
-        self.part, self.places = entries[0].part, places
+        count = z.shape[2]
+        self.part, self.places = entries[0].part, z.shape[3:]
         with on_the_host():
             chosen = [chosen_units(entry.part, entry.site, count) for entry in entries]
             union = torch.cat(chosen).unique()
-            everything = [len(units) == len(union) and entry.part.where is None
-                          for units, entry in zip(chosen, entries, strict=True)]  # fmt: skip
             # Copying out most of the units costs more than working on all of them.
             narrow = 2 * len(union) < count
             numbers = union if narrow else torch.arange(count)
+            masked = any(entry.part.where is not None for entry in entries)
             selection = None
-            if not (all(everything) and (narrow or len(union) == count)):
+            if masked or any(len(units) < len(numbers) for units in chosen):
                 selection = self._selection(entries, numbers, chosen)
-        self.nothing = len(union) == 0
-        # What the host knows is sent, and nobody waits until a GPU has done what it has still to do.
-        self.unit_numbers = numbers.to(device, non_blocking=True)
+
+        def sent(values: Tensor) -> Tensor:
+            """To the device; nobody waits until a GPU has done what it has still to do."""
+            return values.to(z.device, non_blocking=True)
+
+        self.unit_numbers = sent(numbers)
         self.units = self.unit_numbers if narrow else None
-        self.select = None if selection is None else selection.to(device, non_blocking=True)
-        self.blocks: Tensor | None = None
-        if len(entries) < blocks:
-            self.blocks = torch.tensor([entry.block for entry in entries]).to(device, non_blocking=True)
-
-        def column(values: list[Any], dtype: torch.dtype) -> Tensor:
-            tensor = torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
-            return tensor.view(len(entries), *[1] * (z.ndim - 1))
-
+        self.select = None if selection is None else sent(selection)
+        whole = len(entries) == blocks
+        self.blocks = None if whole else sent(torch.tensor([entry.block for entry in entries]))
         precise = torch.float64 if z.dtype == torch.float64 else torch.float32
         doses = [entry.part.numbers() for entry in entries]
-        self.doses = {name: column([dose[name] for dose in doses], precise) for name in doses[0]}
-        site = entries[0].site
+        self.doses = {
+            name: sent(torch.tensor([dose[name] for dose in doses], dtype=precise)).view(-1, *[1] * (z.ndim - 1))
+            for name in doses[0]
+        }
         # Doses of one lesion share their random numbers, which are drawn once for all of them.
-        keys = [entry.key(seed, call) for entry in entries] if self.part.draws_values else []
+        keys = [entry.key(seed, call) for entry in entries]
         apart = list(dict.fromkeys(keys))
-        self.keys = torch.tensor(apart, dtype=torch.int64).to(device, non_blocking=True)
-        self.whose: Tensor | None = None
-        if 1 < len(apart) < len(keys):
-            self.whose = torch.tensor([apart.index(key) for key in keys]).to(device, non_blocking=True)
-        self.usual: tuple[Tensor, ...] = ()
-        if calibration is not None and self.part.relative_to_health:
-            moments = calibration.of(site, call)
+        self.keys = sent(torch.tensor(apart))
+        mixed = 1 < len(apart) < len(keys)
+        self.whose = sent(torch.tensor([apart.index(key) for key in keys])) if mixed else None
+        if self.part.relative_to_health:
+            assert calibration is not None  # as the plan has seen to
+            moments = calibration.of(entries[0].site, call)
             if len(moments[0]) != count:
                 raise NoCalibration(
-                    f"{site}: calibrated with {len(moments[0])} units, it has {count}: calibrate again"
+                    f"{entries[0].site}: calibrated with {len(moments[0])} units, it has {count}: calibrate again"
                 )
             self.usual = tuple(
-                each[numbers].to(device, precise, non_blocking=True).view(-1, *[1] * len(places)) for each in moments
+                sent(each[numbers].to(precise)).view(-1, *[1] * len(self.places)) for each in moments
             )
-        self.ids = torch.empty(0)
 
     def _selection(self, entries: Sequence[Entry], numbers: Tensor, chosen: list[Tensor]) -> Tensor:
         rest = [1] * len(self.places)
@@ -99,8 +94,6 @@ class Fitted:
         return select & torch.stack(maps)[:, None, None]
 
     def damage(self, z: Tensor, ids: Tensor) -> Tensor:
-        if self.nothing:
-            return z
         self.ids = ids
         rows = z if self.blocks is None else z.index_select(0, self.blocks)
         part = rows if self.units is None else rows.index_select(2, self.units)
@@ -123,14 +116,15 @@ class Fitted:
         return self.usual[1]
 
     def normal(self) -> Tensor:
-        return self._draw(philox.normal, self.places)
+        return self._draw(philox.normal, self.unit_numbers, self.places)
 
     def uniform(self, per_unit: bool = False) -> Tensor:
-        return self._draw(philox.uniform, torch.Size([1] * len(self.places)) if per_unit else self.places)
+        places = torch.Size([1] * len(self.places)) if per_unit else self.places
+        return self._draw(philox.uniform, self.unit_numbers, places)
 
-    def _draw(self, law: Law, places: torch.Size) -> Tensor:
+    def _draw(self, law: Law, units: Tensor, places: torch.Size) -> Tensor:
         """(blocks, or one for all of them, images, units, places ...)."""
-        draws = drawn(law, self.keys, self.ids, self.unit_numbers, places.numel())
+        draws = drawn(law, self.keys, self.ids, units, places.numel())
         draws = draws if self.whose is None else draws.index_select(0, self.whose)
         return draws.view(*draws.shape[:3], *places)
 
@@ -140,10 +134,8 @@ class Fitted:
             raise LesionError(
                 f"{self.part}: another image is needed to resample from; give batches of two or more"
             )
-        draws = philox.uniform(
-            self.keys, self.ids, torch.zeros(1, dtype=torch.int64, device=y.device), 1
-        )
-        draws = (draws if self.whose is None else draws.index_select(0, self.whose))[:, :, 0, 0]
+        # One number an image, whatever units are damaged: they come from one other image together.
+        draws = self._draw(philox.uniform, self.unit_numbers.new_zeros(1), torch.Size()).squeeze(-1)
         steps = 1 + (draws * (images - 1)).to(torch.int64)
         donors = (torch.arange(images, device=y.device) + steps) % images
         return y[torch.arange(len(y), device=y.device)[:, None], donors]
@@ -152,7 +144,7 @@ class Fitted:
 def _replaced(z: Tensor, axis: int, numbers: Tensor, part: Tensor) -> Tensor:
     """`index_copy` that keeps units last in memory where they are: PyTorch's own lays all out anew, twice the work."""
     last = z.movedim(2, -1)
-    if z.is_contiguous() or not last.is_contiguous():
+    if not last.is_contiguous():
         return z.index_copy(axis, numbers, part)
     copied = last.index_copy(-1 if axis == 2 else axis, numbers, part.movedim(2, -1))
     return copied.movedim(-1, 2)

@@ -15,7 +15,7 @@ import torch
 
 from facelesion.data.facespace import FaceSpace
 from facelesion.data.facespace_tools import exchange_feature
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Stimulus
 from facelesion.models import Subject
@@ -66,7 +66,7 @@ class Question:
             stimulus(self.images[rows].float() / 255, self.landmarks[rows], ids=self.ids[rows])
             for rows in torch.arange(len(self.images)).split(batch_size)
         ]
-        return (torch.cat(seen) * 255).round().clamp(0, 255).to(torch.uint8)
+        return eight_bits(torch.cat(seen))
 
     def loss(self, representation: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """The logistic loss of each picture's margin (n,)."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from facelesion.analysis.gradcam import resized
+from facelesion.data.imagesets import eight_bits
 from facelesion.faces.regions import FEATURES, boxes
 from facelesion.faces.stimuli import Stimulus
 from facelesion.looking.maps import DAMAGED, HEALTHY, INPUT, Maps
@@ -266,7 +267,7 @@ def shown(given: Photographed, stimuli: Sequence[Stimulus]) -> list[npt.NDArray[
     images = faces.images.float() / 255
     others = (images.roll(-1, 0), faces.landmarks.roll(-1, 0)) if len(faces) > 1 else None
     made = (stimulus(images, faces.landmarks, ids=faces.ids, others=others) for stimulus in stimuli)
-    return [(each * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy() for each in made]
+    return [eight_bits(each).permute(0, 2, 3, 1).numpy() for each in made]
 
 
 def encoded(figure: Figure, ending: str) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import GaussianNoise, Stimulus
@@ -124,7 +124,7 @@ def noisy(pictures: ImageSet, std: float, seed: int) -> ImageSet:
         # Noise looks at no landmarks, so that pictures without a face need none.
         none = torch.zeros(len(rows), 5, 2)
         made = stimulus(pictures.images[rows].float() / 255, none, ids=pictures.ids[rows])
-        images[rows] = (made * 255).round().clamp(0, 255).to(torch.uint8)
+        images[rows] = eight_bits(made)
     return replace(pictures, images=images)
 
 

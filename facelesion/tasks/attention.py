@@ -97,8 +97,8 @@ class Attention(Task):
             Measure("agreement", "parts with more or less evidence than their size as in health", 0.5, 1.0, share=True),
             Measure("overlap", "share of the evidence that lies where it lay in health", even, 1.0),
             *(
-                Measure(part, f"share of the evidence on {part.replace('_', ' ')}", size, 1.0, better="")
-                for part, size in zip(PARTS, area, strict=True)
+                Measure(part, f"share of the evidence on {part.replace('_', ' ')}", area[place], 1.0, better="")
+                for place, part in enumerate(PARTS)
             ),
             Measure("evident", "pictures whose map has any evidence", 0.0, 1.0, share=True),
         )  # fmt: skip
@@ -111,28 +111,31 @@ class Attention(Task):
         """Whether each part has more or less than its size; neither where a map has no evidence."""
         share, _ = _lying(self.memory, self.identity, self.rows, self.people, look)
         excess = torch.where(share.isnan(), 0.0, share - self.area)
-        value = (excess * self._sign).flatten()
+        value = self._as_in_health(excess).flatten()
         right = value > 0
-        wanted = (self._sign.flatten() < 0).long()
-        forced_choice = torch.where(value == 0, 0.5, right.float())
-        return Answers(torch.where(right, wanted, 1 - wanted), value, right, forced_choice)
+        answer = (right != self._more.flatten()).long()  # more, where more is right or less is wrong
+        return Answers(answer, value, right, torch.where(value == 0, 0.5, right.float()))
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Means over people; the evidence of a map that has none counts as spread evenly."""
-        excess = answers.value.reshape(self.area.shape) * self._sign
+        excess = self._as_in_health(answers.value.reshape(self.area.shape))
         share = excess + self.area
-        evident = (excess != 0).any(1)
+        spread, evident = share.mean(0).tolist(), (excess != 0).any(1)
         return {
             "agreement": Groups.of(self.trials.person).mean(answers.forced_choice),
             "overlap": float(self._overlap(share)),
-            **{part: float(value) for part, value in zip(PARTS, share.mean(0), strict=True)},
+            **{part: spread[place] for place, part in enumerate(PARTS)},
             "evident": float(evident.float().mean()),
         }
 
     @property
-    def _sign(self) -> torch.Tensor:
-        """(M, parts): 1 where the healthy network has more evidence than the part's size, else -1."""
-        return torch.where(self.healthy > self.area, 1.0, -1.0)
+    def _more(self) -> torch.Tensor:
+        """bool (M, parts), where the healthy network has more evidence than the part's size."""
+        return self.healthy > self.area
+
+    def _as_in_health(self, excess: torch.Tensor) -> torch.Tensor:
+        """What is above a part's size (M, parts), turned round where in health it is below; done twice, as it was."""
+        return torch.where(self._more, excess, -excess)
 
     def _overlap(self, share: torch.Tensor) -> torch.Tensor:
         return torch.minimum(share, self.healthy).sum(1).mean()

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Composite as CompositeStimulus
@@ -76,7 +76,7 @@ class Composite(Task):
             cosines = pair_cosines(self.identity(representation), self.first, self.second)
         halves = [
             same_or_different(cosines[part], self.threshold, self.same[part])
-            for part in (slice(0, len(cosines) // 2), slice(len(cosines) // 2, None))
+            for part in (self._aligned, ~self._aligned)
         ]
         return Answers(
             *(
@@ -87,9 +87,7 @@ class Composite(Task):
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Balanced accuracies, and the effect on pairs with the same upper half."""
-        half = len(self.same) // 2
-        aligned = torch.arange(len(self.same)) < half
-        right = answers.right.double()
+        aligned, right = self._aligned, answers.right.double()
 
         def share(chosen: torch.Tensor) -> float:
             return float(right[chosen].mean())
@@ -103,6 +101,11 @@ class Composite(Task):
             "accuracy_misaligned": accuracy(~aligned),
             "holistic_effect": share(~aligned & self.same) - share(aligned & self.same),
         }
+
+    @property
+    def _aligned(self) -> torch.Tensor:
+        """(P,) bool, which pairs are; they come first."""
+        return torch.tensor([section == ALIGNED for section in self.trials.section])
 
 
 @lru_cache(maxsize=2)
@@ -128,15 +131,15 @@ def _composites(faces: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, to
     made = [
         CompositeStimulus(misalign=shift)(images, landmarks, others=others) for shift in (0.0, _SHIFT)
     ]
-    names = [f"{faces.names[a]} over {faces.names[b]}" for a, b in zip(upper, lower, strict=True)]
+    names = [f"{faces.names[a]} over {faces.names[b]}" for a, b in torch.stack([upper, lower], 1).tolist()]
     composites = FaceSet(
-        (torch.cat(made) * 255).round().clamp(0, 255).to(torch.uint8),
+        eight_bits(torch.cat(made)),
         tuple(faces.labels[int(row)] for row in upper) * 2,
         tuple(names) + tuple(f"{name}, {MISALIGNED}" for name in names),
         torch.cat([landmarks, landmarks]),
     )
-    people = torch.arange(count)
-    first = people.repeat(2)
-    second = torch.cat([people, (people + 3) % count]) + count
-    same = torch.cat([torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)])
-    return composites, torch.cat([first, first + 2 * count]), torch.cat([second, second + 2 * count]), same.repeat(2)
+    at = torch.arange(len(composites)).view(2, 2, count)  # aligned or not, first picture or second, person
+    first = at[:, 0].repeat(1, 2)
+    second = torch.cat([at[:, 1], at[:, 1].roll(-3, 1)], 1)
+    same = torch.arange(2 * count) < count
+    return composites, first.flatten(), second.flatten(), same.repeat(2)

@@ -81,8 +81,8 @@ class Detection(Task):
     def evidence(self, representation: torch.Tensor) -> torch.Tensor:
         """How much each trial looks like a face (M,): the difference of the two logits."""
         logits = self.readout.logits(representation[self.rows])
-        face = self.readout.classes.index(FACE)
-        return logits[:, face] - logits[:, 1 - face]
+        face, other = map(self.readout.classes.index, (FACE, OTHER))
+        return logits[:, face] - logits[:, other]
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """Yes where the evidence is above the healthy criterion."""

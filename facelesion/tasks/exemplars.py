@@ -100,8 +100,8 @@ def within_class_whitening(
     sums = torch.zeros(len(names), x.shape[1], dtype=x.dtype).index_add_(0, who, x)
     within = x - (sums / torch.bincount(who)[:, None])[who]
     covariance = within.T @ within / len(x)
-    level = covariance.diagonal().mean().clamp_min(1e-12)
-    covariance = covariance + ridge * level * torch.eye(len(covariance), dtype=x.dtype)
+    diagonal = covariance.diagonal()
+    diagonal += ridge * diagonal.mean().clamp_min(1e-12)
     whitening = torch.linalg.inv(torch.linalg.cholesky(covariance)).mT
     return x.mean(0).float(), whitening.float()
 

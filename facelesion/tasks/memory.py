@@ -62,9 +62,10 @@ class Memory(Task):
         """Learn the six faces with the healthy network."""
         test = _test(cls._pictures(healthy.materials), healthy.seed)
         names, people = test.pictures.names, test.pictures.labels
+        targets = test.items.gather(1, test.answer[:, None]).flatten()
         once = {
             "item": tuple(" | ".join(names[i] for i in row) for row in test.items.tolist()),
-            "person": tuple(people[int(row[0])] for row in test.study[test.target]),
+            "person": tuple(people[row] for row in targets.tolist()),
             "target": tuple(cls.alternatives[i] for i in test.answer.tolist()),
         }
         sections = tuple(SECTIONS[i] for i in test.section.tolist())

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from facelesion.data.imagesets import FaceSet, ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate, PartSwap
@@ -67,7 +67,7 @@ class Parts(Task):
         return cls(
             memory, healthy.identity, rows[own], rows[foil], memory.targets(people),
             Trials(
-                item=tuple(f"{shown.names[a]} | {shown.names[b]}" for a, b in zip(own, foil, strict=True)),
+                item=tuple(f"{shown.names[a]} | {shown.names[b]}" for a, b in torch.stack([own, foil], 1).tolist()),
                 person=people,
                 target=(cls.alternatives[0],) * len(people),
                 section=section,
@@ -131,7 +131,7 @@ def _pictures(probes: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, tup
 
     for feature in FEATURES:
         exchanged = PartSwap(feature)(images, landmarks, others=others)
-        alone = Isolate(feature, fill="mean")
+        alone = Isolate(feature)
         own += [here, add(alone(images, landmarks), f"{feature} alone")]
         foil += [
             add(exchanged, f"another's {feature}"),
@@ -139,7 +139,7 @@ def _pictures(probes: FaceSet) -> tuple[FaceSet, torch.Tensor, torch.Tensor, tup
         ]
         section += [f"{WHOLE}, {feature}"] * count + [f"{PART}, {feature}"] * count
     pictures = FaceSet(
-        (torch.cat(made) * 255).round().clamp(0, 255).to(torch.uint8),
+        eight_bits(torch.cat(made)),
         tuple(probes.labels[int(row)] for row in rows) * len(made),
         tuple(names),
         landmarks.repeat(len(made), 1, 1),

@@ -66,6 +66,7 @@ def fit_linear_readout(
         ['face', 'face', 'other', 'other']
     """
     from scipy.optimize import minimize
+    from scipy.special import log_softmax, softmax
 
     classes, target = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:
@@ -81,20 +82,17 @@ def fit_linear_readout(
     weight_of = (1 / np.bincount(target))[target] / count
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight, bias = flat[:-count].reshape(count, -1), flat[-count:]
+        weight, bias = flat[:-count].reshape(count, x.shape[1]), flat[-count:]
         logits = x @ weight.T + bias
-        logits -= logits.max(1, keepdims=True)
-        exp = np.exp(logits)
-        probability = exp / exp.sum(1, keepdims=True)
-        log_likelihood = (one_hot * (logits - np.log(exp.sum(1, keepdims=True)))).sum(1)
-        residual = (probability - one_hot) * weight_of[:, None]
+        residual = (softmax(logits, axis=1) - one_hot) * weight_of[:, None]
+        log_likelihood = (one_hot * log_softmax(logits, axis=1)).sum(1)
         value = -(weight_of * log_likelihood).sum() + penalty / 2 * (weight**2).sum()
         gradient = residual.T @ x + penalty * weight
         return value, np.concatenate([gradient.ravel(), residual.sum(0)])
 
     start = np.zeros(count * (x.shape[1] + 1))
-    flat = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
-    weight = flat[:-count].reshape(count, -1) / scale
+    flat = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    weight = flat[:-count].reshape(count, x.shape[1]) / scale
     bias = flat[-count:] - weight @ centre
     return LinearReadout(
         tuple(str(name) for name in classes),
@@ -151,4 +149,4 @@ class Prototypes:
 
 def unit_vectors(embedding: torch.Tensor) -> torch.Tensor:
     """Embeddings (N, E) at length one. A dead network's zero vector stays zero: it resembles nobody."""
-    return torch.nn.functional.normalize(embedding, dim=-1)
+    return torch.nn.functional.normalize(embedding)

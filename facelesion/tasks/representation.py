@@ -133,9 +133,7 @@ class Representation(Task):
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Means over people."""
-        count, found = len(self.rows), {"accuracy": 0.0}  # the main measure first
-        groups = Groups.of(self.trials.person[:count])
-        for number, name in enumerate(self.stages):
-            right = answers.right[number * count : (number + 1) * count]
-            found["accuracy" if name == LAST else f"identity_{name}"] = groups.mean(right)
-        return found
+        groups = Groups.of(self.trials.person[: len(self.rows)])
+        right = answers.right.reshape(len(self.stages), len(self.rows))
+        shares = {name: groups.mean(right[number]) for number, name in enumerate(self.stages)}
+        return {"accuracy": shares.pop(LAST)} | {f"identity_{name}": share for name, share in shares.items()}

@@ -275,8 +275,7 @@ class Groups:
     def mean(self, values: torch.Tensor) -> float:
         """The mean over groups of their means, so that a person with many trials weighs no more than another."""
         sums = torch.zeros(len(self.names), dtype=torch.float64).index_add_(0, self.index, values.double())
-        counts = torch.bincount(self.index, minlength=len(self.names))
-        return float((sums / counts).mean())
+        return float((sums / torch.bincount(self.index)).mean())
 
 
 def forced_choice(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -319,7 +318,7 @@ def against_others(evidence: torch.Tensor, positive: torch.Tensor) -> torch.Tens
     shares = torch.empty(len(evidence))
     for kind in (True, False):
         mine, others = positive == kind, evidence[positive != kind].sort().values
-        below = torch.searchsorted(others, evidence[mine].contiguous(), side="left")
+        below = torch.searchsorted(others, evidence[mine].contiguous())
         upto = torch.searchsorted(others, evidence[mine].contiguous(), side="right")
         wins = (below + upto) / 2 / len(others)
         shares[mine] = wins.float() if kind else 1 - wins.float()

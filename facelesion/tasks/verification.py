@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -90,12 +91,12 @@ def pair_trials(
     pictures: ImageSet, first: torch.Tensor, second: torch.Tensor, same: torch.Tensor, section: tuple[str, ...] = ()
 ) -> Trials:
     """Pairs of pictures (positions) as trials; the first picture's person is whom answers are clustered by."""
-    one, two = first.tolist(), second.tolist()
+    couples = torch.stack([first, second], 1).tolist()
     return Trials(
-        item=tuple(f"{pictures.names[a]} | {pictures.names[b]}" for a, b in zip(one, two, strict=True)),
-        person=tuple(pictures.labels[a] for a in one),
+        item=tuple(f"{pictures.names[a]} | {pictures.names[b]}" for a, b in couples),
+        person=tuple(pictures.labels[a] for a, _ in couples),
         target=tuple(SAME if alike else DIFFERENT for alike in same.tolist()),
-        other=tuple(pictures.labels[b] for b in two),
+        other=tuple(pictures.labels[b] for _, b in couples),
         section=section,
     )
 
@@ -122,13 +123,12 @@ def best_threshold(cosines: torch.Tensor, same: torch.Tensor) -> float:
     """
     order = cosines.argsort(descending=True)
     ranked = same[order]
-    hits = torch.cat([torch.zeros(1), ranked.cumsum(0) / same.sum()])
-    alarms = torch.cat([torch.zeros(1), (~ranked).cumsum(0) / (~same).sum()])
-    edges = torch.cat([cosines.new_tensor([1.01]), cosines[order], cosines.new_tensor([-1.01])])
-    gain = (hits - alarms).masked_fill(
-        edges[:-1] <= edges[1:], -1
-    )  # no threshold fits between two equal cosines
-    best = int(gain.argmax())
+    hits, alarms = ranked.cumsum(0) / same.sum(), (~ranked).cumsum(0) / (~same).sum()
+    # A threshold above all cosines, then one below each of them but the last: below that, all are the same again.
+    gain = torch.cat([torch.zeros(1), (hits - alarms)[:-1]])
+    edges = torch.cat([cosines.new_tensor([1.01]), cosines[order]])
+    between = edges[:-1] > edges[1:]  # no threshold fits between two equal cosines
+    best = int(gain.where(between, -math.inf).argmax())
     return float((edges[best] + edges[best + 1]) / 2)
 
 

@@ -1,13 +1,14 @@
 """One case against a few controls: values that were published, and rates of error that were promised."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from facelesion.analysis import statistics
-from facelesion.analysis.single_cases import noncentrality
+from facelesion.analysis.single_cases import ALTERNATIVES, noncentrality, pairs_of_scores, tail_probability
 from facelesion.errors import Error
 
 
@@ -51,6 +52,23 @@ class TestSingleCase:
         controls = np.random.default_rng(0).normal(0.9, 0.03, 12)
         raw = statistics.crawford_howell(0.8, controls)
         assert raw == statistics.crawford_howell_from_summary(0.8, controls.mean(), controls.std(ddof=1), 12)
+
+    def test_scores_and_their_summary_give_the_same_difference(self):
+        random = np.random.default_rng(1)
+        pairs = random.multivariate_normal([0.9, 40], [[0.01, 0.1], [0.1, 4]], 10)
+        case, z = (0.6, 39.0), []
+        for task, score in enumerate(case):
+            z.append((score - pairs[:, task].mean()) / pairs[:, task].std(ddof=1))
+        raw = statistics.revised_standardised_difference(case, pairs)
+        summary = statistics.revised_standardised_difference_from_summary(tuple(z), np.corrcoef(pairs.T)[0, 1], 10)
+        fields = ("statistic", "freedom", "p", "effect")
+        assert [getattr(raw, of) for of in fields] == pytest.approx([getattr(summary, of) for of in fields], rel=1e-12)
+
+    @pytest.mark.parametrize("t", [-1.3, 0.0, 2.1])
+    def test_the_tails_of_a_value_of_t(self, t):
+        less, greater, both = (tail_probability(t, 6, alternative) for alternative in ALTERNATIVES)
+        assert less == pytest.approx(stats.t.cdf(t, 6)) and less + greater == pytest.approx(1)
+        assert both == pytest.approx(2 * stats.t.sf(abs(t), 6))
 
     def test_the_scale_of_the_scores_does_not_matter(self):
         test = statistics.crawford_howell_from_summary(0.8, mean=0.9, deviation=0.05, n=12)
@@ -104,12 +122,23 @@ class TestSingleCase:
             assert stats.nct.cdf(t, freedom, centre) == pytest.approx(tail, abs=1e-6), t
 
     def test_what_cannot_be_judged_is_refused(self):
-        with pytest.raises(Error, match="do not differ"):
+        said = "^the controls do not differ from one another: no case can be judged by them$"
+        with pytest.raises(Error, match=said):
             statistics.crawford_howell(0.5, [0.9, 0.9, 0.9])
         with pytest.raises(Error, match="2 or more"):
             statistics.crawford_howell(0.5, [0.9])
-        with pytest.raises(Error, match=r"\(N, 2\)"):
-            statistics.revised_standardised_difference((1, 2), [[1, 2, 3], [2, 3, 4]])
+        twelve = np.random.default_rng(0).normal(size=(12, 3))
+        for wrong in (twelve, twelve[:, :1], twelve[:, 0], np.where(twelve > 1, np.nan, twelve)[:, :2]):
+            said = f"^controls must be finite scores on two tasks (N, 2), N of 10 or more, not {wrong.shape}"
+            with pytest.raises(Error, match=re.escape(said).replace(r"\^", "^")):
+                pairs_of_scores(wrong)
+        flat = np.stack([twelve[:, 0], np.ones(12)], 1)
+        for controls in (flat, flat[:, ::-1]):
+            said = "^the controls do not differ on one of the tasks: no difference can be judged$"
+            with pytest.raises(Error, match=said):
+                statistics.revised_standardised_difference((1, 2), controls)
+        with pytest.raises(Error, match="^score on task A must be"):
+            statistics.revised_standardised_difference((math.nan, 1), twelve[:, :2])
         with pytest.raises(Error, match="case must be a finite number, not nan"):
             statistics.crawford_howell(math.nan, [0.9, 0.8, 0.7])
         with pytest.raises(Error, match="^score on task B"):
@@ -163,6 +192,40 @@ class TestDissociation:
     def test_cases_are_classified(self, case, kind, impaired, worse):
         found = statistics.dissociation(case, self.controls)
         assert (found.kind, found.impaired, found.worse) == (kind, impaired, worse)
+
+    def test_ten_controls_are_enough_and_both_deficits_are_tested(self):
+        ten = self.controls[:10]
+        found = statistics.dissociation((-6.0, 0.2), ten)
+        assert found.kind == "classical" and found.difference is not None
+        assert found.a == statistics.crawford_howell(-6.0, ten[:, 0])
+        assert found.b == statistics.crawford_howell(0.2, ten[:, 1])
+
+    def test_a_p_value_at_the_level_is_not_below_it(self):
+        found = statistics.dissociation((-9.0, -3.0), self.controls)
+        assert statistics.dissociation((-9.0, -3.0), self.controls, alpha=found.a.p).impaired == "neither"
+        assert statistics.dissociation((-9.0, -3.0), self.controls, alpha=found.b.p).impaired == "a"
+        p = statistics.dissociation((-2.2, -1.2), self.controls).difference.p
+        at, above = (statistics.dissociation((-2.2, -1.2), self.controls, alpha=level) for level in (p, p + 1e-9))
+        assert at.kind == "none" != above.kind and at.impaired == above.impaired
+
+    # Mean 0 and standard deviation 1 in either task, exactly.
+    exact = np.array([[-1.5, 1.5], [-1.5, 0], [1.5, -1.5], [1.5, 1.5], [0, -1.5], *[[0, 0]] * 5])
+
+    def test_of_two_scores_that_are_equally_low_the_first_counts_as_the_worse(self):
+        found = statistics.dissociation((-3.0, -3.0), self.exact)
+        assert found.a.effect == found.b.effect == -3 and found.worse == "a"
+
+    @pytest.mark.parametrize(("case", "extreme"), [
+        ((-2.0, -3.0), False), ((-3.0, -2.0), False), ((2.0, 3.0), False), ((3.0, 2.0), False),
+        ((-2.5, -2.5), True), ((2.5, 2.5), True), ((-2.5, 2.5), False), ((2.5, 0.0), False),
+    ])  # fmt: skip
+    def test_both_are_extreme_beyond_two_deviations_on_one_side(self, case, extreme):
+        assert statistics.dissociation(case, self.exact).both_extreme is extreme
+
+    def test_scores_held_in_single_precision_are_judged_in_double(self):
+        single = np.random.default_rng(0).random((12, 2)).astype(np.float32)
+        found, wanted = (statistics.dissociation((-3.0, 0.4), of) for of in (single, single.astype(float)))
+        assert found == wanted
 
     def test_one_deficit_without_a_reliable_difference_is_no_dissociation(self):
         found = statistics.dissociation((-2.2, -1.2), self.controls)

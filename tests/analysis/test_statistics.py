@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from facelesion.analysis import statistics
+from facelesion.analysis.checks import sample
 from facelesion.errors import Error
 
 # The spatial test data of Efron & Tibshirani 1993 (An Introduction to the Bootstrap), table 14.1, column A.
@@ -105,11 +106,12 @@ class TestBootstrapInterval:
         found = statistics.bootstrap_interval([0.99, 0.9, 1.0], bounds=(0, 1))
         assert found.high == 1 and found.low < 0.9
 
-    def test_many_pictures_of_one_person_count_as_one_person(self):
+    @pytest.mark.parametrize("method", ["t", "percentile", "bca"])
+    def test_many_pictures_of_one_person_count_as_one_person(self, method):
         people = np.repeat(np.random.default_rng(0).normal(size=10), 50)
         labels = np.repeat([f"person {i}" for i in range(10)], 50)
-        alone = statistics.bootstrap_interval(people)
-        clustered = statistics.bootstrap_interval(people, clusters=labels)
+        alone = statistics.bootstrap_interval(people, method=method, resamples=500)
+        clustered = statistics.bootstrap_interval(people, clusters=labels, method=method, resamples=500)
         width, wide = alone.high - alone.low, clustered.high - clustered.low
         assert wide / width == pytest.approx(math.sqrt(50), rel=0.25)
         assert clustered.estimate == alone.estimate
@@ -125,6 +127,9 @@ class TestBootstrapInterval:
         single = statistics.bootstrap_interval([0.7])
         assert single.estimate == 0.7 and math.isnan(single.low) and math.isnan(single.high)
         assert statistics.bootstrap_interval([1, 1, 1], method="bca") == statistics.Interval(1, 1, 1)
+        rows = np.tile([1.0, 4.0], (5, 1))
+        found = statistics.bootstrap_interval(rows, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), method="bca")
+        assert found == statistics.Interval(0.25, 0.25, 0.25)
 
     def test_two_values_are_enough_and_every_interval_says_its_level(self):
         found = statistics.bootstrap_interval([1.0, 2.0], level=0.9, resamples=0)  # t resamples nothing
@@ -134,6 +139,19 @@ class TestBootstrapInterval:
         once = statistics.bootstrap_interval([1.0, 2.0, 4.0], method="percentile", resamples=1)
         assert once.low == once.high
 
+    def test_unless_told_otherwise_two_thousand_resamples_are_drawn_from_seed_nought(self):
+        values = np.random.default_rng(0).normal(size=20)
+        for method in ("percentile", "bca"):
+            named = statistics.bootstrap_interval(values, method=method, resamples=2000, seed=0)
+            assert statistics.bootstrap_interval(values, method=method) == named
+
+    def test_the_mean_of_a_table_is_resampled_by_its_rows(self):
+        table = np.random.default_rng(0).normal(size=(25, 3))
+        found, rows = (
+            statistics.bootstrap_interval(of, method="percentile", resamples=500) for of in (table, table.mean(1))
+        )
+        assert (found.low, found.high) == pytest.approx((rows.low, rows.high), abs=0.05)
+
     def test_an_interval_holds_its_bounds_and_nothing_beyond(self):
         found = statistics.Interval(0.5, low=0.25, high=0.75)
         assert 0.25 in found and 0.5 in found and 0.75 in found
@@ -142,8 +160,8 @@ class TestBootstrapInterval:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            (dict(values=[]), "none were given"),
-            (dict(values=[1, np.nan]), "finite"),
+            (dict(values=[]), "^an interval needs values: none were given$"),
+            (dict(values=[1, np.nan]), "^an interval needs finite values: drop or repair the others first$"),
             (dict(values=[1, 2], clusters=["a"]), "1 clusters do not match 2"),
             *((dict(values=[1, 2], level=level), "0.95") for level in (95, 1.5, 1, 0, -0.5)),
             (dict(values=[1, 2], method="basic"), "^no method of an interval 'basic': take t, percentile, bca"),
@@ -209,10 +227,16 @@ class TestEffectSizes:
     def test_what_has_no_effect_size_is_refused(self):
         with pytest.raises(Error, match="above chance"):
             statistics.share_kept(0.5, intact=0.5, chance=0.5)
-        with pytest.raises(Error, match="no spread"):
+        with pytest.raises(Error, match="^no spread in either sample: a standardised difference does not exist$"):
             statistics.hedges_g([1, 1], [2, 2])
         with pytest.raises(Error, match="between 0 and 1"):
             statistics.cohens_h(1.2, 0.5)
+
+
+def test_a_sample_that_is_too_small_is_shown_by_its_first_five_values():
+    said = r"^a sample needs 9 or more finite values, not \[1.0, 2.0, 3.0, 4.0, 5.0\]$"
+    with pytest.raises(Error, match=said):
+        sample([1, 2, 3, 4, 5, 6], 9)
 
 
 class TestManyTests:
@@ -239,7 +263,7 @@ class TestManyTests:
 
     @pytest.mark.parametrize("p", [[], [0.5, 1.5], [np.nan]])
     def test_numbers_that_are_no_p_values_are_refused(self, p):
-        with pytest.raises(Error, match="between 0 and 1"):
+        with pytest.raises(Error, match="^p values must be numbers between 0 and 1, one at least$"):
             statistics.false_discovery_rate(p)
 
     def test_a_p_of_zero_is_one_and_an_unknown_method_is_refused(self):
@@ -314,6 +338,12 @@ class TestReliability:
         assert half[0] / half[1] == pytest.approx(0.5 / 0.9)
         assert outer == statistics.split_half_reliability(scores, splits=2, level=0.9)
 
+    def test_unless_told_otherwise_it_is_cut_five_hundred_times_from_seed_nought(self):
+        scores = np.random.default_rng(2).normal(size=(12, 6)) + np.linspace(0, 1, 6)
+        usual = statistics.split_half_reliability(scores)
+        assert usual == statistics.split_half_reliability(scores, splits=500, seed=0, level=0.95)
+        assert usual != statistics.split_half_reliability(scores, seed=1)
+
     def test_noise_alone_is_not_reliable(self):
         scores = np.random.default_rng(0).normal(size=(40, 400))
         assert abs(statistics.split_half_reliability(scores, splits=40).estimate) < 0.15
@@ -343,7 +373,7 @@ class TestReliability:
     def test_scores_that_are_not_finite_are_refused(self):
         scores = np.random.default_rng(0).normal(size=(8, 4))
         scores[2, 1] = np.nan
-        with pytest.raises(Error, match="finite"):
+        with pytest.raises(Error, match="^split halves need finite scores: drop or repair the others first$"):
             statistics.split_half_reliability(scores)
         for wrong, told in ((dict(splits=0), "^splits is 0"), (dict(level=95), "level")):
             with pytest.raises(Error, match=told):
@@ -353,7 +383,8 @@ class TestReliability:
         items = np.linspace(0, 1, 6)[:, None]
         rounded = 1e8 * (1 + items + 1e-15 * np.arange(4))
         for flat in (np.ones((6, 4)), np.zeros((6, 4)), items * np.ones(4), rounded):
-            with pytest.raises(Error, match="flat"):
+            said = "^the conditions do not differ: a profile that is flat has no reliability$"
+            with pytest.raises(Error, match=said):
                 statistics.split_half_reliability(flat)
         with pytest.raises(Error, match="4 by 3"):
             statistics.split_half_reliability(np.ones((3, 4)))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from facelesion.data import FaceSet, ImageSet
+from facelesion.data.imagesets import eight_bits
 from facelesion.errors import Error
 
 
@@ -50,3 +51,7 @@ def test_the_digest_changes_with_pixels_labels_and_names(faces):
     plain = ImageSet(faces.images, faces.labels, faces.names)
     assert len({some.digest for some in (plain, brighter, renamed, relabelled)}) == 4
     assert plain.digest == ImageSet(faces.images.clone(), faces.labels, faces.names).digest
+
+
+def test_pictures_in_bytes_are_rounded_and_go_no_further_than_bytes_do():
+    assert eight_bits(torch.tensor([-0.2, 0.0, 0.4 / 255, 0.6 / 255, 1.0, 1.2])).tolist() == [0, 0, 0, 1, 255, 255]

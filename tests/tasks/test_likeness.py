@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
+from testers import Asked, small_materials
 
 from facelesion.analysis import likeness_to_health
 from facelesion.analysis.likeness import order_kept
@@ -64,15 +66,34 @@ def test_each_measure_says_of_what_stage_it_is(task):
         assert told.endswith("early" if name.endswith("_early") else "the representation"), name
 
 
+def asked_of(pictures: int) -> Asked:
+    probes = small_materials().probes
+    return Asked(Likeness, replace(small_materials(), probes=probes[torch.arange(pictures)]))
+
+
+def test_every_picture_is_a_trial_at_every_stage_for_either_likeness():
+    trials = asked_of(3).task.trials
+    stages = ("rdm coarser", "cka coarser", "rdm representation", "cka representation")
+    assert trials.section == tuple(section for section in stages for _ in range(3))
+    assert len(trials) == 12 and trials.item[:3] * 4 == trials.item and set(trials.target) == {"as in health"}
+
+
+def test_two_pictures_cannot_lie_to_one_another():
+    said = "^task likeness needs three pictures or more to lie to one another, and there are 2$"
+    with pytest.raises(Error, match=said):
+        asked_of(2)
+
+
 def test_its_answers_alone_are_not_enough(task):
     with pytest.raises(Error, match="^task likeness looks into the network"):
         task.answer(units(1))
 
 
 def test_health_is_like_itself_whatever_its_scale_and_a_dead_network_is_like_nothing(task):
-    same = task.ask(3 * units(1), Seen(0.5 * units(0)))
-    assert all(value == pytest.approx(1.0, abs=1e-6) for value in task.measure(same).values())
-    assert same.right.all() and (same.forced_choice == 1).all()
+    for scale in (0.5, 1e-3):
+        same = task.ask(3 * units(1), Seen(scale * units(0)))
+        assert all(value == pytest.approx(1.0, abs=1e-6) for value in task.measure(same).values())
+        assert same.right.all() and (same.forced_choice == 1).all()
     dead = task.ask(torch.zeros(PICTURES, 6), Seen(torch.ones(PICTURES, 6)))
     assert all(value == pytest.approx(0.0, abs=1e-6) for value in task.measure(dead).values())
     assert not dead.right.any() and (dead.forced_choice == 0.5).all() and isinstance(dead, Answers)

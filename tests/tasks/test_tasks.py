@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from testers import Asked, TaskTester, small_materials
 from testers.tasks import coarse_pixels
 
 from facelesion.errors import Error
+from facelesion.faces.division import PARTS
 from facelesion.tasks import TASKS, Answers, Detection, Healthy, Task, Verification, ten_fold_accuracy
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import Prototypes, fit_linear_readout
@@ -34,11 +36,50 @@ class TestTasks(TaskTester):
     rows = TASKS
     # Of the memory test's 72 items each place holds the target 24 times; within a section that need not be so.
     uneven = ("top5_accuracy", "same_view", "novel_views", "noise")
+    unreached = ("overlap",)  # of the evidence with where it lay in health, which right answers do not say
+
+
+# What is no proportion of right answers: areas, effects, likenesses, and where evidence lies.
+NO_SHARE = re.compile("auc|d_prime|holistic_effect|whole_advantage|overlap|(rdm|cka).*|" + "|".join(PARTS))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_proportions_of_right_answers_are_told_as_per_cent_and_nothing_else_is(name):
+    shares = {measure.name: measure.share for measure in fitted(name).task.measures}
+    assert shares == {measure: not NO_SHARE.fullmatch(measure) for measure in shares}
 
 
 @functools.cache
 def fitted(name: str) -> Asked:
     return Asked(TASKS[name], small_materials())
+
+
+# Roles of pictures that a task makes or takes for itself; all others are those of the materials.
+OWN_ROLES = {"composite": "composites", "exemplars": "exemplars", "memory": "memory", "parts": "parts"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_shows_pictures_by_the_role_that_they_have_in_a_study(name):
+    materials = small_materials()
+    shown = TASKS[name].shows(materials, seed=0)
+    if name in OWN_ROLES:
+        assert list(shown) == [OWN_ROLES[name]]
+    else:
+        assert shown and all(pictures is getattr(materials, role) for role, pictures in shown.items())
+
+
+def test_a_task_says_how_many_pictures_it_looks_into_the_network_with():
+    materials = small_materials()
+    looked = {"attention": len(set(materials.probes.labels)), "representation": len(materials.probes)}
+    assert {name: task.looked_at(materials) for name, task in TASKS.items()} == dict.fromkeys(TASKS, 0) | looked
+
+
+def test_a_task_of_ones_own_that_shows_nothing_is_told_so():
+    class Dreaming(Task):
+        name, question = "dreaming", "What is there with the eyes closed?"
+
+    with pytest.raises(Error, match="^task dreaming: it does not say which pictures it shows$"):
+        Dreaming.shows(small_materials(), seed=0)
 
 
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.ask is not Task.ask])
@@ -54,12 +95,14 @@ def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
 def test_what_is_confused_is_counted_trial_by_trial(name):
     asked = fitted(name)
     generator = torch.Generator().manual_seed(3)
-    answers = asked.answers(asked.representation + torch.randn(asked.representation.shape, generator=generator))
-    names, cells = asked.task.confusion(answers)
-    said = [asked.task.alternatives[number] for number in answers.answer.tolist()]
-    pairs = list(zip(asked.task.trials.target, said, strict=True))
-    assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
-    assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
+    noisy = asked.representation + torch.randn(asked.representation.shape, generator=generator)
+    for seen in (noisy, torch.zeros_like(noisy)):
+        answers = asked.answers(seen)
+        names, cells = asked.task.confusion(answers)
+        said = [asked.task.alternatives[number] for number in answers.answer.tolist()]
+        pairs = list(zip(asked.task.trials.target, said, strict=True))
+        assert cells.tolist() == [[pairs.count((shown, named)) for named in names] for shown in names]
+        assert 0 < int(cells.trace()) == int(answers.right.sum()) < len(pairs)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +117,11 @@ def test_what_is_told_of_a_section_hangs_on_its_trials_alone(name, one, other, m
     sections = [section.partition(",")[0] for section in task.trials.section]
     assert set(sections) == {one, other} and sections.count(one) == sections.count(other)
     within = torch.tensor([section == one for section in sections])
-    answers = Answers((~within).long(), within.double() - 0.5, within, within.double())
-    told = {f"accuracy_{one}": 1.0, f"accuracy_{other}": 0.0} | more
-    assert dict(task.measure(answers)) == pytest.approx(told)
+    for right, sign in ((within, 1), (~within, -1)):
+        answers = Answers((~right).long(), right.double() - 0.5, right, right.double())
+        told = {f"accuracy_{one}": float(sign > 0), f"accuracy_{other}": float(sign < 0)}
+        turned = {name: value if name == "accuracy" else sign * value for name, value in more.items()}
+        assert dict(task.measure(answers)) == pytest.approx(told | turned)
 
 
 def test_a_pair_of_composites_is_in_the_section_of_its_pictures():

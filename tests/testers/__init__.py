@@ -13,7 +13,7 @@ from .formats import Format, FormatTester
 from .lesions import LesionTester
 from .networks import PHOTOGRAPHS, Network, NetworkTester
 from .stimuli import StimulusTester, made_up_faces, smooth_pictures
-from .tasks import Asked, TaskTester, small_materials
+from .tasks import Asked, TaskTester, many_people, small_materials
 
 __all__ = [
     "PHOTOGRAPHS",
@@ -26,6 +26,7 @@ __all__ = [
     "StimulusTester",
     "TaskTester",
     "made_up_faces",
+    "many_people",
     "small_materials",
     "smooth_pictures",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from facelesion.data.from_facespace import FaceSpacePictures
-from facelesion.data.imagesets import ImageSet
+from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
 from facelesion.study.pool import Pool
 from facelesion.tasks import Answers, Healthy, Task
@@ -61,6 +62,16 @@ def small_materials() -> Materials:
     return source.gather(seed=0, size=112)
 
 
+def many_people(count: int) -> FaceSet:
+    """Two probes each of so many people: those of a small study, some of them again under other names."""
+    probes = small_materials().probes
+    turns = -(-2 * count // len(probes))
+    labels = tuple(f"{person} ({turn})" for turn in range(turns) for person in probes.labels)
+    names = tuple(f"{name} ({turn})" for turn in range(turns) for name in probes.names)
+    images, landmarks = probes.images.repeat(turns, 1, 1, 1), probes.landmarks.repeat(turns, 1, 1)
+    return FaceSet(images, labels, names, landmarks)[: 2 * count]
+
+
 class Asked:
     """A task, fitted to coarse pixels and asked of them."""
 
@@ -86,10 +97,12 @@ class TaskTester(Tester):
 
     Attributes:
         uneven: measures that a constant answer need not bring to chance.
+        unreached: measures whose ceiling takes more than right answers.
     """
 
     rows: ClassVar[Mapping[str, type[Task]]] = {}
     uneven: ClassVar[Collection[str]] = ()
+    unreached: ClassVar[Collection[str]] = ()
 
     @pytest.fixture(scope="class")
     def asked(self, row: type[Task]) -> Asked:
@@ -102,6 +115,24 @@ class TaskTester(Tester):
         assert len({measure.name for measure in task.measures}) == len(task.measures)
         main = task.measures[0]
         assert main.better == "higher" and main.chance < main.ceiling
+
+    def test_each_measure_is_told_in_words_that_stand_in_a_sentence(self, asked: Asked) -> None:
+        for measure in asked.task.measures:
+            assert measure.words[0].islower() and measure.words == measure.words.strip(" ."), measure
+
+    def test_each_measure_says_which_way_is_better_and_a_share_goes_up_to_one(self, asked: Asked) -> None:
+        for measure in asked.task.measures:
+            assert measure.better in ("higher", "lower", "")
+            assert measure.ceiling == 1 or not (measure.share and measure.better == "higher"), measure
+
+    def test_right_answers_reach_every_ceiling(self, asked: Asked) -> None:
+        task = asked.task
+        all_of_them = torch.ones(len(task.trials))
+        answer = torch.tensor([task.alternatives.index(target) for target in task.trials.target])
+        measured = task.measure(Answers(answer, all_of_them, all_of_them.bool(), all_of_them))
+        for measure in task.measures:
+            if measure.better == "higher" and measure.name not in self.unreached and not math.isnan(measure.ceiling):
+                assert measured[measure.name] == measure.ceiling, measure
 
     def test_every_trial_has_an_answer_among_the_alternatives(self, asked: Asked) -> None:
         task = asked.task
