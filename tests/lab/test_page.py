@@ -279,10 +279,17 @@ def test_a_second_picture_of_another_is_told_apart_in_health(lab):
 
 
 def test_the_curve_is_drawn_as_it_comes(lab):
+    # All that is said on the way, however soon the next word takes its place.
+    lab.page.evaluate("""() => {
+        window.said = [];
+        const words = (change) => [...change.addedNodes].map((node) => node.textContent);
+        new MutationObserver((changes) => said.push(...changes.flatMap(words))).observe(document.querySelector("#curve-state"), { childList: true });
+    }""")
     lab("#curve-run").click()
-    lab.page.get_by_text("4 of 12 random lesions", exact=True).wait_for(timeout=60_000)
+    lab.page.get_by_text("12 of 12 random lesions", exact=True).wait_for(timeout=150_000)
+    rounds = [f"{done} of 12 random lesions" for done in (0, 4, 8, 12)]
+    assert lab.page.evaluate("said") == ["Asking about the lesion itself …", *rounds]
     assert lab("#curve-plots svg").count() == 3 and lab("#curve-plots .band").count() == 3
-    lab.page.get_by_text("12 of 12 random lesions", exact=True).wait_for(timeout=90_000)
     from facelesion.lab import curve
 
     *_, last = curve(lab.state)
