@@ -283,7 +283,8 @@ def test_the_curve_is_drawn_as_it_comes(lab):
     lab.page.evaluate("""() => {
         window.said = [];
         const words = (change) => [...change.addedNodes].map((node) => node.textContent);
-        new MutationObserver((changes) => said.push(...changes.flatMap(words))).observe(document.querySelector("#curve-state"), { childList: true });
+        const note = (changes) => said.push(...changes.flatMap(words));
+        new MutationObserver(note).observe(document.querySelector("#curve-state"), { childList: true });
     }""")
     lab("#curve-run").click()
     lab.page.get_by_text("12 of 12 random lesions", exact=True).wait_for(timeout=150_000)
