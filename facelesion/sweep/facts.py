@@ -62,10 +62,21 @@ def repeated(value: Any, growth: Any, times: int) -> Any:
 
 def stacked(value: torch.Tensor, times: int) -> torch.Tensor:
     """`times` copies one after another, laid out in memory as the value is: `repeat` knows the plain layout only."""
+    order, back = _as_in_memory(value)
+    return value.permute(order).repeat([times if axis == 0 else 1 for axis in order]).permute(back)
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Rows one after another, laid out in memory as the first part is: `cat` knows some layouts only."""
+    order, back = _as_in_memory(parts[0])
+    return torch.cat([part.permute(order) for part in parts], dim=order.index(0)).permute(back)
+
+
+def _as_in_memory(value: torch.Tensor) -> tuple[list[int], list[int]]:
+    """The axes in the order in which they lie in memory, and the way back."""
     strides = value.stride()
     order = sorted(range(value.ndim), key=lambda axis: (-strides[axis], axis))
-    back = [order.index(axis) for axis in range(value.ndim)]
-    return value.permute(order).repeat([times if axis == 0 else 1 for axis in order]).permute(back)
+    return order, [order.index(axis) for axis in range(value.ndim)]
 
 
 def leaves(growth: Any) -> list[str]:

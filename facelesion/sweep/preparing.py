@@ -100,7 +100,8 @@ def _sound(trace: Trace, trial: Trial, cuts: Cuts) -> bool:
 
 def _answered(trace: Trace, trial: Trial, places: Sequence[int]) -> bool:
     """One walk that is cut at these places, and repeated at the first where lesions may begin, as a sweep's are."""
-    first = next((place for place in places if place != end_of_large_maps(trace)), None)
+    large = end_of_large_maps(trace)
+    first = next((place for place in places if place != large), None)
     cost = 0 if first is None else trace.multiply_adds(first, trace.length)
     times = 1 if first is None else max(2, min(16, _WORK // (2 * cost or 1)))
 

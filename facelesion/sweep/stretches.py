@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from facelesion.sweep.facts import State
+from facelesion.sweep.facts import State, joined
 from facelesion.sweep.trace import Trace
 
 # What a processor's caches hold.
@@ -43,17 +43,9 @@ def through(trace: Trace, state: State, begin: int, end: int) -> Any:
             trace.run(dict(zip(parts, values, strict=True)), begin, stop)
             for values in zip(*parts.values(), strict=True)
         ]
-        state, begin = {name: _joined([part[name] for part in found]) for name in found[0]}, stop
+        state, begin = {name: joined([part[name] for part in found]) for name in found[0]}, stop
     return trace.run(state, begin, end) if begin < end else state
 
 
 def _on_processor(state: State) -> bool:
     return all(isinstance(value, torch.Tensor) and value.device.type == "cpu" for value in state.values())
-
-
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    """The parts one after another, laid out in memory as the first is: `cat` knows some layouts only."""
-    strides = parts[0].stride()
-    order = sorted(range(parts[0].ndim), key=lambda axis: (-strides[axis], axis))
-    back = [order.index(axis) for axis in range(len(order))]
-    return torch.cat([part.permute(order) for part in parts], dim=order.index(0)).permute(back)

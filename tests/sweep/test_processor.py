@@ -11,7 +11,6 @@ from facelesion.lesions import Ablate, Noise, Prune, lesioned
 from facelesion.sweep import Options, matrices, processor, stream, stream_units, sweep
 from facelesion.sweep.matrices import product
 from facelesion.sweep.processor import OnProcessor
-from facelesion.sweep.winograd import winograd
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +45,21 @@ def large(**changes):
     return layer, images.contiguous(memory_format=torch.channels_last)
 
 
+def noted(monkeypatch, name):
+    """What the room's function of this name is given from here on: the first argument's shapes."""
+    own, seen = getattr(processor, name), []
+
+    def counted(first, *rest):
+        seen.append(first.shape)
+        return own(first, *rest)
+
+    monkeypatch.setattr(processor, name, counted)
+    return seen
+
+
 @pytest.fixture
 def calls(monkeypatch):
-    seen: list[torch.Size] = []
-
-    def counted(images, *rest):
-        seen.append(images.shape)
-        return winograd(images, *rest)
-
-    monkeypatch.setattr(processor, "winograd", counted)
-    return seen
+    return noted(monkeypatch, "winograd")
 
 
 @torch.no_grad()
@@ -170,14 +174,7 @@ class TestProducts:
 
     @pytest.fixture
     def taken(self, monkeypatch):
-        seen: list[torch.Size] = []
-
-        def counted(rows, *rest):
-            seen.append(rows.shape)
-            return product(rows, *rest)
-
-        monkeypatch.setattr(processor, "product", counted)
-        return seen
+        return noted(monkeypatch, "product")
 
     @pytest.mark.parametrize("shape", [(256,), (7, 64), (2, 3, 40)], ids=str)
     @pytest.mark.parametrize("bias", [True, False])
