@@ -41,3 +41,25 @@ def one_line(said: object) -> str:
         'no room: make some'
     """
     return " ".join(str(said).split())
+
+
+#: What to say of a `RuntimeError` that is `no_way_back`.
+NO_WAY_BACK = (
+    "no gradient leads back through the network: it changes in place what its own backward pass needs, as += after a "
+    "sigmoid or ReLU does: let that step make a new tensor"
+)
+
+
+def no_way_back(error: RuntimeError) -> bool:
+    """Whether PyTorch cannot go backward through a network because that changes values in place.
+
+    Example:
+        >>> import torch
+        >>> y = torch.ones(2, requires_grad=True).sigmoid()
+        >>> try:
+        ...     y.add_(1).sum().backward()
+        ... except RuntimeError as error:
+        ...     no_way_back(error)
+        True
+    """
+    return "modified by an inplace operation" in str(error)

@@ -66,6 +66,17 @@ def lfw(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack(shared / "data" / "lfw-deepfunneled.tgz", cache) / "lfw-deepfunneled"
 
 
+@pytest.fixture(scope="session")
+def backward_there() -> Iterator[Callable[..., Any]]:
+    """Runs a function of `backward_works` where a GPU that is not there goes backward too."""
+    import backward_there as made_up
+
+    if not made_up.available():
+        pytest.skip("this PyTorch has no backend told in Python: 2.9 and later have")
+    with made_up.process() as there:
+        yield there
+
+
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes packages absent: nothing of them is loaded, and Python's finder of files does not find them."""

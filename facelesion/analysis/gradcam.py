@@ -14,11 +14,12 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from facelesion.errors import Error
+from facelesion.errors import NO_WAY_BACK, Error, no_way_back
 from facelesion.lesions import LesionError, aliases
 from facelesion.lesions import sites as list_sites
 from facelesion.lesions.errors import NoSuchSite
 from facelesion.lesions.locate import Site, find, pick, unit_axis, unwrap
+from facelesion.sweep.trial import tensors
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 
@@ -40,7 +41,7 @@ def grad_cam(
     are, the network runs forward once and backward once.
 
     Args:
-        module: a network (N, 3, H, W) -> representation (N, D).
+        module: a network (N, 3, H, W) -> representation (N, D), or whatever else `score` takes.
         images: float (N, 3, H, W), already preprocessed.
         sites: as lesions take them ('conv5_3', 'features.29', 'relu[1]', 'layer4@-1'), whose output is a map: four
             axes, the first for images and one for units. Of a module that runs several times in one pass, the last
@@ -134,13 +135,15 @@ def _small_maps(
         values = _scores(score, representation, len(images))
         y = {name: _of_call(kept[name], site) for name, site in sites.items()}
         channel = {name: _unit_axis(layers[name], y[name], site, len(images)) for name, site in sites.items()}
-        if representation.requires_grad and not values.requires_grad:
+        if not values.requires_grad and any(each.requires_grad for each in tensors(representation)):
             raise Error("no gradient flows through the score: it must not detach what it is given")
         # Where a lesion has cut the way from a site to the answer, there is no evidence.
         slopes = _mean_slopes(values, root, y, channel) if values.requires_grad and y else {}
     except LesionError as error:
         raise Error(str(error)) from None
     except RuntimeError as error:
+        if no_way_back(error):
+            raise Error(NO_WAY_BACK) from None
         if "nference tensor" not in str(error):
             raise
         raise Error(
@@ -281,8 +284,7 @@ def _outside(values: torch.Tensor) -> torch.Tensor:
 
 def _scores(score: Score, representation: torch.Tensor, images: int) -> torch.Tensor:
     values = score(representation)
-    if values.shape != (images,):
-        raise Error(
-            f"a score gives one number per image, ({images},), not {tuple(values.shape)}: pick one class"
-        )
+    if not isinstance(values, torch.Tensor) or values.shape != (images,):
+        given = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
+        raise Error(f"a score gives one number per image, ({images},), not {given}: pick one class")
     return values

@@ -82,10 +82,10 @@ def first_order(
     task = Task(model, site, images, loss, batch_size=batch_size)
     for _, _, parts in task.products():
         for part in parts:
-            summed = part.flatten(1).double().sum(1).cpu()
+            summed = part.flatten(1).double().sum(1)
             total = summed if total is None else total + summed
     assert total is not None
-    return total / len(images)
+    return total.cpu() / len(images)  # no batch is waited for before the last
 
 
 def first_order_by_image(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from facelesion.errors import NO_WAY_BACK, no_way_back
 from facelesion.lesions.locate import unit_axis
 from facelesion.sweep import arguments
 from facelesion.sweep.arguments import name_of
@@ -131,7 +132,12 @@ class Task:
                 losses = self.per_image(output, rows)
                 if not losses.requires_grad:
                     raise SweepError("loss: no gradient leads from it to the site; first_order needs one")
-                gradients = torch.autograd.grad(losses.sum(), held, allow_unused=True)
+                try:
+                    gradients = torch.autograd.grad(losses.sum(), held, allow_unused=True)
+                except RuntimeError as error:
+                    if no_way_back(error):
+                        raise SweepError(NO_WAY_BACK) from None
+                    raise
             parts = []
             for leaf, gradient in zip(held, gradients, strict=True):
                 # A call whose output nobody reads changes nothing.
@@ -188,22 +194,18 @@ class Task:
         """
         losses_of, rows_of = [], []
         for rows, losses, parts in self.products(removed):
-            total = torch.zeros(())
-            for part in parts:
-                if part.ndim < 2 or part.shape[1] != len(rows):
-                    raise SweepError(f"{self.site}: its output has no row per image: use first_order")
-                total = total + part.flatten(2).double().sum(2).cpu() if part.ndim > 2 else total + part.double().cpu()
-            losses_of.append(losses.double().cpu())
-            rows_of.append(total.T)
-        return torch.cat(losses_of), torch.cat(rows_of)
+            if any(part.ndim < 2 or part.shape[1] != len(rows) for part in parts):
+                raise SweepError(f"{self.site}: its output has no row per image: use first_order")
+            calls = [part.flatten(2).double().sum(2) if part.ndim > 2 else part.double() for part in parts]
+            losses_of.append(losses.double())
+            rows_of.append(sum(calls[1:], calls[0]).T)
+        return torch.cat(losses_of).cpu(), torch.cat(rows_of).cpu()  # no batch is waited for before the last
 
     def healthy(self) -> torch.Tensor:
         """The intact network's loss of each image: float64 (images,)."""
         with torch.no_grad():
-            parts = [
-                self.per_image(self.model(batch), rows).double().cpu() for rows, batch in self.batches()
-            ]
-        return torch.cat(parts)
+            parts = [self.per_image(self.model(batch), rows).double() for rows, batch in self.batches()]
+        return torch.cat(parts).cpu()
 
     def one_tensor(self, output: object) -> torch.Tensor:
         if not isinstance(output, torch.Tensor):

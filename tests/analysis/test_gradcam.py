@@ -342,6 +342,34 @@ def test_what_was_made_inside_inference_mode_and_cannot_be_followed_is_told(netw
             grad_cam(network, images, ["conv2"], class_score(asked, 0))
 
 
+def test_a_score_may_take_whatever_the_network_answers(network, images, readout):
+    class Told(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, images: torch.Tensor) -> dict[str, object]:
+            return {"seen": (self.inner(images), None), "name": "told"}
+
+    told, score = Told().eval(), class_score(readout, 1)
+    heat = grad_cam(told, images, ["inner.conv2"], lambda answer: score(answer["seen"][0]))
+    assert torch.equal(heat["inner.conv2"], grad_cam(network, images, ["conv2"], score)["conv2"])
+    with pytest.raises(Error, match="must not detach"):
+        grad_cam(told, images, ["inner.conv2"], lambda answer: answer["seen"][0].detach()[:, 0])
+    with pytest.raises(Error, match="one number per image.*not dict"):
+        grad_cam(told, images, ["inner.conv2"], lambda answer: answer)
+
+
+def test_a_network_that_writes_over_what_its_way_back_needs_is_told(images, readout):
+    class Overwrites(Small):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            values = super().forward(images).sigmoid()
+            return values.add_(1)
+
+    with pytest.raises(Error, match="changes in place what its own backward pass needs"):
+        grad_cam(Overwrites().eval(), images, ["conv2"], class_score(readout, 0))
+
+
 def test_networks_and_scores_that_let_no_gradient_pass_are_told(network, images, readout):
     with pytest.raises(Error, match="no gradient flows through the score"):
         grad_cam(network, images, ["conv2"], lambda x: readout(x.detach())[:, 0].detach())

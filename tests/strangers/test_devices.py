@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import backward_works as works
 import pytest
 import torch
 from made_up_gpu import GPU, Watch, on_a_gpu
@@ -50,3 +51,14 @@ def test_lesions_of_strangers_keep_a_gpu_s_rules(name, kind):
         except LesionError:
             pytest.skip("refused")
     assert watch.brought.total() <= healthy.brought.total(), watch.brought - healthy.brought
+
+
+SEES_PICTURES = [name for name, each in ZOO.items() if each.images.ndim == 4 and each.images.is_floating_point()]
+
+
+@pytest.mark.parametrize("name", SEES_PICTURES)
+def test_maps_of_strangers_go_backward_there_and_fetch_nothing(backward_there, name):
+    seen = backward_there(works.maps_of_stranger, name)
+    if isinstance(seen, str):
+        pytest.skip(seen)
+    assert seen == {"none": 0, "ablation": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import backward_works as works
 import pytest
 import torch
 from made_up_gpu import GPU, Answering, Held, Watch, on_a_gpu
@@ -69,6 +70,12 @@ def test_a_sweep_of_units_asks_one_question_a_batch_whatever_the_number_of_units
         assert max(steps) <= 2 and sum(steps) <= 2 * (BATCHES - 1)  # its two numbers come together
         brought = [after[1] - before[1] for before, after in zip(found[:-1], found[1:], strict=True)]
         assert max(brought) <= 1  # that answer
+
+
+@pytest.mark.parametrize("by_image", [False, True])
+def test_a_first_order_ranking_waits_for_no_batch_before_the_last(backward_there, by_image):
+    seen = backward_there(works.ranked, by_image)
+    assert seen == {"steps": [(0, 0), (0, 0)], "shape": (12, 8) if by_image else (8,)}
 
 
 class Wide(nn.Module):

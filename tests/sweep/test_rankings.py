@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from facelesion.lesions import Ablate
-from facelesion.sweep import agreement, effects, first_order
+from facelesion.sweep import SweepError, agreement, effects, first_order
 
 
 def test_effects_are_the_rise_of_the_loss(vgg, images, loss, naive):
@@ -31,3 +31,16 @@ def test_the_first_order_screen_agrees_roughly_elsewhere(vgg, images, loss):
     exact = effects(vgg, "conv5_2", images, loss)
     assert agreement(screen, exact) > 0.5
     assert not any(module._forward_hooks for module in vgg.modules())
+
+
+def test_a_network_that_writes_over_what_its_way_back_needs_is_told(images):
+    class Overwrites(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x).sigmoid().add_(1).mean((2, 3))
+
+    with pytest.raises(SweepError, match="changes in place what its own backward pass needs"):
+        first_order(Overwrites().eval(), "conv", images, lambda outputs, numbers: outputs.sum(1))

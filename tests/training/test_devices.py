@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+import backward_works as works
 import pytest
 import pytorch_lightning as lightning
 import torch
@@ -29,7 +30,6 @@ LESIONS = [None, Ablate("conv5_*", fraction=0.3), Noise("conv4_3", std=0.5) + Dr
 @pytest.mark.parametrize("lesion", LESIONS, ids=str)
 @pytest.mark.parametrize("task", ["detection", "identification"])
 def test_a_step_forward_mixes_no_devices_and_fetches_and_brings_nothing(lesion, task):
-    """Backward PyTorch asks a driver, so the step ends with its loss."""
     module = Classifier(get("untrained"), ("a", "b"), lesion, ClassifyConfig(task=task))
     module.log_dict = lambda *_, **__: None  # the trainer's
     pictures = torch.zeros(4, 3, 112, 112, dtype=torch.uint8)
@@ -41,6 +41,16 @@ def test_a_step_forward_mixes_no_devices_and_fetches_and_brings_nothing(lesion, 
             loss = there.training_step(batch, 1)
         assert loss.device.type == GPU and loss.shape == () and loss.requires_grad
     assert not watch.brought, watch.brought
+
+
+@pytest.mark.parametrize("learner", works.LEARNERS)
+def test_a_whole_step_of_every_recipe_mixes_no_devices_and_fetches_and_brings_nothing(backward_there, learner):
+    """Forward, backward, optimiser, and the running average where there is one."""
+    seen = backward_there(works.step, learner)
+    assert not seen["brought"], seen["brought"]
+    assert seen["loss"] == works.GPU and set(seen["slopes"]) == {works.GPU}
+    idle = 4 if learner.endswith("alone") else 0  # the readout of people, whom it never meets
+    assert len(seen["slopes"]) == seen["parameters"] - idle > 0
 
 
 @pytest.fixture(scope="module")
