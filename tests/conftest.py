@@ -67,13 +67,13 @@ def lfw(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backward_there() -> Iterator[Callable[..., Any]]:
-    """Runs a function of `backward_works` where a GPU that is not there goes backward too."""
-    import backward_there as made_up
+def in_made_up_process() -> Iterator[Callable[..., Any]]:
+    """Runs a function of `made_up_works` where a GPU that is not there goes backward too."""
+    import made_up_process
 
-    if not made_up.available():
+    if not made_up_process.available():
         pytest.skip("this PyTorch has no backend told in Python: 2.9 and later have")
-    with made_up.process() as there:
+    with made_up_process.process() as there:
         yield there
 
 

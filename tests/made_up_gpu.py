@@ -3,7 +3,7 @@
 They raise where devices are mixed and where a value is fetched to the host (`.item`, `.tolist`, `nonzero`, boolean
 indexing). `Watch` counts what is done, and what is brought from one device to another; `Answering` lets a value
 be fetched, counts it, and makes one up: where values are looked at once, before the work begins. `Held` counts
-memory. Backward passes need a process of their own (`backward_there`).
+memory. Backward passes need a process of their own (`made_up_process`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,28 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 GPU = "cuda"
 _NO_KERNEL = ("detach", "empty", "empty_like", "new_empty")
+
+
+class _Asked(TorchFunctionMode):
+    """Counts calls of functions that look, on a GPU, whether they went well; a fake tensor has no values to look at."""
+
+    LOOK = tuple(getattr(torch.linalg, name) for name in ("inv", "solve", "cholesky", "eigh", "eigvalsh", "svd", "lstsq"))
+
+    def __init__(self, counted: Counter[str]) -> None:
+        super().__init__()
+        self.counted = counted
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function in self.LOOK and any(each.device.type == GPU for each in tree_leaves(made)):
+            self.counted[function.__name__] += 1
+        return made
 
 
 class Watch(TorchDispatchMode):
@@ -35,6 +52,15 @@ class Watch(TorchDispatchMode):
         self.done: Counter[str] = Counter()
         self.brought: Counter[str] = Counter()
         self.integers = 0
+        self._asked = _Asked(self.brought)
+
+    def __enter__(self) -> Watch:
+        self._asked.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._asked.__exit__(*error)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))

@@ -12,7 +12,7 @@ from torch import Tensor
 from facelesion.errors import Error
 from facelesion.faces import regions as _regions
 from facelesion.faces.blur import gaussian_blur
-from facelesion.faces.sent import beside
+from facelesion.faces.sent import beside, points_of
 from facelesion.faces.stimuli_of_regions import WIDEST, OfRegion
 from facelesion.faces.stimulus import Batch, Stimulus, is_number
 
@@ -123,10 +123,11 @@ def similarity_matrix(source: Tensor, target: Tensor) -> Tensor:
 
 
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
-    """Pictures moved by (N, 2, 3) matrices in pixels, bilinear, black outside."""
+    """Pictures moved by similarities (N, 2, 3) in pixels, bilinear, black outside."""
     height, width = images.shape[-2:]
     linear, shift = matrix[:, :, :2], matrix[:, :, 2]
-    back = torch.linalg.inv(linear)
+    # A similarity's inverse; `linalg.inv` would wait for a GPU to see whether there is one.
+    back = linear.mT / linear[:, :, :1].square().sum(1, keepdim=True)
     y, x = torch.meshgrid(
         *(torch.arange(n, device=images.device, dtype=torch.float32) for n in (height, width)), indexing="ij"
     )
@@ -140,7 +141,7 @@ def five_points(landmarks: Tensor) -> Tensor:
     """Left and right eye, nose, left and right corner of the mouth: (N, 5, 2)."""
     left, right = _regions.eye_centres(landmarks)
     mesh = _regions.complete(landmarks)
-    return torch.cat([left[:, None], right[:, None], mesh[:, [1, 61, 291]]], dim=1)
+    return torch.cat([left[:, None], right[:, None], points_of(mesh, (1, 61, 291))], dim=1)
 
 
 def _others(stimulus: Stimulus, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import made_up_works as works
 import pytest
 import torch
 from made_up_gpu import GPU, Watch, on_a_gpu
@@ -9,6 +10,7 @@ from torch import nn
 
 from facelesion.faces import (
     Blur,
+    Composite,
     Contrast,
     ControlMask,
     GaussianNoise,
@@ -17,6 +19,7 @@ from facelesion.faces import (
     Isolate,
     Mask,
     Painted,
+    PartSwap,
     PhaseScramble,
     TileScramble,
 )
@@ -31,12 +34,19 @@ EVERY = [
     Painted(("01", "10"), fill="mean"),
     Mask("eyes") + Invert() + GaussianNoise(0.2),
 ]  # fmt: skip
-# PyTorch asks a driver how to turn and shift pictures (grid_sample).
-NEED_A_DRIVER = {"composite", "swap"}
+OF_TWO = [Composite(), Composite(0.5), PartSwap("eyes"), PartSwap("nose", feather=1.0)]
 
 
 def test_every_stimulus_is_held_to_these_rules():
-    assert {each.kind for each in EVERY} == set(KINDS) - NEED_A_DRIVER | {Chain.kind}
+    assert {each.kind for each in EVERY + OF_TWO} == set(KINDS) | {Chain.kind}
+
+
+@pytest.mark.parametrize("stimulus", OF_TWO, ids=str)
+def test_a_stimulus_of_two_faces_mixes_no_devices_and_fetches_and_brings_nothing(in_made_up_process, stimulus):
+    """PyTorch asks a driver how to turn and shift pictures (grid_sample)."""
+    seen = in_made_up_process(works.of_two_faces, stimulus)
+    assert not seen["brought"], seen["brought"]
+    assert seen["where"] == works.GPU and seen["shape"] == (4, 3, 112, 112)
 
 
 @pytest.mark.parametrize("stimulus", EVERY, ids=str)

@@ -165,6 +165,9 @@ def test_the_watch_sees_what_is_brought_and_what_is_mixed(vgg16):
         with Watch() as watch:
             torch.zeros(2).to(GPU)
         assert watch.brought
+        with Watch() as watch:
+            torch.linalg.inv(torch.eye(2, device=GPU))
+        assert watch.brought == {"linalg_inv": 1}
         with pytest.raises(RuntimeError, match="device"):
             case.images + torch.ones(32)
         with pytest.raises(Exception, match="local_scalar_dense"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import backward_works as works
+import made_up_works as works
 import pytest
 import torch
 from made_up_gpu import GPU, Watch, on_a_gpu
@@ -53,12 +53,18 @@ def test_lesions_of_strangers_keep_a_gpu_s_rules(name, kind):
     assert watch.brought.total() <= healthy.brought.total(), watch.brought - healthy.brought
 
 
+@pytest.mark.parametrize("name", ["TimeFirstLSTM", "BatchFirstGRU"])
+def test_lesions_of_recurrent_strangers_keep_them_too(in_made_up_process, name):
+    """A CUDA device's recurrent layers are cuDNN's, and ask for a driver; another device's are PyTorch's own."""
+    assert in_made_up_process(works.lesions_of_stranger, name) == {"none": 0, "ablation": 0, "several": 0}
+
+
 SEES_PICTURES = [name for name, each in ZOO.items() if each.images.ndim == 4 and each.images.is_floating_point()]
 
 
 @pytest.mark.parametrize("name", SEES_PICTURES)
-def test_maps_of_strangers_go_backward_there_and_fetch_nothing(backward_there, name):
-    seen = backward_there(works.maps_of_stranger, name)
+def test_maps_of_strangers_go_backward_there_and_fetch_nothing(in_made_up_process, name):
+    seen = in_made_up_process(works.maps_of_stranger, name)
     if isinstance(seen, str):
         pytest.skip(seen)
     assert seen == {"none": 0, "ablation": 0}

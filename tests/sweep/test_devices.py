@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import backward_works as works
+import made_up_works as works
 import pytest
 import torch
 from made_up_gpu import GPU, Answering, Held, Watch, on_a_gpu
@@ -73,8 +73,8 @@ def test_a_sweep_of_units_asks_one_question_a_batch_whatever_the_number_of_units
 
 
 @pytest.mark.parametrize("by_image", [False, True])
-def test_a_first_order_ranking_waits_for_no_batch_before_the_last(backward_there, by_image):
-    seen = backward_there(works.ranked, by_image)
+def test_a_first_order_ranking_waits_for_no_batch_before_the_last(in_made_up_process, by_image):
+    seen = in_made_up_process(works.ranked, by_image)
     assert seen == {"steps": [(0, 0), (0, 0)], "shape": (12, 8) if by_image else (8,)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-import backward_works as works
+import made_up_works as works
 import pytest
 import pytorch_lightning as lightning
 import torch
@@ -44,9 +44,9 @@ def test_a_step_forward_mixes_no_devices_and_fetches_and_brings_nothing(lesion, 
 
 
 @pytest.mark.parametrize("learner", works.LEARNERS)
-def test_a_whole_step_of_every_recipe_mixes_no_devices_and_fetches_and_brings_nothing(backward_there, learner):
+def test_a_whole_step_of_every_recipe_mixes_no_devices_and_fetches_and_brings_nothing(in_made_up_process, learner):
     """Forward, backward, optimiser, and the running average where there is one."""
-    seen = backward_there(works.step, learner)
+    seen = in_made_up_process(works.step, learner)
     assert not seen["brought"], seen["brought"]
     assert seen["loss"] == works.GPU and set(seen["slopes"]) == {works.GPU}
     idle = 4 if learner.endswith("alone") else 0  # the readout of people, whom it never meets

@@ -60,6 +60,14 @@ class _Absent:
     def manual_seed_all(self, seed: int) -> None:
         pass
 
+    def get_rng_state(self, device: object = None) -> Any:
+        import torch
+
+        return torch.zeros(16, dtype=torch.uint8)
+
+    def set_rng_state(self, state: object, device: object = None) -> None:
+        pass
+
     def get_amp_supported_dtype(self) -> list[Any]:
         import torch
 

@@ -1,4 +1,4 @@
-"""What goes backward on a GPU that is not there, and what was seen of it: run by `backward_there` in its process."""
+"""What is done on a GPU that is not there and has no driver, and what was seen of it: run by `made_up_process`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import backward_there
+import made_up_process
 import made_up_gpu
 import torch
 from made_up_gpu import Answering, Watch, on_a_gpu
@@ -16,9 +16,11 @@ from torch import nn
 from facelesion.analysis import class_score, grad_cam
 from facelesion.analysis.gradcam import likeness_score
 from facelesion.errors import Error
-from facelesion.lesions import Ablate, Dropout, Noise, lesioned
+from facelesion.faces import mean_face
+from facelesion.faces.stimulus import Stimulus
+from facelesion.lesions import Ablate, Dropout, LesionError, Noise, lesioned
 from facelesion.models import get
-from facelesion.sweep import first_order, first_order_by_image, trial
+from facelesion.sweep import first_order, first_order_by_image
 from facelesion.training.classifier import Classifier
 from facelesion.training.classify import ClassifyConfig
 from facelesion.training.distillation import Distillation, Schedule, follow
@@ -26,7 +28,7 @@ from facelesion.training.distillation import Lesson as Taught
 from facelesion.training.participant_learner import Learner, ParticipantLearning
 from facelesion.training.participant_lessons import Contrast, Lesson, Watched
 
-GPU = backward_there.NAME
+GPU = made_up_process.NAME
 LESIONS = {
     "none": lambda site: None,
     "ablation": lambda site: Ablate(site, fraction=0.5),
@@ -67,6 +69,39 @@ def maps(network: str, lesion: str, score: str) -> dict[str, Any]:
             with Watch() as watch:
                 found = grad_cam(there, seen, [site], scored)[site]
     return {"brought": dict(watch.brought), "where": found.device.type, "shape": tuple(found.shape)}
+
+
+def of_two_faces(stimulus: Stimulus) -> dict[str, Any]:
+    """What a stimulus made of two faces brought, the second time."""
+    points = mean_face()[None].repeat(4, 1, 1)
+    given = torch.rand(4, 3, 112, 112), points, torch.arange(4), torch.rand(4, 3, 112, 112), points + 1
+    with on_a_gpu(nn.Identity(), *given) as (_, images, landmarks, ids, others, theirs):
+        stimulus(images, landmarks, ids=ids, others=(others, theirs))
+        with Watch() as watch:
+            shown = stimulus(images, landmarks, ids=ids, others=(others, theirs))
+        return {"brought": dict(watch.brought), "where": shown.device.type, "shape": tuple(shown.shape)}
+
+
+def lesions_of_stranger(name: str) -> str | dict[str, int]:
+    """What lesions of a stranger's first place brought beyond what it brings in health."""
+    stranger = _strangers()[name]
+    brought = {}
+    for kind, lesion in LESIONS.items():
+        with torch.no_grad(), on_a_gpu(stranger.build(), stranger.images) as (there, images):
+            try:
+                with Watch() as healthy:
+                    stranger.answered(there, images)
+            except Exception as error:
+                return f"not on fake tensors: {error}"
+            try:
+                with lesioned(there, lesion(stranger.places[0].site)):
+                    stranger.answered(there, images)
+                    with Watch() as watch:
+                        stranger.answered(there, images)
+            except LesionError as error:
+                return f"refused: {error}"
+            brought[kind] = max(watch.brought.total() - healthy.brought.total(), 0)
+    return brought
 
 
 def maps_of_stranger(name: str) -> str | dict[str, int]:
@@ -178,7 +213,6 @@ def _moved(batch: Any) -> Any:
 def ranked(by_image: bool) -> dict[str, Any]:
     """What a first-order ranking fetched and brought from batch to batch, three of them."""
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    trial.generators_at = lambda device: []  # the state of a GPU's own generator is a driver's to tell
     seen: list[tuple[int, int]] = []
     with on_a_gpu(network.eval(), torch.rand(12, 3, 16, 16)) as (there, images), Answering() as answering:
         with Watch() as watch:
