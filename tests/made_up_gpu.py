@@ -28,7 +28,7 @@ _NO_KERNEL = ("detach", "empty", "empty_like", "new_empty")
 class _Asked(TorchFunctionMode):
     """Counts calls of functions that look, on a GPU, whether they went well; a fake tensor has no values to look at."""
 
-    LOOK = tuple(getattr(torch.linalg, name) for name in ("inv", "solve", "cholesky", "eigh", "eigvalsh", "svd", "lstsq"))
+    LOOK = (torch.linalg.inv, torch.linalg.solve, torch.linalg.cholesky, torch.linalg.eigh, torch.linalg.svd)
 
     def __init__(self, counted: Counter[str]) -> None:
         super().__init__()

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import made_up_process
 import made_up_gpu
+import made_up_process
 import torch
 from made_up_gpu import Answering, Watch, on_a_gpu
 from torch import nn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from facelesion.sweep import arguments
 from facelesion.sweep.arguments import Batches
 from facelesion.sweep.engine import Part, Ready, chunks
 from facelesion.sweep.errors import SweepError
+from facelesion.sweep.fetched import Arriving
 from facelesion.sweep.measures import together
 from facelesion.sweep.options import Options
 from facelesion.sweep.planner import Plan
@@ -117,13 +119,20 @@ def answered(
     reducers = None if reduce is None else {name: reduce(name) for name in request.lesions}
     sums: dict[str, dict[str, torch.Tensor]] = {name: {} for name in request.lesions}
     found: dict[str, list[tuple[int, torch.Tensor]]] = {name: [] for name in request.lesions}
+    arriving = Arriving()
+
+    def keep(names: Sequence[str], start: int, outputs: torch.Tensor) -> None:
+        for name in names:
+            found[name].append((start, outputs))
+
     for part in itertools.chain.from_iterable(chunks(request, progress=progress)):
         for name in part.names:
             sums[name] = together(sums[name], part.squares)
-            if reducers is None:
-                found[name].append((part.rows.start, part.outputs.cpu()))
-            else:
+            if reducers is not None:
                 reducers[name].update(part.outputs, part.rows)
+        if reducers is None:
+            arriving.take(part.outputs, partial(keep, part.names, part.rows.start))
+    arriving.land()
     if changes is not None:
         changes.update({name: relative_change(squares) for name, squares in sums.items()})
     if reducers is not None:

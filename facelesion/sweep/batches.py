@@ -18,6 +18,7 @@ from facelesion.files import write_surely
 from facelesion.sweep import columns
 from facelesion.sweep.engine import Part, Ready, chunks
 from facelesion.sweep.errors import SweepError
+from facelesion.sweep.fetched import fetched
 from facelesion.sweep.folder import PARTS, clear, finished, locked, part_name, tokens_of, told_if_full
 from facelesion.sweep.request import Request
 from facelesion.sweep.trial import Trial
@@ -68,10 +69,10 @@ class Sweeper:
             return tokens[name] in batch.done
 
         for together in chunks(here, progress=progress, skip=skip, ready=self._ready):
-            for part in together:
+            for part, outputs in zip(together, fetched([part.outputs for part in together]), strict=True):
                 missing = tuple(name for name in part.names if tokens[name] not in batch.done)
                 if missing:
-                    parts.append(replace(part, names=missing, outputs=part.outputs.cpu()))
+                    parts.append(replace(part, names=missing, outputs=outputs))
             # Only what was run together is written together: a sweep that goes on repeats the same arithmetic.
             if sum(part.outputs.nbytes * len(part.names) for part in parts) >= self.part_bytes:
                 flush()

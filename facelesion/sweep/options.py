@@ -21,12 +21,14 @@ class Options:
     Attributes:
         batch_size: images at a time, where one tensor holds them all.
         rows: rows of a batch run at once after a cut; None: as many as fit the budget and still gain.
-        budget: bytes for activations; None: half of what is free, measured when the sweep starts.
+        budget: bytes for activations and what is kept beside them; None: half of what is free, measured when the sweep
+            starts.
         channels_last: lay feature maps out channels last: the same arithmetic with other rounding, and up to twice as
             fast on processors. None: on a processor yes, on a GPU no. Networks whose answer hangs on the layout
             keep their own.
         winograd: on a processor, compute 3 × 3 convolutions of 256 channels or more by four times fewer products: other
-            rounding (a few 1e-6 of a layer's largest value), 1.2 to 1.9 times as fast, four times the weights' memory.
+            rounding (a few 1e-6 of a layer's largest value), 1.2 to 1.9 times as fast, four times the weights' memory
+            (of a `budget` a quarter at the most: what has no room in it is computed as ever).
         autocast: a lower precision for convolutions and products, such as torch.bfloat16, to see which lesions matter
             before those are run in full; `rounding` measures how wrong it is, about 1e-2 of an answer.
         tf32: let a GPU round the factors of float32's products to 10 bits, as newer ones do by themselves: quicker, and
@@ -77,8 +79,16 @@ class Options:
         """The lower precision that is asked for, in PyTorch's words; empty where there is none."""
         return str(self.autocast) if self.autocast is not None else "tf32" if self.tf32 else ""
 
+    @property
+    def room_for_kernels(self) -> int | None:
+        """Bytes for what `winograd` makes of weights; None: what they take.
+
+        It hangs on no free memory: then a sweep that goes on would round otherwise than it began.
+        """
+        return None if self.budget is None else self.budget // 4
+
     def budget_on(self, device: torch.device) -> int:
-        """Bytes for activations: as asked, or a share of what is free there now."""
+        """Bytes for activations and what is kept beside them: as asked, or a share of what is free there now."""
         return self.budget if self.budget is not None else int(memory.free_bytes(device) * memory.SHARE)
 
 

@@ -85,6 +85,7 @@ class Plan:
         why_whole: why the network runs whole for every lesion; empty where it is cut.
         rows: how many rows (lesions times images) are run at once after the cut at each position.
         peak_bytes: of activations, and of what damage needs beside them, at the worst of these places.
+        kept_bytes: beside these, all through the sweep: random numbers that doses share, transformed kernels.
     """
 
     walk: Walk
@@ -94,6 +95,7 @@ class Plan:
     why_whole: str = ""
     rows: Mapping[int, int] = field(default_factory=dict)
     peak_bytes: int = 0
+    kept_bytes: int = 0
 
     @property
     def naive_multiply_adds(self) -> int:
@@ -139,6 +141,7 @@ class Plan:
             rows = f"{spread[0]}" if len(spread) == 1 else f"{spread[0]} to {spread[-1]}"
             lines.append(
                 f"{rows} rows at once after a cut, at most {self.peak_bytes / 1e6:.0f} MB of activations"
+                + (f", {self.kept_bytes / 1e6:.0f} MB kept beside them" if self.kept_bytes >= 5e5 else "")
             )
         return "\n".join(lines)
 
@@ -197,14 +200,23 @@ def planned(request: Request, trace: Trace) -> Plan:
     walk = plan_walk(trace, request.lesions)
     device, options = request.device, request.options
     budget, damage = options.budget_on(device), _bytes_of_damage(trace, request.parts)
+    kept = _bytes_kept(trace, request, budget)
     rows: dict[int, int] = {}
     most = 0
     for position in sorted({stop.position for stop in stops_of(walk)}):
         peak = trace.peak_bytes(position, trace.length, damage)
-        rows[position] = options.rows or memory.rows_that_fit(peak, budget, device)
+        rows[position] = options.rows or memory.rows_that_fit(peak, budget - kept, device)
         most = max(most, peak * rows[position])
     costs = tuple(fact.multiply_adds for fact in trace.facts)
-    return Plan(walk, tuple(request.lesions), steps_of(trace), costs, trace.why_whole, rows, most)
+    return Plan(walk, tuple(request.lesions), steps_of(trace), costs, trace.why_whole, rows, most, kept)
+
+
+def _bytes_kept(trace: Trace, request: Request, budget: int) -> int:
+    """What a sweep on a processor holds from its first batch to its last."""
+    if request.device.type != "cpu":
+        return 0
+    draws = memory.bytes_for_draws(budget) if any(part.draws_values for part in request.parts) else 0
+    return draws + trace.kept_bytes
 
 
 def _bytes_of_damage(trace: Trace, parts: Iterable[SiteLesion]) -> dict[int, int]:

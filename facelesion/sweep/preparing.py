@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from facelesion.sweep import memory
 from facelesion.sweep.facts import ROWS, CannotTrace
 from facelesion.sweep.options import Options
-from facelesion.sweep.processor import OnProcessor
+from facelesion.sweep.processor import OnProcessor, bytes_for_kernels
 from facelesion.sweep.recorded import Recorded
 from facelesion.sweep.stretches import end_of_large_maps
 from facelesion.sweep.trace import Trace, whole
@@ -76,7 +76,8 @@ def _cut(
     if not _apart(trace, trial):
         raise CannotTrace("images meet in a batch once one of them is damaged")
     if trial.images.device.type == "cpu":
-        trace.arithmetic = OnProcessor(options.winograd)
+        trace.arithmetic = OnProcessor(options.winograd, options.room_for_kernels)
+        trace.kept_bytes = bytes_for_kernels(model, options.room_for_kernels) if options.winograd else 0
     return trace
 
 

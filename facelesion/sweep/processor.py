@@ -28,11 +28,12 @@ class OnProcessor(TorchFunctionMode):
 
     Args:
         fewer_products: whether convolutions go by `winograd`.
+        room: bytes that transformed kernels may take; where it is full, further convolutions go as ever.
     """
 
-    def __init__(self, fewer_products: bool = True) -> None:
+    def __init__(self, fewer_products: bool = True, room: int | None = None) -> None:
         super().__init__()
-        self.fewer_products = fewer_products
+        self.fewer_products, self.room = fewer_products, room
         self.scratch: dict[str, Tensor] = {}
         # What was made of each parameter, and which version of it that was.
         self.kernels: Any = WeakTensorKeyDictionary()
@@ -40,12 +41,19 @@ class OnProcessor(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if func is functional.conv2d and self.fewer_products and not kwargs and _fewer(*args):
+        if func is functional.conv2d and self.fewer_products and not kwargs and _fewer(*args) and self.fits(args[1]):
             images, weight, bias = args[:3]
             return winograd(images, self.kernel(weight), bias, self.scratch)
         if func is functional.linear and not kwargs and _quicker(*args):
             return product(*args)
         return func(*args, **(kwargs or {}))
+
+    def fits(self, weight: Tensor) -> bool:
+        """Whether there is a kernel of these weights, or room for one."""
+        if self.room is None or weight in self.kernels:
+            return True
+        held = sum(kernel.nbytes for _, kernel in self.kernels.values())
+        return held + kernel_bytes(weight) <= self.room
 
     def kernel(self, weight: Tensor) -> Tensor:
         version, kernel = self.kernels.get(weight, (None, None))
@@ -55,10 +63,40 @@ class OnProcessor(TorchFunctionMode):
         return kernel
 
 
+def kernel_bytes(weight: Tensor) -> int:
+    """What the transformed kernel of a convolution's weights (C, D, 3, 3) takes.
+
+    Example:
+        >>> weight = torch.rand(8, 4, 3, 3)
+        >>> kernel_bytes(weight) == transformed(weight).nbytes
+        True
+    """
+    return weight[..., 0, 0].numel() * (SIDE + 2) ** 2 * weight.itemsize
+
+
+def bytes_for_kernels(model: nn.Module, room: int | None = None) -> int:
+    """What transformed kernels of a network come to at the most, if all its convolutions are large enough to gain."""
+    weights = {
+        each.weight: kernel_bytes(each.weight)
+        for each in model.modules()
+        if isinstance(each, nn.Conv2d) and _many_channels(each.weight) and _plain_kind(each.weight)
+    }
+    total = sum(weights.values())
+    return total if room is None else min(total, room)
+
+
+def _many_channels(weight: Tensor) -> bool:
+    return weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= CHANNELS
+
+
+def _plain_kind(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
 def _plain(*factors: Tensor) -> bool:
     """Whether these are numbers on a processor that are computed in their own precision, and no gradient is kept."""
     return (
-        all(each.device.type == "cpu" and each.dtype == torch.float32 for each in factors)
+        all(map(_plain_kind, factors))
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )
@@ -76,8 +114,7 @@ def _fewer(
     """Whether a convolution is of the kind that `winograd` computes, and large enough to gain."""
     ones = (1, 1)
     return (
-        weight.shape[2:] == (3, 3)
-        and min(weight.shape[:2]) >= CHANNELS
+        _many_channels(weight)
         and (stride, padding, dilation, groups) == (ones, ones, ones, 1)
         # Only what lasts: a kernel that a lesion has just made would be transformed each time.
         and isinstance(weight, nn.Parameter)

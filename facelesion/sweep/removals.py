@@ -153,7 +153,7 @@ class Job:
 
 def jobs_of(trace: Trace, removals: Removals) -> list[Job]:
     """What is to be done at each site, in the network's order."""
-    budget = removals.options.budget_on(removals.device)
+    budget = removals.options.budget_on(removals.device) - trace.kept_bytes
     places = sorted(removals.places, key=lambda site: trace.position(site.path) or 0)
     return [_job(trace, site, removals, budget) for site in places]
 

@@ -27,6 +27,7 @@ class Trace:
         why_whole: why the network is not cut; empty where it is.
         input_name: under which name a state holds the batch.
         arithmetic: how pieces compute: a context that is on while one runs.
+        kept_bytes: what that keeps, made of the network's weights, at the most.
         channels_last: whether images are laid out channels last.
         uncuttable: positions at which a cut was seen to change the answer.
         left: the network, where its forwards leave counts on it and it is to be left as it was.
@@ -43,6 +44,7 @@ class Trace:
         self.model, self.example, self.facts, self.why_whole = model, example, facts, why_whole
         # What trials show (`preparing`).
         self.arithmetic: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self.kept_bytes = 0
         self.channels_last = False
         self.uncuttable: frozenset[int] = frozenset()
         self.left: nn.Module | None = None

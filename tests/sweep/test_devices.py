@@ -10,7 +10,7 @@ from torch import nn
 
 from facelesion.lesions import Ablate, Clamp, Dropout, Noise, Prune, Scale
 from facelesion.products import rounds
-from facelesion.sweep import Options, make_plan, stream, stream_units
+from facelesion.sweep import Options, make_plan, stream, stream_units, sweep
 
 BATCHES, SIZE = 3, 4
 OPTIONS = Options(batch_size=SIZE, budget=1 << 24, rows=8)
@@ -57,6 +57,25 @@ def test_a_sweep_fetches_and_brings_nothing_once_its_first_batch_is_on_its_way()
         seen = looked_at(lambda: stream(model, LESIONS, images, options=OPTIONS))
     assert len(seen) == BATCHES + 1 and len({fetched for fetched, _ in seen}) == 1
     assert seen[1:-1] == seen[2:]
+
+
+@torch.no_grad()
+def test_answers_come_to_main_memory_together_whatever_the_number_of_lesions():
+    def waits(run) -> int:
+        with on_a_gpu(Network().eval(), torch.rand(BATCHES * SIZE, 3, 8, 8)) as (model, images):
+            with Answering(), Watch() as watch:
+                run(model, images)
+        return watch.brought.total()
+
+    def streamed(model, images):
+        for _ in stream(model, LESIONS, images, options=OPTIONS):
+            pass
+
+    def swept(model, images):
+        found = sweep(model, LESIONS, images, options=OPTIONS)
+        assert {(output.device.type, tuple(output.shape)) for output in found.values()} == {("cpu", (12, 3))}
+
+    assert waits(swept) == waits(streamed) + 1
 
 
 @torch.no_grad()

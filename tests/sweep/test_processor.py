@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from facelesion.lesions import Ablate, Noise, Prune, lesioned
-from facelesion.sweep import Options, matrices, processor, stream, stream_units, sweep
+from facelesion.sweep import Options, make_plan, matrices, processor, stream, stream_units, sweep
 from facelesion.sweep.matrices import product
 from facelesion.sweep.processor import OnProcessor
 
@@ -18,6 +18,9 @@ def seeded():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
+
+
+KERNEL = 256 * 256 * 36 * 4  # bytes of a transformed kernel of `large`
 
 
 def large(**changes):
@@ -110,6 +113,47 @@ def test_a_kernel_that_was_changed_in_place_is_seen(calls):
         layer.bias.mul_(2)
         torch.testing.assert_close(layer(images), 2 * first)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("room", "expected"), [(None, 3), (0, 0), (KERNEL - 1, 0), (KERNEL, 1), (3 * KERNEL - 1, 2)])
+@torch.no_grad()
+def test_kernels_take_no_more_room_than_they_are_given_and_the_rest_is_computed_as_ever(room, expected, calls):
+    layers = nn.Sequential(*(large()[0] for _ in range(3)))
+    _, images = large()
+    plain = layers(images)
+    with OnProcessor(room=room) as mode:
+        for _ in range(2):
+            torch.testing.assert_close(layers(images), plain, rtol=0, atol=1e-4)
+    assert len(calls) == 2 * expected
+    held = sum(kernel.nbytes for _, kernel in mode.kernels.values())
+    assert held == expected * KERNEL <= processor.bytes_for_kernels(layers, room)
+    assert processor.bytes_for_kernels(layers) == 3 * KERNEL
+
+
+def test_who_has_no_large_convolution_keeps_no_kernels():
+    small = [large(**changes)[0] for changes in ({"in": 128}, {"kernel": 1, "padding": 0})]
+    assert processor.bytes_for_kernels(nn.Sequential(*small, nn.Linear(512, 512))) == 0
+    assert processor.bytes_for_kernels(large()[0].double()) == 0
+
+
+@torch.no_grad()
+def test_a_plan_counts_what_is_kept_beside_activations():
+    layer, images = large()
+    network = nn.Sequential(layer, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    lesions = {"ablate": Ablate("1", units=[0])}
+    drawing = lesions | {"noise": Noise("1", std=1.0)}
+
+    def kept(lesions, **options):
+        return make_plan(network, lesions, images, Options(**options)).kept_bytes
+
+    budget = 4 * KERNEL
+    assert kept(lesions, budget=budget) == kept(lesions) == KERNEL
+    assert kept(lesions, budget=budget - 4) == KERNEL - 1
+    assert kept(lesions, winograd=False) == 0
+    assert kept(drawing, budget=budget) == KERNEL + budget // 8
+    assert "MB kept beside them" in make_plan(network, lesions, images).explain()
+    tight = make_plan(network, drawing, images, Options(budget=budget))
+    assert 2 * tight.peak_bytes + tight.kept_bytes <= budget
 
 
 def wide() -> nn.Module:
