@@ -12,6 +12,9 @@ from .errors import LesionError
 
 # A sum of squares in float32 above this has lost nothing that counts to squares too small for the type.
 _SMALLEST = 1e-25
+# As many squares, next to each other in memory, are added up one by one: fewer take longer so, and more are off by
+# more than 1e-7 of their sum.
+_LINES = range(24, 1025)
 
 
 class Changes:
@@ -82,15 +85,24 @@ def _squares(rows: Tensor) -> Tensor:
     """The sum of squares of everything behind the first axis, in float64."""
     axes = tuple(range(1, rows.ndim))
     if rows.device.type == "cpu" and rows.dtype == torch.float32:
-        # PyTorch sums in cascades, so that float32 is exact to 1e-7, in a sixth of the time; unless squares leave its
-        # range, which a processor can look at for nothing.
-        sums = rows.square().sum(dim=axes[1:] or axes)
+        sums = _in_float32(rows, axes)
+        # Unless squares leave its range, which a processor can look at for nothing.
         outside = ~((sums > _SMALLEST) & (sums < math.inf))
         if not outside.any() or not rows[outside].any():
-            return sums.double().sum(dim=1) if axes[1:] else sums.double()
+            return sums
     # Apple's GPUs have no float64.
     precise = torch.float32 if rows.device.type == "mps" else torch.float64
     return torch.linalg.vector_norm(rows, dim=axes, dtype=precise).square()
+
+
+def _in_float32(rows: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The same, added up in float32 as far as that is exact to 1e-7: in a tenth of the time."""
+    line = next((axis for axis in axes if rows.stride(axis) == 1), axes[-1])
+    if rows.shape[line] in _LINES:
+        sums = torch.linalg.vector_norm(rows, dim=line).double().square()
+    else:
+        sums = rows.square().sum(dim=axes[1:] or axes).double()  # PyTorch sums in cascades
+    return sums.sum(dim=tuple(range(1, sums.ndim))) if sums.ndim > 1 else sums
 
 
 def relative_change(squares: Mapping[str, Tensor]) -> dict[str, float]:

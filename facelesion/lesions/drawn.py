@@ -7,6 +7,7 @@ after the other, asks for the same numbers five times.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -36,11 +37,13 @@ class Kept:
 
     def drawn(self, law: Law, keys: Tensor, images: Tensor, units: Tensor, places: int) -> Tensor:
         """What `law` draws, drawn now or before. Who writes into it has it drawn anew for the next."""
-        if not all(type(each) is Tensor and each.device.type == "cpu" for each in (keys, images, units)):
+        if not _plain(keys, images, units):
             return law(keys, images, units, places)
         alike = (law, places, images.numpy().tobytes(), units.numpy().tobytes())
         each = [self._of_one(key, alike, lambda key: law(key[None], images, units, places)) for key in keys]
-        return each[0] if len(each) == 1 else torch.cat(each)
+        if len(each) == 1:
+            return each[0]
+        return torch.cat([part.mT for part in each]).mT if each[0].stride(-2) == 1 else torch.cat(each)
 
     def _of_one(self, key: Tensor, alike: tuple[object, ...], draw: Callable[[Tensor], Tensor]) -> Tensor:
         name = (*key.tolist(), *alike)
@@ -75,7 +78,27 @@ def keeping(kept: Kept) -> Iterator[None]:
         _NOW.reset(before)
 
 
-def drawn(law: Law, keys: Tensor, images: Tensor, units: Tensor, places: int) -> Tensor:
-    """What `law` draws; from what is kept, where somebody keeps it."""
-    kept = None if torch.compiler.is_compiling() else _NOW.get()
+def drawn(
+    law: Law, keys: Tensor, images: Tensor, units: Tensor, places: int, units_last: bool = False
+) -> Tensor:
+    """What `law` draws; from what is kept, where somebody keeps it.
+
+    Args:
+        units_last: lay what a processor draws out with units last in memory, as the activations are that it meets.
+    """
+    if torch.compiler.is_compiling():
+        return law(keys, images, units, places)
+    if units_last and places > 1 and _plain(keys, images, units):
+        law = _with_units_last(law)
+    kept = _NOW.get()
     return law(keys, images, units, places) if kept is None else kept.drawn(law, keys, images, units, places)
+
+
+@functools.cache
+def _with_units_last(law: Law) -> Law:
+    """A law whose numbers are the same and lie otherwise; one and the same each time, since draws are kept by law."""
+    return lambda *given: law(*given).mT.contiguous().mT
+
+
+def _plain(*tensors: Tensor) -> bool:
+    return all(type(each) is Tensor and each.device.type == "cpu" for each in tensors)

@@ -49,8 +49,23 @@ def dropout(y: Tensor, p: Number, draws: Tensor, rescale: bool = True) -> Tensor
         >>> dropout(torch.ones(4), 0.5, torch.tensor([0.1, 0.4, 0.5, 0.9]))
         tensor([0., 0., 2., 2.])
     """
-    zero = torch.zeros((), dtype=y.dtype, device=y.device)
-    return torch.where(draws < p, zero, y / (1 - p) if rescale else y)
+    kept = y / (1 - p) if rescale else y
+    if _bits_at_hand(kept, draws):
+        # `where` takes a processor ten times as long.
+        mask = torch.ge(draws, p, out=torch.empty(0, dtype=torch.int32)).neg_()
+        return (kept.view(torch.int32) & mask).view(torch.float32)
+    return torch.where(draws < p, torch.zeros((), dtype=y.dtype, device=y.device), kept)
+
+
+def _bits_at_hand(*tensors: Tensor) -> bool:
+    """Whether these are plain float32 in main memory, through which no gradient goes."""
+    return not torch.compiler.is_compiling() and all(
+        type(each) is Tensor
+        and each.device.type == "cpu"
+        and each.dtype == torch.float32
+        and not (each.requires_grad and torch.is_grad_enabled())
+        for each in tensors
+    )
 
 
 def clamp(y: Tensor, low: Number, high: Number) -> Tensor:

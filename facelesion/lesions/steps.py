@@ -97,6 +97,7 @@ class Fitted:
         self.ids = ids
         rows = z if self.blocks is None else z.index_select(0, self.blocks)
         part = rows if self.units is None else rows.index_select(2, self.units)
+        self.units_last = _units_last(part)
         damaged = self.part.damage(part, self).to(z.dtype)
         if self.select is not None:
             damaged = torch.where(self.select, damaged, part)
@@ -124,7 +125,7 @@ class Fitted:
 
     def _draw(self, law: Law, units: Tensor, places: torch.Size) -> Tensor:
         """(blocks, or one for all of them, images, units, places ...)."""
-        draws = drawn(law, self.keys, self.ids, units, places.numel())
+        draws = drawn(law, self.keys, self.ids, units, places.numel(), self.units_last)
         draws = draws if self.whose is None else draws.index_select(0, self.whose)
         return draws.view(*draws.shape[:3], *places)
 
@@ -139,6 +140,11 @@ class Fitted:
         steps = 1 + (draws * (images - 1)).to(torch.int64)
         donors = (torch.arange(images, device=y.device) + steps) % images
         return y[torch.arange(len(y), device=y.device)[:, None], donors]
+
+
+def _units_last(z: Tensor) -> bool:
+    """Whether units lie next to each other in memory, as in the layout channels last."""
+    return z.ndim > 3 and z.stride(2) == 1 and not z.is_contiguous()
 
 
 def _replaced(z: Tensor, axis: int, numbers: Tensor, part: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-_ROOM = 64 * 2**20  # bytes that may lie on a device until they are fetched
+ROOM = 64 * 2**20  # bytes that may lie on a device until they are fetched
 
 
 def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -56,7 +56,7 @@ class Arriving:
             return
         self._waiting.append((tensor, then))
         self._bytes += tensor.nbytes
-        if self._bytes >= _ROOM:
+        if self._bytes >= ROOM:
             self.land()
 
     def land(self) -> None:

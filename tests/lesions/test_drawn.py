@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from facelesion.lesions import Dropout, Noise, lesioned, philox
+from facelesion.lesions import Dropout, Noise, lesioned, philox, steps
 from facelesion.lesions.drawn import Kept, drawn, keeping
 from facelesion.sweep import Options, sweep
 
@@ -52,6 +52,39 @@ def test_laws_are_kept_apart():
     kept.drawn(philox.uniform, KEYS, IMAGES, UNITS, PLACES)
     normal = kept.drawn(philox.normal, KEYS, IMAGES, UNITS, PLACES)
     assert torch.equal(normal, philox.normal(KEYS, IMAGES, UNITS, PLACES))
+
+
+@pytest.mark.parametrize("law", [philox.uniform, philox.normal])
+def test_numbers_with_units_last_are_the_same_and_lie_otherwise(law):
+    expected = law(KEYS, IMAGES, UNITS, PLACES)
+    with keeping(Kept(10_000)):
+        for _ in range(2):
+            last, plain = (drawn(law, KEYS, IMAGES, UNITS, PLACES, units_last=last) for last in (True, False))
+            assert torch.equal(last, expected) and torch.equal(plain, expected)
+            assert last.stride(2) == 1 and plain.stride(3) == 1
+    assert drawn(law, KEYS, IMAGES, UNITS, PLACES, units_last=True).stride(2) == 1
+
+
+@pytest.mark.parametrize("units", [None, [1, 5]])
+@pytest.mark.parametrize("lesion", [Noise, Dropout])
+@torch.no_grad()
+def test_a_lesion_draws_in_the_layout_of_what_it_meets(lesion, units, monkeypatch):
+    seen = []
+
+    def told(*given, units_last):
+        seen.append(units_last)
+        return drawn(*given, units_last=units_last)
+
+    monkeypatch.setattr(steps, "drawn", lambda law, keys, ids, units, places, last: told(
+        law, keys, ids, units, places, units_last=last
+    ))
+    network, images = nn.Identity(), torch.rand(3, 8, 5, 5)
+    answers = []
+    for given in (images, images.contiguous(memory_format=torch.channels_last)):
+        with lesioned(network, lesion(".", 0.4, units=units)):
+            answers.append(network(given))
+    assert torch.equal(*answers) and answers[1].stride(1) == 1
+    assert seen == [False, units is None]
 
 
 def test_what_somebody_wrote_into_is_drawn_anew(law):

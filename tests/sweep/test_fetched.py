@@ -55,7 +55,7 @@ def test_what_is_in_main_memory_is_not_copied():
 
 @pytest.mark.parametrize(("room", "copies"), [(0, 6), (100, 2), (60, 2), (1 << 30, 1)])
 def test_what_waits_lands_in_its_order_as_soon_as_there_is_no_room(elsewhere, room, copies, monkeypatch):
-    monkeypatch.setattr(fetched, "_ROOM", room)
+    monkeypatch.setattr(fetched, "ROOM", room)
     landed, arriving = [], fetched.Arriving()
     for each in values():
         arriving.take(each.as_subclass(elsewhere), landed.append)
