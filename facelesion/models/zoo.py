@@ -440,6 +440,7 @@ _BY_NAME: dict[str, Callable[[int], Subject]] = {
     "participant_seed6": _carried("participant_seed6"),
     "participant_seed7": _carried("participant_seed7"),
     "participant_seed8": _carried("participant_seed8"),
+    "participant_seed9": _carried("participant_seed9"),
     "untrained": subject.untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),

@@ -67,7 +67,7 @@ def network(
     return name, Network(functools.partial(get, name), site, width, published, alias, path, tolerance)
 
 
-BUILTIN = ("builtin", "builtin_seed1", "builtin_seed2", *(f"participant_seed{seed}" for seed in (3, 4, 5, 6, 7, 8)))
+BUILTIN = ("builtin", "builtin_seed1", "builtin_seed2", *(f"participant_seed{seed}" for seed in (3, 4, 5, 6, 7, 8, 9)))
 NETWORKS = dict(
     [
         *(network(name, "conv4_2", 128, imagenet, "conv4_2", "features.20") for name in BUILTIN),
