@@ -2,21 +2,25 @@
 
     python scripts/measure_participants.py runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --half weights runs/participants/seed*/weights.safetensors
+    python scripts/measure_participants.py --half weights --register runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --table
 
 The first puts a row for each network into weights/participants.csv (a network measured before is passed over by its
 hash): what its file says of LFW's test pairs, which training asked once, and what is measured here. The second does the
 same for copies in half precision, which it writes to a folder as `participant_seedN.safetensors`, and says by how much
-their figures differ from those of the whole ones. The third writes the table between the two marks in
-weights/README.md anew from the CSV alone.
+their figures differ from those of the whole ones. The third puts these copies into weights/registry.toml besides, by
+which the project carries them. The fourth writes the table between the two marks in weights/README.md anew from the
+CSV alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +37,7 @@ from facelesion.weights.fetching import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV, PAGE = ROOT / "weights" / "participants.csv", ROOT / "weights" / "README.md"
+REGISTRY = ROOT / "weights" / "registry.toml"
 BEGIN, END = "<!-- participants: from participants.csv -->", "<!-- participants end -->"
 
 # The table's columns: heading, how it is read from the CSV, decimals, factor.
@@ -64,6 +69,33 @@ def halved(path: Path, folder: Path) -> Path:
     target = folder / f"participant_seed{about['seed']}.safetensors"
     store.save_weights(target, {name: value.half() for name, value in tensors.items()}, about)
     return target
+
+
+def registered(path: Path) -> bool:
+    """Puts a file of weights into the registry, among the networks; False where its name is there already."""
+    registry, name = REGISTRY.read_text(encoding="utf-8"), path.stem
+    if name in tomllib.loads(registry):
+        return False
+    about = store.read_weights(path)[1]
+    people, teacher = about.get("people"), about.get("teacher")
+    kind = ("taught things too" if teacher else "taught without a teacher") if people else "taught things alone"
+    knows = "people and individual things" if people else "individual things and no person"
+    seen = ("LFW View 1 training people, the face space, " if people else "") + "built-in things, Caltech-101"
+    entry = {
+        "what": f"a participant: the built-in network's shape, begun anew from seed {about['seed']}; it knows {knows}",
+        "file": path.name, "carried": True, "network": name, "group": kind,
+        "checksum": f"sha256:{file_hash(path)}", "size": path.stat().st_size,
+        "licence": f"research only (learned from {'LFW and ' if people else ''}Caltech-101)",
+        "input_size": 112, "colour_order": "RGB", "mean": [123.675, 116.28, 103.53],
+        "trained_on": seen + ("; taught by MobileFaceNet" if teacher else ""),
+    }  # fmt: skip
+    # JSON's texts, numbers, truths and lists are TOML's too.
+    lines = [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+    before, found, after = registry.partition("[facespace]\n")
+    if not found:
+        raise Error(f"{REGISTRY} has no entry [facespace], before which networks stand: put it back")
+    write_bytes(REGISTRY, (before + "\n".join(lines) + "\n\n" + found + after).encode())
+    return True
 
 
 def differences(row: dict[str, object], other: dict[str, object]) -> dict[str, float]:
@@ -132,9 +164,12 @@ def main() -> None:
     parser.add_argument(
         "--half", type=Path, help="a folder for copies in half precision, which are measured then"
     )
+    parser.add_argument("--register", action="store_true", help="put the copies of --half into weights/registry.toml")
     parser.add_argument("--table", action="store_true", help="write the page's table from the CSV")
     parser.add_argument("--alike", type=Path, help="a CSV of how alike every two of the networks are")
     given = parser.parse_args()
+    if given.register and not given.half:
+        parser.error("--register is about the copies that --half writes: name a folder, such as --half weights")
     torch.set_num_threads(1)
     rows = (
         pd.read_csv(CSV, dtype={"weights": str})
@@ -143,6 +178,8 @@ def main() -> None:
     )
     for whole in given.networks:
         path = halved(whole, given.half) if given.half else whole
+        if given.register and registered(path):
+            print(f"{path.stem}: registered", flush=True)
         if get(str(path)).weights in set(rows["weights"]):
             continue
         row = measured(path) | {"minutes": minutes(whole.parent / "learning" / "log.csv")}

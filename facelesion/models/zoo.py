@@ -7,6 +7,7 @@ Nothing is fetched unless the name asks for trained weights.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import re
@@ -49,8 +50,8 @@ def get(name: str | Path = "builtin", seed: int = 0) -> Subject:
     if not isinstance(name, str | Path):
         raise Error(f"{name!r} is no network's name: give one of {', '.join(names())}, or a file's path")
     name = str(name)
-    if name in _BY_NAME:
-        return _BY_NAME[name](seed)
+    if name in _by_name():
+        return _by_name()[name](seed)
     if name.endswith(".safetensors"):
         return subject.from_file(Path(name), Path(name).stem)
     for family, make in FAMILIES.items():
@@ -72,7 +73,7 @@ def look_for(name: str) -> None:
         Traceback (most recent call last):
         facelesion.errors.Error: no network is called 'bulitin': nearest are builtin, ...
     """
-    if name in _BY_NAME or name.startswith(tuple(FAMILIES)):
+    if name in _by_name() or name.startswith(tuple(FAMILIES)):
         return
     if not name.endswith(".safetensors"):
         raise _unknown(name)
@@ -110,7 +111,7 @@ def names() -> tuple[str, ...]:
         >>> names()[:4]
         ('builtin', 'builtin_seed1', 'builtin_seed2', 'participant_seed3')
     """
-    return tuple(_BY_NAME)
+    return tuple(_by_name())
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,15 @@ class CroppedPreprocessing:
         return functional.normalize(values, list(self.mean), list(self.std))
 
 
-def _carried(name: str) -> Callable[[int], Subject]:
-    return lambda seed: subject.from_file(places.weights_path(f"{name}.safetensors"), name)
+@functools.cache
+def _by_name() -> dict[str, Callable[[int], Subject]]:
+    """How each network that has a name of its own is made."""
+    carried = [each for each in registry.entries().values() if each.carried and each.network]
+    return {each.network: _carried(each) for each in carried} | _OTHERS
+
+
+def _carried(entry: registry.Entry) -> Callable[[int], Subject]:
+    return lambda seed: subject.from_file(places.weights_path(entry.file), entry.network)
 
 
 def _vgg_face(seed: int) -> Subject:
@@ -429,18 +437,8 @@ def _vgg_sites(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
         yield from (("fc6", "pre_logits.act1"), ("fc7", "pre_logits.act2"))
 
 
-# One more is one line; of one's own, from outside: docs/extending.md.
-_BY_NAME: dict[str, Callable[[int], Subject]] = {
-    "builtin": _carried("builtin"),
-    "builtin_seed1": _carried("builtin_seed1"),
-    "builtin_seed2": _carried("builtin_seed2"),
-    "participant_seed3": _carried("participant_seed3"),
-    "participant_seed4": _carried("participant_seed4"),
-    "participant_seed5": _carried("participant_seed5"),
-    "participant_seed6": _carried("participant_seed6"),
-    "participant_seed7": _carried("participant_seed7"),
-    "participant_seed8": _carried("participant_seed8"),
-    "participant_seed9": _carried("participant_seed9"),
+# Those that the project carries are the registry's; one more of others is one line; of one's own: docs/extending.md.
+_OTHERS: dict[str, Callable[[int], Subject]] = {
     "untrained": subject.untrained,
     "vgg_face": _vgg_face,
     "inceptionresnet_vggface2": _facenet("inceptionresnet_vggface2"),

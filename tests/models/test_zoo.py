@@ -15,7 +15,7 @@ from torch import Tensor
 from facelesion.cli import run
 from facelesion.errors import Error
 from facelesion.models import MobileFaceNet, Subject, VGGFace, get, names, zoo
-from facelesion.weights import store
+from facelesion.weights import registry, store
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -67,7 +67,7 @@ def network(
     return name, Network(functools.partial(get, name), site, width, published, alias, path, tolerance)
 
 
-BUILTIN = ("builtin", "builtin_seed1", "builtin_seed2", *(f"participant_seed{seed}" for seed in (3, 4, 5, 6, 7, 8, 9)))
+BUILTIN = [each.network for each in registry.entries().values() if each.carried and each.network]
 NETWORKS = dict(
     [
         *(network(name, "conv4_2", 128, imagenet, "conv4_2", "features.20") for name in BUILTIN),

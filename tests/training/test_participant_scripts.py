@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
+from facelesion.files import file_hash
 from facelesion.locks import locked
 from facelesion.models import get
 from facelesion.training.reached import likeness_of
-from facelesion.weights import store
+from facelesion.weights import registry, store
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -147,3 +149,41 @@ def test_likeness_is_that_of_distances_and_not_of_axes() -> None:
     same = replace(network, module=torch.nn.Sequential(network.module, turned))
     assert likeness_of(network, same, pictures) == pytest.approx(1, abs=1e-4)
     assert likeness_of(network, get("builtin"), pictures) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("about", "group", "trained_on"),
+    [
+        ({"people": ["ada"], "teacher": "m.pt"}, "taught things too", "taught by MobileFaceNet"),
+        ({"people": ["ada"], "teacher": None}, "taught without a teacher", "LFW View 1"),
+        ({}, "taught things alone", "built-in things, Caltech-101"),
+    ],
+)
+def test_a_copy_that_is_registered_is_carried_under_its_name_once(
+    about: dict[str, object], group: str, trained_on: str, tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = script("measure_participants")
+    listed = (module.REGISTRY).read_text(encoding="utf-8")
+    (tmp_path / "registry.toml").write_text(listed, encoding="utf-8")
+    monkeypatch.setattr(module, "REGISTRY", tmp_path / "registry.toml")
+    tensors, _ = store.read_weights(tiny)
+    file = tmp_path / "participant_seed99.safetensors"
+    store.save_weights(file, tensors, about | {"seed": 99})
+    assert module.registered(file) and not module.registered(file)
+    found = registry.read(tomllib.loads((tmp_path / "registry.toml").read_text(encoding="utf-8")), "registry.toml")
+    entry = found["participant_seed99"]
+    assert (entry.network, entry.group, entry.carried, entry.file) == (file.stem, group, True, file.name)
+    assert entry.checksum == f"sha256:{file_hash(file)}" and entry.size == file.stat().st_size
+    assert trained_on in entry.trained_on and ("taught by" in entry.trained_on) == (group == "taught things too")
+    assert len(found) == 1 + len(tomllib.loads(listed)) and list(found).index("participant_seed99") < list(
+        found
+    ).index("facespace")
+
+
+def test_what_is_registered_is_a_copy_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["measure_participants", "--register", "a.safetensors"])
+    with pytest.raises(SystemExit, match="2"):
+        script("measure_participants").main()
+    assert "--half" in capsys.readouterr().err
