@@ -166,7 +166,7 @@ def main() -> None:
     )
     parser.add_argument("--register", action="store_true", help="put the copies of --half into weights/registry.toml")
     parser.add_argument("--table", action="store_true", help="write the page's table from the CSV")
-    parser.add_argument("--alike", type=Path, help="a CSV of how alike every two of the networks are")
+    parser.add_argument("--alike", type=Path, help="a CSV of how alike every two networks are: measure nothing else")
     given = parser.parse_args()
     if given.register and not given.half:
         parser.error("--register is about the copies that --half writes: name a folder, such as --half weights")
@@ -176,7 +176,7 @@ def main() -> None:
         if CSV.is_file()
         else pd.DataFrame(columns=["weights", "seed"])
     )
-    for whole in given.networks:
+    for whole in [] if given.alike else given.networks:
         path = halved(whole, given.half) if given.half else whole
         if given.register and registered(path):
             print(f"{path.stem}: registered", flush=True)

@@ -116,6 +116,15 @@ def test_the_table_holds_what_the_csv_holds(tmp_path: Path, monkeypatch: pytest.
     assert "| mean, taught |  | 94.5 |" in lines[5]  # those without a teacher are another group
 
 
+def test_the_page_of_the_weights_shows_the_table_of_the_participants_that_are_carried() -> None:
+    module = script("measure_participants")
+    rows = pd.read_csv(module.CSV, dtype={"weights": str})
+    assert module.table(rows) in module.PAGE.read_text(encoding="utf-8")
+    entries = registry.entries()
+    assert [f"sha256:{each}" for each in rows["sha256"]] == [entries[name].checksum for name in rows["name"]]
+    assert set(rows["name"]) == {name for name in entries if name.startswith("participant_")}
+
+
 def test_half_precision_is_half_the_bytes_and_the_same_network_but_for_rounding(
     tmp_path: Path, tiny: str
 ) -> None:
