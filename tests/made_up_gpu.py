@@ -3,7 +3,7 @@
 They raise where devices are mixed and where a value is fetched to the host (`.item`, `.tolist`, `nonzero`, boolean
 indexing). `Watch` counts what is done, and what is brought from one device to another; `Answering` lets a value
 be fetched, counts it, and makes one up: where values are looked at once, before the work begins. `Held` counts
-memory. Backward passes need a process of their own (`made_up_process`).
+memory. What asks for a driver has a process of its own (`made_up_process`).
 """
 
 from __future__ import annotations

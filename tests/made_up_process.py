@@ -1,8 +1,8 @@
-"""Backward passes on a GPU that is not there, in a process of their own.
+"""What needs a CUDA device's driver, on a GPU that is not there: in a process of its own.
 
-PyTorch's autograd asks the driver of a CUDA device before it goes backward. A backend whose device is told by Python
-has no driver: there fake tensors go backward too. It is registered for a whole process and for good, hence a process
-of its own, in which `made_up_gpu.GPU` is that backend.
+PyTorch asks the driver before it goes backward, samples grids or runs cuDNN's recurrent layers. A backend whose device
+is told by Python has no driver: there fake tensors do all of it. It is registered for a whole process and for good,
+hence a process of its own, in which `made_up_gpu.GPU` is that backend.
 """
 
 from __future__ import annotations

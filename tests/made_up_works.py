@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import sys
-from pathlib import Path
 from typing import Any
 
 import made_up_gpu
@@ -12,14 +9,15 @@ import made_up_process
 import torch
 from made_up_gpu import Answering, Watch, on_a_gpu
 from torch import nn
+from torchvision.models import mobilenet_v3_small, resnet18
 
 from facelesion.analysis import class_score, grad_cam
 from facelesion.analysis.gradcam import likeness_score
 from facelesion.errors import Error
 from facelesion.faces import mean_face
 from facelesion.faces.stimulus import Stimulus
-from facelesion.lesions import Ablate, Dropout, LesionError, Noise, lesioned
-from facelesion.models import get
+from facelesion.lesions import Ablate, Dropout, LesionError, Noise, Scale, lesioned
+from facelesion.models import MobileFaceNet, VGGFace, get
 from facelesion.sweep import first_order, first_order_by_image
 from facelesion.training.classifier import Classifier
 from facelesion.training.classify import ClassifyConfig
@@ -34,28 +32,25 @@ LESIONS = {
     "ablation": lambda site: Ablate(site, fraction=0.5),
     "several": lambda site: Noise(site, std=0.3) + Dropout(site, p=0.4),
 }
+OF_STRANGERS = {
+    "ablate": lambda site: Ablate(site, fraction=0.5),
+    "dropout": lambda site: Dropout(site, p=0.5),
+    "several": lambda site: [Scale(site, by=0.5), None, Noise(site, std=1.0)],
+}
 
 
-def _networks() -> dict[str, Any]:
-    from torchvision.models import mobilenet_v3_small, resnet18
-
-    from facelesion.models import MobileFaceNet, VGGFace
-
-    return {
-        "VGG16": (lambda: VGGFace(0.25, outputs=5), 32, "conv4_3"),
-        "ResNet-18": (lambda: resnet18(num_classes=5), 40, "layer3.1.relu"),
-        "MobileNetV3": (lambda: mobilenet_v3_small(num_classes=5), 48, "features.6"),
-        "MobileFaceNet": (MobileFaceNet, 112, "bottleneck3"),
-    }
-
-
-NETWORKS = ("VGG16", "ResNet-18", "MobileNetV3", "MobileFaceNet")
+NETWORKS = {  # how to make it, the pictures' side, a site
+    "VGG16": (lambda: VGGFace(0.25, outputs=5), 32, "conv4_3"),
+    "ResNet-18": (lambda: resnet18(num_classes=5), 40, "layer3.1.relu"),
+    "MobileNetV3": (lambda: mobilenet_v3_small(num_classes=5), 48, "features.6"),
+    "MobileFaceNet": (MobileFaceNet, 112, "bottleneck3"),
+}
 SCORES = ("a class", "a class each", "a likeness")
 
 
 def maps(network: str, lesion: str, score: str) -> dict[str, Any]:
-    """Grad-CAM twice, as the second time is: what it brought, how many kernels it took, what came of it."""
-    make, size, site = _networks()[network]
+    """Grad-CAM twice: what it brought the second time, and what came of it."""
+    make, size, site = NETWORKS[network]
     model, images = make().eval(), torch.rand(4, 3, size, size)
     width = model(images).shape[1]
     with on_a_gpu(model, images, torch.arange(4), torch.rand(4, width)) as (there, seen, each, others):
@@ -82,26 +77,25 @@ def of_two_faces(stimulus: Stimulus) -> dict[str, Any]:
         return {"brought": dict(watch.brought), "where": shown.device.type, "shape": tuple(shown.shape)}
 
 
-def lesions_of_stranger(name: str) -> str | dict[str, int]:
-    """What lesions of a stranger's first place brought beyond what it brings in health."""
+def lesion_of_stranger(name: str, kind: str) -> str | dict[str, Any]:
+    """What a lesion of a stranger's first place brought the second time, and what health brings; why not, if so."""
     stranger = _strangers()[name]
-    brought = {}
-    for kind, lesion in LESIONS.items():
-        with torch.no_grad(), on_a_gpu(stranger.build(), stranger.images) as (there, images):
-            try:
-                with Watch() as healthy:
-                    stranger.answered(there, images)
-            except Exception as error:
-                return f"not on fake tensors: {error}"
-            try:
-                with lesioned(there, lesion(stranger.places[0].site)):
-                    stranger.answered(there, images)
-                    with Watch() as watch:
-                        stranger.answered(there, images)
-            except LesionError as error:
-                return f"refused: {error}"
-            brought[kind] = max(watch.brought.total() - healthy.brought.total(), 0)
-    return brought
+    lesion = OF_STRANGERS[kind](stranger.places[0].site)
+    times = len(lesion) if isinstance(lesion, list) else 1
+    with torch.no_grad(), on_a_gpu(stranger.build(), torch.cat([stranger.images] * times)) as (there, images):
+        try:
+            with Watch() as healthy:
+                stranger.answered(there, images)
+        except Exception as error:  # some read values themselves, or need a driver
+            return f"it does not run on fake tensors in health: {error}"
+        try:
+            with lesioned(there, lesion):
+                stranger.answered(there, images)
+                with Watch() as watch:
+                    damaged = stranger.answered(there, images)
+        except LesionError as error:
+            return f"refused: {error}"
+    return {"brought": watch.brought, "healthy": healthy.brought, "where": damaged.device.type}
 
 
 def maps_of_stranger(name: str) -> str | dict[str, int]:
@@ -141,10 +135,7 @@ def maps_of_stranger(name: str) -> str | dict[str, int]:
 
 
 def _strangers() -> dict[str, Any]:
-    room = str(Path(__file__).parent / "strangers")
-    if room not in sys.path:
-        sys.path.insert(0, room)
-    from zoo import whole_zoo
+    from zoo import whole_zoo  # beside the strangers' tests, whose room puts it on the path
 
     return whole_zoo()
 
@@ -229,7 +220,7 @@ def ranked(by_image: bool) -> dict[str, Any]:
 def mixes(kind: str) -> None:
     """What must be refused there as on a real one."""
     with on_a_gpu(nn.Linear(3, 2), torch.rand(4, 3)) as (there, rows):
-        answers = copy.copy(there)(rows)
+        answers = there(rows)
         if kind == "devices":
             (answers + torch.ones(2)).sum().backward()
         else:
