@@ -92,6 +92,30 @@ def test_saving_and_loading_changes_nothing_that_can_be_seen(space, tmp_path):
     assert (before - after).abs().max() <= 1
 
 
+def test_components_of_any_eight_bits_are_saved_without_loss(space, tmp_path):
+    eight = np.random.default_rng(0).integers(-127, 128, space.texture_components.shape)
+    eight[:, 0] = 127  # the scale is by the largest
+    rough = dataclasses.replace(space, texture_components=eight.astype(np.float32))
+    rough.save(tmp_path / "rough.npz")
+    assert np.array_equal(FaceSpace.load(tmp_path / "rough.npz").texture_components, eight)
+
+
+def test_what_was_saved_once_is_saved_again_without_loss(space, tmp_path):
+    space.save(tmp_path / "copy.npz")
+    again = FaceSpace.load(tmp_path / "copy.npz")
+    for field in dataclasses.fields(FaceSpace):
+        assert np.array_equal(getattr(again, field.name), getattr(space, field.name)), field.name
+
+
+def test_a_file_that_holds_the_components_themselves_is_read_as_well(space, tmp_path):
+    with np.load(FILE) as file:
+        arrays = {name: file[name] for name in file.files if name != "texture_differences"}
+    components = np.round(space.texture_components / arrays["texture_scale"][:, None]).astype(np.int8)
+    np.savez(tmp_path / "older.npz", texture_components=components, **arrays)
+    older = FaceSpace.load(tmp_path / "older.npz")
+    assert np.array_equal(older.texture_components, space.texture_components)
+
+
 def test_a_file_that_is_no_face_space_is_named(tmp_path):
     with pytest.raises(Error, match="no face space at"):
         FaceSpace.load(tmp_path / "absent.npz")
