@@ -154,7 +154,7 @@ class FaceSpace:
         names = tuple(f"{label}/{k % pictures}" for k, label in enumerate(labels))
         return FaceSet(images, labels, names, landmarks)
 
-    def render(self, vectors: Array, batch_size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    def render(self, vectors: Array, batch_size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures of face vectors (N, K).
 
         Returns:

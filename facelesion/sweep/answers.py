@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -118,26 +118,46 @@ def answered(
     """What `sweep` returns."""
     reducers = None if reduce is None else {name: reduce(name) for name in request.lesions}
     sums: dict[str, dict[str, torch.Tensor]] = {name: {} for name in request.lesions}
-    found: dict[str, list[tuple[int, torch.Tensor]]] = {name: [] for name in request.lesions}
+    found = _Found(request.lesions)
     arriving = Arriving()
-
-    def keep(names: Sequence[str], start: int, outputs: torch.Tensor) -> None:
-        for name in names:
-            found[name].append((start, outputs))
-
     for part in itertools.chain.from_iterable(chunks(request, progress=progress)):
         for name in part.names:
             sums[name] = together(sums[name], part.squares)
             if reducers is not None:
                 reducers[name].update(part.outputs, part.rows)
         if reducers is None:
-            arriving.take(part.outputs, partial(keep, part.names, part.rows.start))
+            arriving.take(part.outputs, partial(found.take, part.names, part.rows.start))
     arriving.land()
     if changes is not None:
         changes.update({name: relative_change(squares) for name, squares in sums.items()})
     if reducers is not None:
         return {name: reducer.compute() for name, reducer in reducers.items()}
-    return {name: _joined(parts) for name, parts in found.items()}
+    return found.joined()
+
+
+class _Found:
+    """Outputs by lesion and batch, those of a batch in one tensor.
+
+    Kept one by one they would lie strewn between a chunk's large tensors, whose place could then not be used again.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.parts: dict[str, list[tuple[int, torch.Tensor]]] = {name: [] for name in names}
+        self.places = {name: place for place, name in enumerate(self.parts)}
+        self.batches: dict[int, torch.Tensor] = {}
+
+    def take(self, names: Sequence[str], start: int, outputs: torch.Tensor) -> None:
+        """Outputs of the batch that begins with image `start`, in main memory."""
+        if start not in self.batches:
+            self.batches[start] = torch.empty(len(self.parts), *outputs.shape, dtype=outputs.dtype)
+        batch = self.batches[start]
+        fits = outputs.layout is torch.strided and (outputs.shape, outputs.dtype) == (batch.shape[1:], batch.dtype)
+        for name in names:
+            self.parts[name].append((start, batch[self.places[name]].copy_(outputs) if fits else outputs))
+
+    def joined(self) -> dict[str, torch.Tensor]:
+        """Every lesion's outputs of all images."""
+        return {name: _joined(parts) for name, parts in self.parts.items()}
 
 
 def _joined(parts: list[tuple[int, torch.Tensor]]) -> torch.Tensor:

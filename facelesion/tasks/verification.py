@@ -17,6 +17,7 @@ from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_sc
 from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
 
 SAME, DIFFERENT = "same", "different"
+_PAIRS = 8192  # whose vectors lie in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,9 @@ def same_or_different(cosines: torch.Tensor, threshold: float, same: torch.Tenso
 def pair_cosines(embedding: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Cosine (P,) between the embeddings (N, E) of the pictures at positions `first` and `second`."""
     vectors = unit_vectors(embedding)
-    return (vectors[first] * vectors[second]).sum(1)
+    # Some thousand pairs at a time: all pairs of many pictures would hold two vectors each.
+    pieces = zip(first.split(_PAIRS), second.split(_PAIRS), strict=True)
+    return torch.cat([(vectors[one] * vectors[other]).sum(1) for one, other in pieces])
 
 
 def best_threshold(cosines: torch.Tensor, same: torch.Tensor) -> float:
