@@ -1,9 +1,10 @@
-"""What tests share: research data beside the project (absent for most users), and small made-up pictures."""
+"""What tests share: research data beside the project (absent for most users), small made-up pictures, a browser."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # What several rooms' tests share (`made_up_gpu`) lies beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
 
+
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 #: Rooms of which one process does all tests, because their files share what takes long to make, or start clusters.
 WHOLE = ("tests/engines", "tests/training")
@@ -180,3 +183,28 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     yield served
     served.server.shutdown()
     served.server.server_close()
+
+
+def browser_here() -> str | None:
+    """A Chromium: the one that is named, Playwright's own, or the system's."""
+    named = os.environ.get("FACELESION_CHROMIUM")
+    if named:
+        return named
+    for name in BROWSERS:
+        if place := shutil.which(name):
+            return place
+    return None
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, driven by Playwright; skips where there is none."""
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync.sync_playwright() as playwright:
+        place = browser_here()
+        own = Path(playwright.chromium.executable_path)
+        if place is None and not own.exists():
+            pytest.skip("no Chromium: install one, run `playwright install chromium`, or set FACELESION_CHROMIUM")
+        browser = playwright.chromium.launch(executable_path=place or str(own))
+        yield browser
+        browser.close()

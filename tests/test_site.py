@@ -117,19 +117,39 @@ runpy.run_module("sphinx", run_name="__main__")
 """
 
 
-@pytest.mark.slow
-def test_the_site_is_built_without_a_network_and_without_a_warning_and_every_script_ran(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built."""
     for needed in ("sphinx", "torchlens", "rsatoolbox"):
         pytest.importorskip(needed, reason="the extra [docs] is not installed")
-    words = ["--fail-on-warning", "--keep-going", "--quiet", "--doctree-dir", str(tmp_path / "trees")]
+    folder = tmp_path_factory.mktemp("built")
+    words = ["--fail-on-warning", "--keep-going", "--quiet", "--doctree-dir", str(folder / "trees")]
     built = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *words, str(ROOT / "docs"), str(tmp_path / "site")],
+        [sys.executable, "-c", OFFLINE, *words, str(ROOT / "docs"), str(folder / "site")],
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr[-4000:]
-    listed = (tmp_path / "site" / "examples" / "index.html").read_text(encoding="utf-8")
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_network_and_without_a_warning_and_every_script_ran(site):
+    listed = (site / "examples" / "index.html").read_text(encoding="utf-8")
     for script in SCRIPTS:
         assert f"{script.stem}.html" in listed
-        page = (tmp_path / "site" / "examples" / f"{script.stem}.html").read_text(encoding="utf-8")
+        page = (site / "examples" / f"{script.stem}.html").read_text(encoding="utf-8")
         assert f"{script.stem}.ipynb" in page
         assert "sphx_glr" in page or "sphx-glr-script-out" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 800, 1100, 1200, 1400, 1600, 2400])
+def test_no_page_is_wider_than_its_window(site, chromium, width):
+    window = chromium.new_page(viewport={"width": width, "height": 900})
+    wider = {}
+    for page in sorted(site.glob("*.html")):
+        window.goto(page.as_uri())
+        if (needed := window.evaluate("document.documentElement.scrollWidth")) > width:
+            wider[page.name] = needed
+    window.close()
+    assert wider == {}

@@ -1,22 +1,17 @@
-"""The lab's server on a free port, and a browser if there is one."""
+"""The lab's server on a free port."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class Served:
@@ -65,28 +60,3 @@ def serving() -> Iterator[Served]:
 def served() -> Iterator[Served]:
     with serving() as found:
         yield found
-
-
-def browser_here() -> str | None:
-    """A Chromium: the one that is named, Playwright's own, or the system's."""
-    named = os.environ.get("FACELESION_CHROMIUM")
-    if named:
-        return named
-    for name in BROWSERS:
-        if place := shutil.which(name):
-            return place
-    return None
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright; skips where there is none."""
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync.sync_playwright() as playwright:
-        place = browser_here()
-        own = Path(playwright.chromium.executable_path)
-        if place is None and not own.exists():
-            pytest.skip("no Chromium: install one, run `playwright install chromium`, or set FACELESION_CHROMIUM")
-        browser = playwright.chromium.launch(executable_path=place or str(own))
-        yield browser
-        browser.close()
