@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sizes import largest
 
 from facelesion.data.facespace import CROP, MARGIN, FaceSpace, flatten_texture, unflatten_texture
 from facelesion.data.facespace_learning import covariance_factors, learn_face_space
@@ -32,6 +33,15 @@ def test_the_same_seed_gives_the_same_pixels_and_another_seed_other_people(space
 def test_a_person_does_not_depend_on_how_many_are_drawn(space):
     few, many = space.draw(2, 3, seed=4), space.draw(5, 3, seed=4)
     assert torch.equal(few.images, many.images[:6])
+
+
+def test_pictures_are_the_same_however_many_are_rendered_at_once_and_few_are(space):
+    vectors = space.pictures(space.people(20, seed=4), 1, seed=4).reshape(20, -1)
+    images, landmarks = space.render(vectors)
+    for size in (1, 7, 64):
+        again, places = space.render(vectors, batch_size=size)
+        assert torch.equal(again, images) and torch.equal(places, landmarks)
+    assert largest(lambda: space.render(vectors)) < largest(lambda: space.render(vectors, batch_size=20)) / 2
 
 
 def test_a_person_without_variability_looks_the_same_in_every_picture(space):

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from sizes import Sizes
 
 from facelesion.faces.randomness import normal, uniform
-
-
-class Sizes(TorchDispatchMode):
-    """Notes how many elements each operation that computes works on."""
-
-    def __init__(self):
-        super().__init__()
-        self.largest = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        name = function.overloadpacket.__name__
-        if isinstance(made, torch.Tensor) and not function.is_view and not name.startswith("empty"):
-            self.largest[name] = max(self.largest[name], made.numel())
-        return made
 
 
 @pytest.mark.parametrize("law", [uniform, normal])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 import torch
 from scipy import stats
+from sizes import Sizes
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from facelesion.lesions.philox import key_of, normal, philox, ranks, splitmix, uniform
 
@@ -122,21 +120,6 @@ def test_numbers_agree_between_cpu_and_gpu():
     given = (torch.arange(5), torch.arange(7), 33)
     assert torch.equal(uniform(keys("a").cuda(), *given).cpu(), uniform(keys("a"), *given))
     assert torch.allclose(normal(keys("a").cuda(), *given).cpu(), normal(keys("a"), *given), atol=1e-5)
-
-
-class Sizes(TorchDispatchMode):
-    """Notes how many elements each operation that computes works on."""
-
-    def __init__(self):
-        super().__init__()
-        self.largest = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        name = function.overloadpacket.__name__
-        if isinstance(made, torch.Tensor) and not function.is_view and name not in ("empty", "new_empty"):
-            self.largest[name] = max(self.largest[name], made.numel())
-        return made
 
 
 @pytest.mark.parametrize("law", [uniform, normal])

@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from sizes import largest
 
 from facelesion.data.imagesets import ImageSet
 from facelesion.errors import Error
 from facelesion.tasks import Verification, ten_fold_accuracy
 from facelesion.tasks.task import Trials
-from facelesion.tasks.verification import best_threshold, pair_trials, same_or_different
+from facelesion.tasks.verification import best_threshold, pair_cosines, pair_trials, same_or_different
 
 # What six pairs' likeness is, and what is true of them: at 0.5 two of three are known for the same.
 COSINES = torch.tensor([0.9, 0.75, 0.25, 0.45, 0.6, -0.2])
@@ -113,3 +114,17 @@ def test_a_likeness_at_the_threshold_of_the_other_folds_is_different():
     cosines = torch.tensor([0.75, 0.25, 0.5, 0.875])
     same = torch.tensor([True, False, False, True])
     assert ten_fold_accuracy(cosines, same, torch.tensor([0, 0, 1, 1])) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 8192, 8193, 50_000])
+def test_cosines_are_those_of_each_pair_alone_however_many_there_are(count):
+    drawn = torch.Generator().manual_seed(0)
+    embedding = torch.randn(400, 16, generator=drawn)
+    first, second = torch.randint(0, 400, (2, count), generator=drawn)
+    unit = embedding / embedding.norm(dim=1, keepdim=True)
+    assert torch.allclose(pair_cosines(embedding, first, second), (unit @ unit.T)[first, second], atol=1e-6)
+
+
+def test_the_vectors_of_many_pairs_do_not_lie_in_memory_at_once():
+    embedding, (first, second) = torch.randn(600, 128), torch.randint(0, 600, (2, 200_000))
+    assert largest(lambda: pair_cosines(embedding, first, second)) < 200_000 * 128 / 20
