@@ -11,6 +11,7 @@ A task of one's own is one class in one file and one line in a list:
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -143,9 +144,22 @@ class Look(Protocol):
         ...
 
 
+def in_main_memory(representation: torch.Tensor) -> torch.Tensor:
+    """A representation where tasks answer, whatever device it was computed on; half precision becomes single.
+
+    Example:
+        >>> in_main_memory(torch.ones(2, 3, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    here = representation.cpu()
+    return here.float() if here.dtype in (torch.float16, torch.bfloat16) else here
+
+
 @dataclass(frozen=True, eq=False)
 class Healthy:
     """What a task is fitted on: the pictures by role, and the healthy network's answers to them.
+
+    The network may lie on any device: what it answers is brought to main memory, and so is a copy of `identity`.
 
     Attributes:
         materials: the study's pictures.
@@ -187,6 +201,13 @@ class Healthy:
     rows: Callable[[str], torch.Tensor]
     seed: int = 0
     look: Look | None = None
+
+    def __post_init__(self) -> None:
+        given = self.representation
+        object.__setattr__(self, "representation", lambda pictures: in_main_memory(given(pictures)))
+        own = [*self.identity.parameters(), *self.identity.buffers()]
+        if any(tensor.device.type != "cpu" or tensor.dtype in (torch.float16, torch.bfloat16) for tensor in own):
+            object.__setattr__(self, "identity", copy.deepcopy(self.identity).to("cpu", torch.float32))
 
     def embedding(self, pictures: ImageSet) -> torch.Tensor:
         """The healthy identity embedding (N, E) of pictures."""
@@ -238,7 +259,10 @@ class Task(ABC):
 
     @abstractmethod
     def answer(self, representation: torch.Tensor) -> Answers:
-        """The answers of a network from its representation (N, D) of all pictures shown."""
+        """The answers of a network from its representation (N, D) of all pictures shown, in main memory.
+
+        The representation may lie on any device: a task takes it through `in_main_memory`.
+        """
 
     def ask(self, representation: torch.Tensor, look: Look) -> Answers:
         """As `answer`, for a task that must look into the network too: such a one says here what it looks at."""

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from elsewhere import Elsewhere
 from testers import Asked, TaskTester, small_materials
 from testers.tasks import coarse_pixels
 
@@ -89,6 +90,32 @@ def test_a_task_that_looks_into_the_network_says_so_where_it_cannot(name):
     blind = Healthy(small_materials(), torch.nn.Identity(), coarse_pixels, lambda role: torch.arange(1), 0, None)
     with pytest.raises(Error, match=f"^task {name} looks into the network"):
         TASKS[name].fit(blind)
+
+
+class Reads(torch.nn.Module):
+    """A readout of identity with a matrix of its own."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+
+    def forward(self, representation: torch.Tensor) -> torch.Tensor:
+        return representation @ self.weight
+
+
+@pytest.mark.parametrize("lies", [Elsewhere, torch.Tensor.half])
+def test_what_reads_identity_comes_to_main_memory_and_the_network_s_own_stays_where_it_is(lies):
+    weight = torch.rand(3, 2)
+    identity = Reads(lies(weight))
+    own = identity.weight
+
+    def represent(pictures):
+        return Elsewhere(torch.ones(len(pictures), 3, dtype=own.dtype))
+
+    healthy = Healthy(small_materials(), identity, represent, lambda role: torch.arange(1))
+    found = healthy.embedding(small_materials().probes)
+    assert found.device.type == "cpu" and found.dtype == torch.float32 and identity.weight is own
+    assert torch.allclose(found[0], weight.sum(0), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.confusion is not Task.confusion])

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from elsewhere import Elsewhere
 from torch import Tensor
 
 from facelesion.data.from_facespace import FaceSpacePictures
@@ -75,15 +76,18 @@ def many_people(count: int) -> FaceSet:
 class Asked:
     """A task, fitted to coarse pixels and asked of them."""
 
-    def __init__(self, kind: type[Task], materials: Materials) -> None:
+    def __init__(self, kind: type[Task], materials: Materials, on_a_gpu: bool = False) -> None:
         self.pool = Pool.of([kind], materials, seed=0)
         rows = {role: torch.arange(len(self.pool))[place] for role, place in self.pool.rows.items()}
         everything = ImageSet(self.pool.images, ("",) * len(self.pool), tuple(map(str, range(len(self.pool)))))
         self.representation = coarse_pixels(everything)
         look = CoarseLook(self.pool, self.representation)
-        self.task = kind.fit(
-            Healthy(materials, torch.nn.Identity(), coarse_pixels, rows.__getitem__, 0, look)
-        )
+
+        def there(pictures: ImageSet) -> Tensor:
+            return Elsewhere(coarse_pixels(pictures))
+
+        seen = there if on_a_gpu else coarse_pixels
+        self.task = kind.fit(Healthy(materials, torch.nn.Identity(), seen, rows.__getitem__, 0, look))
 
     def answers(self, representation: Tensor) -> Answers:
         return self.task.ask(representation, CoarseLook(self.pool, representation))
@@ -170,3 +174,11 @@ class TaskTester(Tester):
         before = asked.measured(asked.representation)
         asked.answers(torch.randn_like(asked.representation))
         assert asked.measured(asked.representation) == before
+
+    def test_it_answers_alike_wherever_the_network_lies(self, asked: Asked, row: type[Task]) -> None:
+        there = Asked(row, small_materials(), on_a_gpu=True)
+        look = CoarseLook(asked.pool, asked.representation)
+        found = there.task.ask(Elsewhere(asked.representation), look)
+        wanted = asked.answers(asked.representation)
+        for name in ("answer", "value", "right", "forced_choice"):
+            assert torch.equal(getattr(found, name), getattr(wanted, name)), name
