@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from facelesion.sweep import memory
-from facelesion.sweep.facts import ROWS, CannotTrace
+from facelesion.sweep.facts import ROWS, CannotTrace, State
 from facelesion.sweep.options import Options
 from facelesion.sweep.processor import OnProcessor, bytes_for_kernels
 from facelesion.sweep.recorded import Recorded
@@ -69,11 +69,11 @@ def _cut(
 ) -> Recorded:
     trace = Recorded(model, trial.images, sites)
     for trace.channels_last in layouts:
-        if _sound(trace, trial, cuts):
+        if (states := _sound(trace, trial, cuts)) is not None:
             break
     else:
         raise CannotTrace("the recorded steps give another answer than the network")
-    if not _apart(trace, trial):
+    if not _apart(trace, trial, states):
         raise CannotTrace("images meet in a batch once one of them is damaged")
     if trial.images.device.type == "cpu":
         trace.arithmetic = OnProcessor(options.winograd, options.room_for_kernels)
@@ -81,40 +81,53 @@ def _cut(
     return trace
 
 
-def _sound(trace: Trace, trial: Trial, cuts: Cuts) -> bool:
-    """Whether the steps give the network's answer; places where a cut changes it are not cut at."""
+def _sound(trace: Trace, trial: Trial, cuts: Cuts) -> dict[int, State] | None:
+    """Healthy states, by place, if the steps give the network's answer; None if not.
+
+    They are those at the beginning, where large maps end, and, last, where damage begins. Places where a cut changes
+    the answer are not cut at.
+    """
     trace.uncuttable = frozenset()
     while True:
-        wanted = {*cuts(trace), end_of_large_maps(trace) or trace.length}
-        places = sorted(place for place in wanted if place < trace.length and trace.can_cut(place))
-        if _answered(trace, trial, places):
-            return True
-        if not _answered(trace, trial, []):
-            return False
-        bad = {place for place in places if not _answered(trace, trial, [place])}
+        wanted, large = set(cuts(trace)), end_of_large_maps(trace) or trace.length
+        places = sorted(place for place in {*wanted, large} if place < trace.length and trace.can_cut(place))
+        begin = min(wanted.intersection(places), default=0)
+        states = _answered(trace, trial, places, {0, min(large, begin), begin})
+        if states is not None:
+            return states
+        if _answered(trace, trial, []) is None:
+            return None
+        bad = {place for place in places if _answered(trace, trial, [place]) is None}
         # Each alone may do no harm, and all together some.
         bad = (bad or set(places)) - {0}
         if not bad:
-            return False
+            return None
         trace.uncuttable |= bad
 
 
-def _answered(trace: Trace, trial: Trial, places: Sequence[int]) -> bool:
-    """One walk that is cut at these places, and repeated at the first where lesions may begin, as a sweep's are."""
+def _answered(
+    trace: Trace, trial: Trial, places: Sequence[int], keep: Collection[int] = ()
+) -> dict[int, State] | None:
+    """One walk that is cut at these places, and repeated at the first where lesions may begin, as a sweep's are.
+
+    The states at those of them that are to be kept, if it gives the network's answer; None if not.
+    """
     large = end_of_large_maps(trace)
     first = next((place for place in places if place != large), None)
     cost = 0 if first is None else trace.multiply_adds(first, trace.length)
     times = 1 if first is None else max(2, min(16, _WORK // (2 * cost or 1)))
+    kept: dict[int, State] = {}
 
     def walk() -> Any:
-        state = trace.start(trial.images)
-        begin = 0
-        for place in places:
+        state, begin = trace.start(trial.images), 0
+        for place in sorted({0, *places}):
             state = trace.run(state, begin, place) if place > begin else state
+            if place in keep:
+                kept[place] = trace.repeated(state, 1)
             state, begin = trace.repeated(state, times if place == first else 1), place
         return trial.readout(trace.run(state, begin, trace.length))
 
-    return _answers(walk, _many(trial.answer, times))
+    return kept if _answers(walk, _many(trial.answer, times)) else None
 
 
 def _many(answer: Any, times: int) -> Any:
@@ -135,26 +148,50 @@ def _answers(run: Callable[[], Any], wanted: Any) -> bool:
     return agree(wanted, found)
 
 
-def _apart(trace: Recorded, trial: Trial) -> bool:
-    """Whether the second image's answer stays as it was when the first is wrecked at every step."""
+def _apart(trace: Recorded, trial: Trial, states: Mapping[int, State]) -> bool:
+    """Whether the second image stays as it was when the first is wrecked at every step, wherever company changes.
+
+    That is from where damage begins on, and before it up to the end of large maps, which few images at a time walk
+    through. In between nothing is damaged, and images walk in the company that they came in.
+    """
+    begin = max(states)
+    spans = [(begin, trace.length), (0, min(begin, end_of_large_maps(trace)))]
+    return all(_apart_from(trace, trial, states, *span) for span in spans if len(range(*span)))
+
+
+def _apart_from(trace: Recorded, trial: Trial, states: Mapping[int, State], begin: int, end: int) -> bool:
+    """The same of the steps from `begin` to `end`."""
+    wanted: Any = trial.answer
     try:
         with torch.no_grad():
-            wrecked = trial.readout(_Wreck(trace).run(trace.laid_out(trial.images).clone()))
+            # A copy: the states are healthy, and one span's is another's end.
+            wrecked = _Wreck(trace, begin, end).run(*trace.arguments(trace.repeated(states[begin], 1), begin))
+            if end == trace.length:
+                wrecked = trial.readout(wrecked)
+            else:
+                wanted = trace.arguments(states[end], end)
     except Exception as problem:
         if memory.out_of_memory(problem):
             raise
         # Some step refuses such numbers, which says nothing about the images.
         return True
-    pairs = zip(tensors(trial.answer), tensors(wrecked), strict=False)
+    pairs = zip(tensors(wanted), tensors(wrecked), strict=False)
     return all(agree(a[1], b[1]) for a, b in pairs if a.ndim and len(a) == 2 and a.shape == b.shape)
 
 
 class _Wreck(fx.Interpreter):
-    """Runs the steps, and writes large numbers into the first image's row of every result."""
+    """Runs the steps from one on, and writes large numbers into the first image's row of every result.
 
-    def __init__(self, trace: Recorded) -> None:
-        super().__init__(fx.GraphModule(trace.root, trace.graph))
-        self.rows = {fact.name for fact in trace.facts if fact.growth == ROWS}
+    Results of earlier steps that these read are wrecked too, as they are where units are taken out of them.
+    """
+
+    def __init__(self, trace: Recorded, begin: int, end: int) -> None:
+        piece = trace.piece(begin, end)
+        super().__init__(piece)
+        rows = {fact.name for fact in trace.facts if fact.growth == ROWS}
+        of_piece = [n for n in piece.graph.nodes if n.op not in ("get_attr", "output")]
+        of_trace = [*trace.live(begin), *trace.steps[begin:end]]
+        self.rows = {n.name for n, known in zip(of_piece, of_trace, strict=True) if known.name in rows}
         own = [*trace.model.parameters(), *trace.model.buffers()]
         # A learned parameter handed on is no result, and is not written into.
         self.own = {tensor.untyped_storage()._cdata for tensor in own if tensor.layout == torch.strided}

@@ -161,7 +161,7 @@ class Recorded(Trace):
             self._live[position] = list(needed)
         return self._live[position]
 
-    def piece(self, begin: int, end: int) -> nn.Module:
+    def piece(self, begin: int, end: int) -> fx.GraphModule:
         """Steps `begin` to `end` as a module: live values at `begin` in, live values at `end` (or the output) out."""
         if (begin, end) not in self._pieces:
             graph = fx.Graph()

@@ -143,6 +143,49 @@ def test_rows_that_meet_only_under_damage_are_run_apart(naive, close):
         close(outputs[name], naive(network, lesion, images))
 
 
+def test_units_whose_removal_would_let_rows_meet_are_run_apart_too(close):
+    network, images = Capped().eval(), torch.rand(4, 6)
+    with torch.no_grad():
+        network.first.weight *= 10  # what is left without a unit may lie beyond the cap
+    units = unit_sweep(network, "first", images)["first"]
+    for unit in range(6):
+        with torch.no_grad(), lesioned(network, Ablate("first", units=[unit])):
+            close(units[unit], network(images))
+
+
+def test_rows_that_would_meet_only_ahead_of_all_damage_need_not_be_run_apart(naive, close):
+    network, images = Capped().eval(), torch.rand(6, 6)
+    images[4] *= 1e4  # so that rows of the user's own batch meet, as they do in a loop of hooks
+    lesions = {"none": None, "a": Ablate("second", units=[1]), "b": Scale("second", by=1e4)}
+    assert not make_plan(network, lesions, images).why_whole
+    outputs = sweep(network, lesions, images)
+    for name, lesion in lesions.items():
+        close(outputs[name], naive(network, lesion, images))
+
+
+class LargeFirst(nn.Module):
+    """Rows meet under damage in a first map so large that few images at a time walk through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 600, 1), nn.Conv2d(600, 3, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = x / torch.clamp(x.abs().max() / 50, min=1.0)
+        return self.second(x[:, :, ::8, ::8]).mean((2, 3))
+
+
+def test_rows_that_would_meet_in_large_maps_ahead_of_all_damage_are_run_apart(naive, close):
+    network, images = LargeFirst().eval(), torch.rand(12, 1, 64, 64)
+    images[9] *= 1e4
+    lesions = {"none": None, "a": Ablate("second", units=[1])}
+    assert "damaged" in make_plan(network, lesions, images).why_whole
+    outputs = sweep(network, lesions, images)
+    for name, lesion in lesions.items():
+        close(outputs[name], naive(network, lesion, images))
+
+
 class TimeMajor(nn.Module):
     """Folds time and images into one axis, time first: were that repeated like a batch, it would be read wrongly."""
 
