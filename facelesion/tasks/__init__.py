@@ -20,7 +20,6 @@ from facelesion.tasks.task import (
     Trials,
     against_others,
     forced_choice,
-    in_main_memory,
     margin,
 )
 from facelesion.tasks.verification import Verification, ten_fold_accuracy
@@ -37,5 +36,5 @@ TASKS: dict[str, type[Task]] = {
 __all__ = [
     "TASKS", "Answers", "Attention", "Composite", "Detection", "Exemplars", "Healthy", "Identification", "Likeness",
     "Look", "Measure", "Memory", "Objects", "Parts", "Representation", "Task", "Trials", "Verification",
-    "against_others", "fit_linear_readout", "forced_choice", "in_main_memory", "margin", "ten_fold_accuracy",
+    "against_others", "fit_linear_readout", "forced_choice", "margin", "ten_fold_accuracy",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from facelesion.data.imagesets import FaceSet, ImageSet, eight_bits
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Composite as CompositeStimulus
-from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, in_main_memory
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials
 from facelesion.tasks.verification import best_threshold, pair_cosines, pair_trials, same_or_different
 
 ALIGNED, MISALIGNED = "aligned", "misaligned"
@@ -73,7 +73,7 @@ class Composite(Task):
     def answer(self, representation: torch.Tensor) -> Answers:
         """Same where the likeness of the two faces is above the healthy threshold."""
         with torch.no_grad():
-            cosines = pair_cosines(self.identity(in_main_memory(representation)), self.first, self.second)
+            cosines = pair_cosines(self.identity(representation), self.first, self.second)
         halves = [
             same_or_different(cosines[part], self.threshold, self.same[part])
             for part in (self._aligned, ~self._aligned)

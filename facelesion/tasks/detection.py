@@ -13,7 +13,7 @@ from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.tasks.readouts import LinearReadout, fit_linear_readout
 from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_scores
-from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others, in_main_memory
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
 
 FACE, OTHER = "face", "no face"
 
@@ -86,7 +86,7 @@ class Detection(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """Yes where the evidence is above the healthy criterion."""
-        evidence = self.evidence(in_main_memory(representation))
+        evidence = self.evidence(representation)
         yes = evidence > 0
         return Answers(
             (~yes).long(),

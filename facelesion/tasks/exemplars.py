@@ -13,7 +13,7 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
 from facelesion.tasks.identification import naming_measures, naming_scores, nearest
 from facelesion.tasks.readouts import Prototypes
-from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, in_main_memory
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials
 
 CATEGORIES = ("car", "chair", "cup", "house")
 PER_CATEGORY, ENROLLED, PROBED = 10, 3, 2
@@ -76,7 +76,7 @@ class Exemplars(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """The nearest prototype's thing."""
-        shown = (in_main_memory(representation)[self.rows] - self.centre) @ self.whitening
+        shown = (representation[self.rows] - self.centre) @ self.whitening
         return nearest(self.memory.likeness(shown), self.targets)
 
     def measure(self, answers: Answers) -> Mapping[str, float]:

@@ -11,17 +11,7 @@ import torch
 from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
 from facelesion.tasks.readouts import Prototypes
-from facelesion.tasks.task import (
-    Answers,
-    Groups,
-    Healthy,
-    Measure,
-    Task,
-    Trials,
-    forced_choice,
-    in_main_memory,
-    margin,
-)
+from facelesion.tasks.task import Answers, Groups, Healthy, Measure, Task, Trials, forced_choice, margin
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +76,7 @@ class Identification(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """The nearest prototype's person."""
-        return nearest(self.similarity(in_main_memory(representation)), self.targets)
+        return nearest(self.similarity(representation), self.targets)
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Means over people, so that a constant answer scores one over their number."""

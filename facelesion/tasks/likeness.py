@@ -13,7 +13,7 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.tasks.representation import LAST
-from facelesion.tasks.task import Answers, Healthy, Look, Measure, Task, Trials, in_main_memory
+from facelesion.tasks.task import Answers, Healthy, Look, Measure, Task, Trials
 
 LIKE, UNLIKE = "as in health", "otherwise"
 _KINDS = {"rdm": distance_likeness, "cka": kernel_alignment}
@@ -96,7 +96,7 @@ class Likeness(Task):
 
     def ask(self, representation: torch.Tensor, look: Look) -> Answers:
         """How each picture lies to the others at every stage."""
-        seen = {**look.activations(self.rows), LAST: in_main_memory(representation)[self.rows]}
+        seen = {**look.activations(self.rows), LAST: representation[self.rows]}
         values, kept = [], []
         for stage, healthy in self.healthy.items():
             one, two = healthy.double(), seen[stage].double()

@@ -13,16 +13,7 @@ from facelesion.data.face_memory import ALTERNATIVES, SECTIONS, MemoryTest, buil
 from facelesion.data.imagesets import FaceSet, ImageSet
 from facelesion.data.materials import Materials
 from facelesion.errors import Error
-from facelesion.tasks.task import (
-    Answers,
-    Healthy,
-    Measure,
-    Task,
-    Trials,
-    forced_choice,
-    in_main_memory,
-    margin,
-)
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, forced_choice, margin
 
 CHANCE = 1 / ALTERNATIVES
 DAMAGED = "learned under damage"
@@ -88,7 +79,7 @@ class Memory(Task):
     def answer(self, representation: torch.Tensor) -> Answers:
         """The alternative most like a learned face, with the healthy memory and with the damaged one."""
         with torch.no_grad():
-            shown = self.identity(in_main_memory(representation)[self.rows])
+            shown = self.identity(representation[self.rows])
         evidence = torch.cat([self.test.evidence(shown, self.learned), self.test.evidence(shown)])
         target = self.test.answer.repeat(2)
         # Rounding must not tell apart what is the same; the first of equal alternatives is taken.

@@ -12,7 +12,7 @@ from facelesion.data.imagesets import ImageSet
 from facelesion.data.materials import Materials
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import LinearReadout, fit_linear_readout
-from facelesion.tasks.task import Answers, Groups, Healthy, Measure, Task, Trials, in_main_memory
+from facelesion.tasks.task import Answers, Groups, Healthy, Measure, Task, Trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Objects(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """The category with the largest logit."""
-        return nearest(self.readout.logits(in_main_memory(representation)[self.rows]), self.targets)
+        return nearest(self.readout.logits(representation[self.rows]), self.targets)
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Means over categories."""

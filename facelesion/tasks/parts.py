@@ -14,17 +14,7 @@ from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.faces.stimuli import Isolate, PartSwap
 from facelesion.tasks.readouts import Prototypes
-from facelesion.tasks.task import (
-    Answers,
-    Groups,
-    Healthy,
-    Measure,
-    Task,
-    Trials,
-    forced_choice,
-    in_main_memory,
-    margin,
-)
+from facelesion.tasks.task import Answers, Groups, Healthy, Measure, Task, Trials, forced_choice, margin
 
 FEATURES = ("eyes", "nose", "mouth")
 WHOLE, PART = "whole", "part"
@@ -86,7 +76,6 @@ class Parts(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """The more alike of the two; none where both are equally so."""
-        representation = in_main_memory(representation)
         with torch.no_grad():
             likeness = torch.stack(
                 [

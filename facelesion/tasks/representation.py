@@ -14,7 +14,7 @@ from facelesion.errors import Error
 from facelesion.tasks.exemplars import within_class_whitening
 from facelesion.tasks.identification import nearest
 from facelesion.tasks.readouts import Prototypes
-from facelesion.tasks.task import Answers, Groups, Healthy, Look, Measure, Task, Trials, in_main_memory
+from facelesion.tasks.task import Answers, Groups, Healthy, Look, Measure, Task, Trials
 
 LAST = "representation"
 
@@ -122,7 +122,7 @@ class Representation(Task):
 
     def ask(self, representation: torch.Tensor, look: Look) -> Answers:
         """Whose prototype is nearest at every stage."""
-        seen = {**look.activations(self.rows), LAST: in_main_memory(representation)[self.rows]}
+        seen = {**look.activations(self.rows), LAST: representation[self.rows]}
         answers = [nearest(stage.likeness(seen[name]), self.targets) for name, stage in self.stages.items()]
         return Answers(
             *(

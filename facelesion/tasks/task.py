@@ -12,11 +12,12 @@ A task of one's own is one class in one file and one line in a list:
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
@@ -215,6 +216,16 @@ class Healthy:
             return self.identity(self.representation(pictures))
 
 
+def _asked_here(answer: Callable[..., Answers]) -> Callable[..., Answers]:
+    """A way of answering that is given the representation in main memory."""
+
+    @functools.wraps(answer)
+    def asked(self: Task, representation: torch.Tensor, *more: Any, **words: Any) -> Answers:
+        return answer(self, in_main_memory(representation), *more, **words)
+
+    return asked
+
+
 class Task(ABC):
     """A question with a readout that is fixed before any damage. See `docs/extending.md` for how to write one.
 
@@ -242,6 +253,13 @@ class Task(ABC):
     alternatives: tuple[str, ...]
     measures: tuple[Measure, ...]
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        """Tasks answer in main memory, also those of one's own, wherever the network lies that is asked."""
+        super().__init_subclass__(**words)
+        for name in ("answer", "ask"):
+            if name in vars(cls):
+                setattr(cls, name, _asked_here(vars(cls)[name]))
+
     @classmethod
     def shows(cls, materials: Materials, seed: int) -> Mapping[str, ImageSet]:
         """The pictures it must see under damage, by role; roles that several tasks name are shown once."""
@@ -261,7 +279,7 @@ class Task(ABC):
     def answer(self, representation: torch.Tensor) -> Answers:
         """The answers of a network from its representation (N, D) of all pictures shown, in main memory.
 
-        The representation may lie on any device: a task takes it through `in_main_memory`.
+        Whoever asks may give a representation on any device; what a task gets to see lies in main memory.
         """
 
     def ask(self, representation: torch.Tensor, look: Look) -> Answers:

@@ -14,7 +14,7 @@ from facelesion.data.materials import Materials
 from facelesion.errors import Error
 from facelesion.tasks.readouts import unit_vectors
 from facelesion.tasks.scores import YES_NO_MEASURES, area_under_curve, yes_no_scores
-from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others, in_main_memory
+from facelesion.tasks.task import Answers, Healthy, Measure, Task, Trials, against_others
 
 SAME, DIFFERENT = "same", "different"
 _PAIRS = 8192  # whose vectors lie in memory at once
@@ -80,7 +80,7 @@ class Verification(Task):
 
     def answer(self, representation: torch.Tensor) -> Answers:
         """Same where the cosine is above the healthy threshold: the damaged network does not know of its damage."""
-        return same_or_different(self.cosines(in_main_memory(representation)), self.threshold, self.same)
+        return same_or_different(self.cosines(representation), self.threshold, self.same)
 
     def measure(self, answers: Answers) -> Mapping[str, float]:
         """Area under the curve, which needs no threshold, and what the fixed threshold gives."""

@@ -135,7 +135,7 @@ def test_what_is_added_from_outside_passes_the_checks_of_its_kind(lists, tmp_pat
     file.write_text("\n".join(blocks[: last + 1]), encoding="utf-8")
     counts = Counted()
     assert pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)], plugins=[counts]) == 0
-    assert counts.passed == {"TestSaturate": 8, "TestDim": 6, "TestThings": 11, "TestMine": 5}
+    assert counts.passed == {"TestSaturate": 8, "TestDim": 6, "TestThings": 12, "TestMine": 5}
 
 
 class Counted:
