@@ -62,19 +62,21 @@ def test_ctrl_c_leaves_the_tasks_at_work_and_the_same_command_attaches_again(tmp
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "key").write_text("words\n")
     program = f"""
+import signal
 from pathlib import Path
 from facelesion.engines import Slurm
 from tests.engines.toys import words
-Slurm(cluster="local", shares=2, look_every=0.2).run(words(Path({str(tmp_path / "parts")!r}), 4, seconds=6))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background are deaf to it
+Slurm(cluster="local", shares=2, look_every=0.2).run(words(Path({str(tmp_path / "parts")!r}), 4, seconds=2))
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True) as first:
-        job = words(tmp_path / "parts", 4, seconds=6)
+        job = words(tmp_path / "parts", 4, seconds=2)
         wait_for(lambda: any(read_words(job).values()))
         os.killpg(first.pid, signal.SIGINT)  # as a terminal does: everybody that it started hears of it
         assert first.wait(timeout=60) != 0
     arrays = arrays_in(job.folder)
     assert queues.in_queue(arrays)
-    job = words(tmp_path / "parts", 4, seconds=6)
+    job = words(tmp_path / "parts", 4, seconds=2)
     LOCAL.run(job)
     assert all(read_words(job).values())
     assert [array.name for array in arrays_in(job.folder)] == [array.name for array in arrays]
