@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from facelesion.files import write_whole
 
 Array = npt.NDArray[np.float32]
 Eight = npt.NDArray[np.int8]
+Flat = TypeVar("Flat", torch.Tensor, Eight)
 
 CROP = 112  # side of the aligned crop, pixels
 MARGIN = 8  # the texture reaches this far beyond the crop, so that shapes may shrink
@@ -294,12 +296,17 @@ def flatten_texture(planes: torch.Tensor) -> Array:
 
 def unflatten_texture(flat: torch.Tensor) -> torch.Tensor:
     """The inverse of `flatten_texture`, but for chroma's resolution: (N, P) to RGB (N, 3, CANVAS, CANVAS)."""
-    luma = flat[:, : CANVAS * CANVAS].reshape(-1, 1, CANVAS, CANVAS)
-    chroma = flat[:, CANVAS * CANVAS :].reshape(-1, 2, CANVAS // 2, CANVAS // 2)
+    luma, chroma = _planes(flat)
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     blue, red = luma + chroma[:, :1], luma + chroma[:, 1:]
     green = (luma - 0.299 * red - 0.114 * blue) / 0.587
     return torch.cat([red, green, blue], 1)
+
+
+def _planes(flat: Flat) -> tuple[Flat, Flat]:
+    """Luma (N, 1, CANVAS, CANVAS) and chroma (N, 2, CANVAS / 2, CANVAS / 2) of textures (N, P)."""
+    luma, chroma = flat[:, : CANVAS * CANVAS], flat[:, CANVAS * CANVAS :]
+    return luma.reshape(-1, 1, CANVAS, CANVAS), chroma.reshape(-1, 2, CANVAS // 2, CANVAS // 2)
 
 
 def _sample(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
@@ -326,10 +333,8 @@ def _crop_grid() -> torch.Tensor:
 
 
 def _plane_by_plane(change: Callable[[Eight], Eight], textures: Eight) -> Eight:
-    """`change` done to textures (N, P) as planes: luma (N, CANVAS, CANVAS), chroma (N, 2, CANVAS / 2, CANVAS / 2)."""
-    luma, chroma = np.split(textures, [CANVAS * CANVAS], axis=1)
-    planes = luma.reshape(-1, CANVAS, CANVAS), chroma.reshape(-1, 2, CANVAS // 2, CANVAS // 2)
-    return np.concatenate([change(each).reshape(len(textures), -1) for each in planes], 1)
+    """`change` done to the planes of textures (N, P)."""
+    return np.concatenate([change(each).reshape(len(textures), -1) for each in _planes(textures)], 1)
 
 
 def _differences(planes: Eight) -> Eight:

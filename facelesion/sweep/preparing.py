@@ -156,7 +156,7 @@ def _apart(trace: Recorded, trial: Trial, states: Mapping[int, State]) -> bool:
     """
     begin = max(states)
     spans = [(begin, trace.length), (0, min(begin, end_of_large_maps(trace)))]
-    return all(_apart_from(trace, trial, states, *span) for span in spans if len(range(*span)))
+    return all(_apart_from(trace, trial, states, start, end) for start, end in spans if start < end)
 
 
 def _apart_from(trace: Recorded, trial: Trial, states: Mapping[int, State], begin: int, end: int) -> bool:

@@ -145,14 +145,14 @@ class Look(Protocol):
         ...
 
 
-def in_main_memory(representation: torch.Tensor) -> torch.Tensor:
-    """A representation where tasks answer, whatever device it was computed on; half precision becomes single.
+def in_main_memory(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor where tasks answer, whatever device it was computed on; half precision becomes single.
 
     Example:
         >>> in_main_memory(torch.ones(2, 3, dtype=torch.bfloat16)).dtype
         torch.float32
     """
-    here = representation.cpu()
+    here = tensor.cpu()
     return here.float() if here.dtype in (torch.float16, torch.bfloat16) else here
 
 
@@ -207,8 +207,8 @@ class Healthy:
         given = self.representation
         object.__setattr__(self, "representation", lambda pictures: in_main_memory(given(pictures)))
         own = [*self.identity.parameters(), *self.identity.buffers()]
-        if any(tensor.device.type != "cpu" or tensor.dtype in (torch.float16, torch.bfloat16) for tensor in own):
-            object.__setattr__(self, "identity", copy.deepcopy(self.identity).to("cpu", torch.float32))
+        if any(in_main_memory(tensor) is not tensor for tensor in own):
+            object.__setattr__(self, "identity", copy.deepcopy(self.identity)._apply(in_main_memory))
 
     def embedding(self, pictures: ImageSet) -> torch.Tensor:
         """The healthy identity embedding (N, E) of pictures."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from facelesion.lesions import Calibration, Lesion, lesioned
+from facelesion.sweep import sweep
 
 
 class Toy(nn.Module):
@@ -144,6 +145,21 @@ def close() -> Callable[[torch.Tensor, torch.Tensor], None]:
     def check(found: torch.Tensor, wanted: torch.Tensor) -> None:
         assert found.shape == wanted.shape
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()) + 1e-12)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def swept_as_naive(naive, close) -> Callable[..., dict[str, torch.Tensor]]:
+    """A sweep's outputs, which must be the oracle's under every lesion."""
+
+    def check(
+        network: nn.Module, lesions: Mapping[str, Lesion | None], images: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        outputs = sweep(network, lesions, images)
+        for name, lesion in lesions.items():
+            close(outputs[name], naive(network, lesion, images))
+        return outputs
 
     return check
 

@@ -48,7 +48,7 @@ class Queries(nn.Module):
 
 
 @pytest.mark.parametrize("how", ["expand", "expand_as", "repeat", "broadcast", "normed", "class token"])
-def test_learned_queries_that_are_handed_on_are_swept(how, naive, close):
+def test_learned_queries_that_are_handed_on_are_swept(how, close, swept_as_naive):
     network, images = Queries(how).eval(), torch.rand(4, 5, 6)
     lesions = {
         "none": None,
@@ -56,9 +56,7 @@ def test_learned_queries_that_are_handed_on_are_swept(how, naive, close):
         "b": Scale("head", by=2.0),
         "n": Noise("first", std=0.3),
     }
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    outputs = swept_as_naive(network, lesions, images)
     units = unit_sweep(network, "first", images)["first"]
     close(units[1], outputs["a"])
 
@@ -175,15 +173,13 @@ def test_a_wrapped_network_is_swept_as_what_it_wraps(wrap, vgg, images, close, t
     close(read_sweep(tmp_path)["a"], wanted["a"])
 
 
-def test_a_part_that_is_wrapped_is_swept(naive, close):
+def test_a_part_that_is_wrapped_is_swept(swept_as_naive):
     network = nn.Sequential(
         nn.DataParallel(nn.Sequential(nn.Linear(6, 4), nn.ReLU())), nn.Linear(4, 2)
     ).eval()
     images = torch.rand(4, 6)
     lesions = {"none": None, "a": Ablate("0.module.0", units=[1]), "b": Shift("0", by=1.0)}
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 class Answer(nn.Module):

@@ -92,7 +92,7 @@ def test_the_multiply_adds_done_are_those_planned(vgg, images, multiply_adds):
     assert done() - planning() == plan.multiply_adds * len(images)
 
 
-def test_lesions_that_begin_alike_share_their_damage(vgg, images, naive, close):
+def test_lesions_that_begin_alike_share_their_damage(vgg, images, swept_as_naive):
     first = Noise("conv2_1", std=0.2) + Ablate("conv3_1", fraction=0.3)
     lesions = {f"{n}": first + Dropout("conv5_2", p=0.1 * n) for n in range(1, 6)} | {
         "first": first,
@@ -101,27 +101,21 @@ def test_lesions_that_begin_alike_share_their_damage(vgg, images, naive, close):
     plan = make_plan(vgg, lesions, images)
     apart = sum(make_plan(vgg, {name: lesion}, images).multiply_adds for name, lesion in lesions.items())
     assert plan.multiply_adds < apart / 3
-    outputs = sweep(vgg, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(vgg, lesion, images))
+    outputs = swept_as_naive(vgg, lesions, images)
     assert torch.equal(outputs["first"], outputs["again"])
 
 
-def test_random_patterns_over_several_sites_draw_the_same_when_shared(vgg, images, naive, close):
+def test_random_patterns_over_several_sites_draw_the_same_when_shared(vgg, images, swept_as_naive):
     shared = Noise("conv3_*", std=0.3) + Dropout("re:features\\.(18|20)", p=0.3)
     lesions = {f"{f}": shared + Ablate("conv5_2", fraction=f) for f in (0.2, 0.4)}
     lesions["listed"] = Noise("conv3_1, conv5_2", std=0.2) + Ablate("conv5_3", fraction=0.2)
     lesions["listed too"] = Noise("conv3_1, conv5_2", std=0.2) + Ablate("conv5_3", fraction=0.4)
-    outputs = sweep(vgg, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(vgg, lesion, images))
+    swept_as_naive(vgg, lesions, images)
 
 
-def test_pruned_weights_count_from_the_layer_that_reads_them(vgg, images, naive, close):
+def test_pruned_weights_count_from_the_layer_that_reads_them(vgg, images, swept_as_naive):
     lesions = {f"{f}": Prune("conv4_1", fraction=f) + Shift("conv5_1", by=0.1) for f in (0.3, 0.6)}
-    outputs = sweep(vgg, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(vgg, lesion, images))
+    swept_as_naive(vgg, lesions, images)
 
 
 def test_results_do_not_hang_on_batch_or_chunk_sizes(vgg, images, close):
@@ -168,15 +162,13 @@ def test_in_place_steps_do_not_reach_what_other_lesions_need(vgg, images, naive,
         close(outputs[name], naive(vgg, lesion, images))
 
 
-def test_the_users_own_hooks_still_act(images, naive, close):
+def test_the_users_own_hooks_still_act(images, swept_as_naive):
     from facelesion.models.vgg import VGGFace
 
     network = VGGFace(width=0.125).eval()
     handle = network.features.register_forward_hook(lambda module, args, output: output * 2)
     lesions = {"a": Ablate("conv5_3", fraction=0.5), "none": None}
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
     handle.remove()
 
 
@@ -192,24 +184,20 @@ class Branching(nn.Module):
         return self.second(-x if float(x.sum()) < -1e9 else x)
 
 
-def test_what_cannot_be_cut_runs_whole_and_says_so(naive, close):
+def test_what_cannot_be_cut_runs_whole_and_says_so(swept_as_naive):
     network, images = Branching().eval(), torch.rand(6, 4)
     lesions = {"none": None, "a": Ablate("first", units=[1]), "b": Noise("second", std=0.3)}
     plan = make_plan(network, lesions, images)
     assert "torch.fx" in plan.why_whole and "runs whole" in plan.explain()
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
-def test_a_part_that_cannot_be_looked_into_is_one_step(naive, close):
+def test_a_part_that_cannot_be_looked_into_is_one_step(swept_as_naive):
     network, images = nn.Sequential(nn.Linear(4, 4), Branching(), nn.Linear(2, 2)).eval(), torch.rand(6, 4)
     lesions = {"none": None, "a": Ablate("1.first", units=[1]), "b": Noise("2", std=0.3)}
     plan = make_plan(network, lesions, images)
     assert not plan.why_whole and plan.steps == ("0", "1", "2")
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 def test_metrics_take_outputs_in_as_they_come(vgg, images):

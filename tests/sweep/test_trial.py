@@ -111,15 +111,13 @@ class Call(nn.Module):
 
 
 @pytest.mark.parametrize("norm", [nn.InstanceNorm1d(6), nn.GroupNorm(2, 6), nn.LayerNorm(6), nn.Softmax(1)])
-def test_norms_of_one_image_are_swept(norm, naive, close):
+def test_norms_of_one_image_are_swept(norm, swept_as_naive):
     network = nn.Sequential(nn.Linear(5, 4), nn.Conv1d(6, 6, 1), Call(lambda x: x.mean(2)), norm).eval()
     if isinstance(norm, nn.InstanceNorm1d):
         network = nn.Sequential(nn.Linear(5, 4), nn.Conv1d(6, 6, 1), norm).eval()
     images = torch.rand(5, 6, 5)
     lesions = {"none": None, "a": Ablate("1", units=[1, 2]), "n": Noise("0", std=0.3)}
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 class Capped(nn.Module):
@@ -134,13 +132,11 @@ class Capped(nn.Module):
         return self.second(x / torch.clamp(x.abs().max() / 50, min=1.0))
 
 
-def test_rows_that_meet_only_under_damage_are_run_apart(naive, close):
+def test_rows_that_meet_only_under_damage_are_run_apart(swept_as_naive):
     network, images = Capped().eval(), torch.rand(4, 6)
     lesions = {"none": None, "a": Ablate("first", units=[1]), "b": Scale("first", by=1e4)}
     assert "damaged" in make_plan(network, lesions, images).why_whole
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 def test_units_whose_removal_would_let_rows_meet_are_run_apart_too(close):
@@ -153,14 +149,12 @@ def test_units_whose_removal_would_let_rows_meet_are_run_apart_too(close):
             close(units[unit], network(images))
 
 
-def test_rows_that_would_meet_only_ahead_of_all_damage_need_not_be_run_apart(naive, close):
+def test_rows_that_would_meet_only_ahead_of_all_damage_need_not_be_run_apart(swept_as_naive):
     network, images = Capped().eval(), torch.rand(6, 6)
     images[4] *= 1e4  # so that rows of the user's own batch meet, as they do in a loop of hooks
     lesions = {"none": None, "a": Ablate("second", units=[1]), "b": Scale("second", by=1e4)}
     assert not make_plan(network, lesions, images).why_whole
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 class LargeFirst(nn.Module):
@@ -176,14 +170,12 @@ class LargeFirst(nn.Module):
         return self.second(x[:, :, ::8, ::8]).mean((2, 3))
 
 
-def test_rows_that_would_meet_in_large_maps_ahead_of_all_damage_are_run_apart(naive, close):
+def test_rows_that_would_meet_in_large_maps_ahead_of_all_damage_are_run_apart(swept_as_naive):
     network, images = LargeFirst().eval(), torch.rand(12, 1, 64, 64)
     images[9] *= 1e4
     lesions = {"none": None, "a": Ablate("second", units=[1])}
     assert "damaged" in make_plan(network, lesions, images).why_whole
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 class TimeMajor(nn.Module):
@@ -201,7 +193,7 @@ class TimeMajor(nn.Module):
         return self.second(x.mean(1)) * folded.view(t, n, 3).mean(0)
 
 
-def test_a_cut_that_changes_the_answer_is_not_made(naive, close):
+def test_a_cut_that_changes_the_answer_is_not_made(naive, close, swept_as_naive):
     network, images = TimeMajor().eval(), torch.rand(4, 3, 5)
     lesions = {
         "none": None,
@@ -210,9 +202,7 @@ def test_a_cut_that_changes_the_answer_is_not_made(naive, close):
         "c": Ablate("second", units=[0]),
     }
     assert not make_plan(network, lesions, images).why_whole
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
     units = unit_sweep(network, "second", images)["second"]
     for unit in range(3):
         close(units[unit], naive(network, Ablate("second", units=[unit]), images))
@@ -372,12 +362,10 @@ def test_a_count_that_no_answer_hangs_on_is_no_harm_and_is_left_as_it_was(naive,
     close(units[0], outputs["a"])
 
 
-def test_a_network_without_weights_yet_is_given_them_by_a_first_forward(naive, close):
+def test_a_network_without_weights_yet_is_given_them_by_a_first_forward(swept_as_naive):
     network, images = nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3)).eval(), torch.rand(4, 6)
     lesions = {"none": None, "a": Ablate("0", units=[0])}
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 class Noting(nn.Module):
@@ -459,14 +447,12 @@ def test_a_network_that_reads_memory_keeps_its_own_layout(name, chosen, naive, c
         close(units[unit], naive(network, Ablate("first", units=[unit]), images))
 
 
-def test_images_that_come_in_another_layout_are_swept_in_it(naive, close):
+def test_images_that_come_in_another_layout_are_swept_in_it(swept_as_naive):
     images = torch.rand(4, 7, 6, 3).permute(0, 3, 1, 2)
     network = Layout(branching).eval()
     network(images)
     lesions = {"none": None, "a": Ablate("first", units=[1]), "b": Scale("first", by=2.0)}
-    outputs = sweep(network, lesions, images)
-    for name, lesion in lesions.items():
-        close(outputs[name], naive(network, lesion, images))
+    swept_as_naive(network, lesions, images)
 
 
 def test_whoever_takes_outputs_in_keeps_gradients_and_precision():
