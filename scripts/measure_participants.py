@@ -3,14 +3,15 @@
     python scripts/measure_participants.py runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --half weights runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --half weights --register runs/participants/seed*/weights.safetensors
+    python scripts/measure_participants.py --half runs/half runs/participants-objects/seed*/weights.safetensors
     python scripts/measure_participants.py --table
 
 The first puts a row for each network into weights/participants.csv (a network measured before is passed over by its
 hash): what its file says of LFW's test pairs, which training asked once, and what is measured here. The second does the
 same for copies in half precision, which it writes to a folder as `participant_seedN.safetensors`, and says by how much
 their figures differ from those of the whole ones. The third puts these copies into weights/registry.toml besides, by
-which the project carries them. The fourth writes the table between the two marks in weights/README.md anew from the
-CSV alone.
+which the project carries them; the fourth is for those that it has no room for, which are listed all the same. The
+fifth writes the table between the two marks in weights/README.md anew from the CSV, and says who is not carried.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def alike(subjects: list[Subject]) -> pd.DataFrame:
 
 def table(rows: pd.DataFrame) -> str:
     """The CSV as a table of per cent, with means and deviations over those of the first recipe."""
+    carried = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))
     headings = ["participant", "people", *(heading for heading, _ in COLUMNS), "hash"]
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     keys = [key for _, key in COLUMNS]
@@ -142,7 +144,7 @@ def table(rows: pd.DataFrame) -> str:
 
     for row in rows.to_dict("records"):
         shown = [
-            f"`{row['name']}`",
+            f"`{row['name']}`{'' if row['name'] in carried else ', not carried'}",
             f"{int(row['people']):,}",
             *cells([row.get(key, float("nan")) for key in keys]),
         ]

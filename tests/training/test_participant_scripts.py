@@ -100,6 +100,8 @@ def test_the_table_holds_what_the_csv_holds(tmp_path: Path, monkeypatch: pytest.
     ]
     monkeypatch.setattr(module, "CSV", tmp_path / "p.csv")
     monkeypatch.setattr(module, "PAGE", tmp_path / "p.md")
+    monkeypatch.setattr(module, "REGISTRY", tmp_path / "registry.toml")
+    (tmp_path / "registry.toml").write_text("[seed3]\n[seed4]\n")
     frame = pd.DataFrame(rows).reindex(
         columns=[*rows[0], *(k for _, k in module.COLUMNS if k not in rows[0])]
     )
@@ -113,16 +115,21 @@ def test_the_table_holds_what_the_csv_holds(tmp_path: Path, monkeypatch: pytest.
     lines = [line for line in page.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 3 + 2
     assert "| `seed3` | 3,200 | 94.0 |" in lines[2] and "`003`" in lines[2]
+    assert "| `seed5`, not carried | 3,200 | 70.0 |" in lines[4]
     assert "| mean, taught |  | 94.5 |" in lines[5]  # those without a teacher are another group
 
 
-def test_the_page_of_the_weights_shows_the_table_of_the_participants_that_are_carried() -> None:
+def test_the_page_of_the_weights_shows_the_table_of_all_participants_that_are_carried_and_of_others() -> None:
     module = script("measure_participants")
     rows = pd.read_csv(module.CSV, dtype={"weights": str})
     assert module.table(rows) in module.PAGE.read_text(encoding="utf-8")
     entries = registry.entries()
-    assert [f"sha256:{each}" for each in rows["sha256"]] == [entries[name].checksum for name in rows["name"]]
-    assert set(rows["name"]) == {name for name in entries if name.startswith("participant_")}
+    carried = {name: entry.checksum for name, entry in entries.items() if name.startswith("participant_")}
+    listed = dict(zip(rows["name"], (f"sha256:{each}" for each in rows["sha256"]), strict=True))
+    assert len(listed) == len(rows) and carried.items() <= listed.items()
+    # Those whom a study can ask for by group; controls of other kinds may be listed alone.
+    taught = rows[rows["teacher"] != "none"]["name"]
+    assert set(taught) == {name for name in carried if entries[name].group == "taught things too"}
 
 
 def test_half_precision_is_half_the_bytes_and_the_same_network_but_for_rounding(
