@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import facelesion
-from facelesion.process import SETTINGS, set_process_up
+from facelesion.process import SETTINGS, give_memory_back, set_process_up
 
 LOOK = "import os; print(dict(zip({names}, map(os.environ.get, {names}))))"
 
@@ -52,6 +52,31 @@ def test_a_command_sets_its_process_up(command):
 def test_what_the_user_set_stays():
     code = COMMANDS["facelesion"].format(look=LOOK.format(names=["OMP_WAIT_POLICY"]))
     assert said_by(code, OMP_WAIT_POLICY="ACTIVE") == "{'OMP_WAIT_POLICY': 'ACTIVE'}"
+
+
+FREED = """
+import numpy, pathlib
+from facelesion.process import give_memory_back
+def held():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+blocks = [numpy.ones(100_000, numpy.uint8) for _ in range(3_000)]
+kept = blocks[::100]  # holes between what is kept
+del blocks
+before = held()
+give_memory_back()
+print(before - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux alone can be asked for it")
+def test_what_was_freed_goes_back_to_the_system():
+    assert int(said_by(FREED)) > 200
+
+
+def test_where_nothing_can_be_handed_back_nothing_is_done(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("there is no such library"))
+    give_memory_back()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from facelesion.extras import need
 from facelesion.files import write_bytes
 from facelesion.main_guard import refuse_in_unguarded_main
 from facelesion.models import Subject
-from facelesion.process import started_by
+from facelesion.process import give_memory_back, started_by
 from facelesion.products import float32_products
 from facelesion.report.summary import number_of
 from facelesion.settings import SettingError
@@ -118,6 +118,7 @@ def run_study(
     if engine is None:
         engine = Here() if study.processes == 1 else Processes(study.processes)
     bench = run_cells(gathered, parts, engine)
+    give_memory_back()
     clock.mark("sweep")
     gather_trials(parts_of(gathered, parts), folder / "trials.parquet")
     table = gather_rows(parts_of(gathered, parts))

@@ -14,6 +14,7 @@ from facelesion.errors import Error
 from facelesion.faces.stimuli import Intact, Stimulus
 from facelesion.lesions import Calibration, Lesion, calibrate
 from facelesion.models import Subject
+from facelesion.process import give_memory_back
 from facelesion.study.design import Planned, Study
 from facelesion.study.look import StudyLook
 from facelesion.study.pool import Pool, not_shown
@@ -22,7 +23,7 @@ from facelesion.sweep import sweep
 from facelesion.tasks import TASKS, Healthy, Task
 
 # Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.
-_BATCH = 64
+_BATCH = 32
 # A sweep is quicker than plain forwards, from as many on; it tries the network out first.
 _MANY = 128
 _REFERENCE = 300  # pictures of either kind that units are calibrated on, at the most
@@ -65,6 +66,7 @@ class Bench:
         asked: bool = True,
     ) -> Bench:
         """Calibrate a healthy network, and fit the readouts of all tasks on it; of none where nothing is asked."""
+        give_memory_back()
         subject.module.to(device).eval()
         names = study.tasks if asked else ()
         tasks = fitted(names, subject, materials, pool, study.seed, Representations(subject, device))
@@ -89,6 +91,7 @@ class Bench:
         """
         changes: dict[str, dict[str, float]] = {}
         size = max(self.batch_size, 2)  # never one alone: see `Pool.under`
+        give_memory_back()
         found = sweep(
             self.subject.module,
             {str(number): each.lesion for number, each in enumerate(planned)},
@@ -142,6 +145,7 @@ class Representations:
 
     def of(self, images: torch.Tensor) -> torch.Tensor:
         """The representation (N, D) of uint8 images (N, 3, H, W), measured anew."""
+        give_memory_back()
         batches = (self.subject.preprocess(some.to(self.device)) for some in images.split(_BATCH))
         with torch.no_grad(), threads(self.threads):
             if len(images) >= _MANY:

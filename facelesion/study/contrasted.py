@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ALPHA = 0.05
+# Of a trial, what is measured.
+_ANSWERS = [
+    "participant", "lesion", "dose", "draw", "control", "stimulus", "task", "trial", "section", "person", "other",
+    "target", "answer", "value", "right", "forced_choice",
+]  # fmt: skip
 _KINDS: tuple[Literal["random", "matched"], ...] = ("random", "matched")
 
 #: Columns of `contrasts.csv`, in order, and what they mean.
@@ -59,7 +64,9 @@ def write_contrasts(folder: Path, study: Study) -> Path | None:
     import pandas as pd
 
     stimuli = {name for each in study.contrasts for name in (each.of, each.less, each.stimulus or "intact") if name}
-    trials = pd.read_parquet(folder / "trials.parquet", filters=[("stimulus", "in", sorted(stimuli))])
+    lesions = {NO_LESION}.union(*(each.damage for each in study.contrasts))
+    filters = [("stimulus", "in", sorted(stimuli)), ("lesion", "in", sorted(lesions))]
+    trials = pd.read_parquet(folder / "trials.parquet", columns=_ANSWERS, filters=filters)
     table = contrasts_of(study, trials)
     return write_bytes(folder / CONTRASTS, table.to_csv(index=False, float_format="%.6g").encode("utf-8", "replace"))
 
@@ -69,11 +76,7 @@ def chosen_trials(folder: Path, study: Study) -> pd.DataFrame:
     import pandas as pd
 
     series = [NO_LESION, *(name for name in study.lesions if study.choices(name))]
-    columns = [
-        "participant", "lesion", "dose", "draw", "control", "stimulus", "task", "trial", "section", "person", "other",
-        "target", "answer", "value", "right", "forced_choice",
-    ]  # fmt: skip
-    return pd.read_parquet(folder / "trials.parquet", columns=columns, filters=[("lesion", "in", series)])
+    return pd.read_parquet(folder / "trials.parquet", columns=_ANSWERS, filters=[("lesion", "in", series)])
 
 
 def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:

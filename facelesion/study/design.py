@@ -151,7 +151,7 @@ class Study:
     output: PathText = "runs"
     overwrite: bool = False
     device: Device = "auto"
-    batch_size: Annotated[int, Range(1, 4096)] = 64
+    batch_size: Annotated[int, Range(1, 4096)] = 32
     processes: Annotated[int, Range(1, 256)] = 1
 
     OLD_KEYS: ClassVar[Mapping[str, str]] = {
