@@ -385,15 +385,17 @@ def notebook(report: Report, model: nn.Module, images: torch.Tensor) -> None:
         study[f"dropout {dose}"] = Dropout("conv4_3", p=dose)
         study[f"both {dose}"] = Noise("conv3_2", std=dose, relative=True) + Dropout("conv4_3", p=dose)
     CALIBRATION["here"] = calibrate(model, images, ["conv3_2"])
-    five = torch.cat([images[:1] * level for level in (1.0, 0.8, 0.6, 0.4, 0.2)])
+    for faces in sorted({1, len(images)}):
+        name = f"W3 notebook, {faces} face{'s' * (faces > 1)}"
+        pictures = torch.cat([images[:faces] * level for level in (1.0, 0.8, 0.6, 0.4, 0.2)])
 
-    def loop() -> None:
-        for lesion in study.values():
-            with lesioned(model, lesion, calibration=CALIBRATION["here"]):
-                model(five)
+        def loop(pictures: torch.Tensor = pictures) -> None:
+            for lesion in study.values():
+                with lesioned(model, lesion, calibration=CALIBRATION["here"]):
+                    model(pictures)
 
-    report.add("W3 notebook", "plain hooks", len(study), len(five), timed(loop), len(study))
-    planned(report, "W3 notebook", model, five, study)
+        report.add(name, "plain hooks", len(study), len(pictures), timed(loop), len(study))
+        planned(report, name, model, pictures, study)
     CALIBRATION.clear()
 
 

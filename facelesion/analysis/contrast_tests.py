@@ -115,7 +115,7 @@ def measure_contrast(
     check_level(level)
     one_of("method of an interval", method, ("t", "bootstrap"))
     trials = _chosen(trials)
-    everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
+    everybody = tuple(map(str, trials["participant"].unique()))
     names = _participants(which, everybody)
     weights = which.weights()
     scores = {name: _scores(which, weights, trials, name, chance) for name in names}
@@ -221,7 +221,7 @@ def contrast_against_controls(
     if "control" not in trials or not (trials["control"] == control).any():
         raise Error(f"{which.name}: there are no trials of {control} control lesions")
     others = trials[(trials["control"] == control) | (trials["lesion"] == NO_LESION)]
-    everybody = tuple(str(name) for name in dict.fromkeys(trials["participant"]))
+    everybody = tuple(map(str, trials["participant"].unique()))
     return {
         name: null_test(*_instead(which, _chosen(trials), others, name, chance), alternative)
         for name in _participants(which, everybody)

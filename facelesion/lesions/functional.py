@@ -39,7 +39,10 @@ def noise(y: Tensor, std: Number, draws: Tensor, multiplicative: bool = False) -
         >>> noise(torch.tensor([1.0, 2.0]), 0.5, torch.tensor([2.0, -2.0]), multiplicative=True)
         tensor([2., 0.])
     """
-    return y + std * draws * y if multiplicative else y + std * draws
+    if multiplicative:
+        return y + std * draws * y
+    # One pass over memory instead of two, and rounded once.
+    return torch.addcmul(y, std, draws) if isinstance(std, Tensor) else torch.add(y, draws, alpha=std)
 
 
 def dropout(y: Tensor, p: Number, draws: Tensor, rescale: bool = True) -> Tensor:
@@ -51,10 +54,21 @@ def dropout(y: Tensor, p: Number, draws: Tensor, rescale: bool = True) -> Tensor
     """
     kept = y / (1 - p) if rescale else y
     if _bits_at_hand(kept, draws):
-        # `where` takes a processor ten times as long.
-        mask = torch.ge(draws, p, out=torch.empty(0, dtype=torch.int32)).neg_()
-        return (kept.view(torch.int32) & mask).view(torch.float32)
+        return (kept.view(torch.int32) & _below_zero(_just_below(p) - draws)).view(torch.float32)
     return torch.where(draws < p, torch.zeros((), dtype=y.dtype, device=y.device), kept)
+
+
+def _just_below(p: Number) -> Tensor:
+    """The next smaller float32: what is larger than that is p at the least."""
+    return torch.nextafter(torch.as_tensor(p, dtype=torch.float32), torch.tensor(-1.0))
+
+
+def _below_zero(values: Tensor) -> Tensor:
+    """All bits where a value's sign says that it is below zero, none elsewhere; it is written into the values.
+
+    With a mask of bits a processor drops in a tenth of the time that `where` takes.
+    """
+    return values.view(torch.int32).bitwise_right_shift_(31)
 
 
 def _bits_at_hand(*tensors: Tensor) -> bool:

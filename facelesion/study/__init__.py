@@ -51,7 +51,7 @@ from facelesion.study.run import (
 )
 from facelesion.study.settled import reached, write_found
 from facelesion.study.settling import settle
-from facelesion.study.table import confusion_of, gather_rows, gather_trials
+from facelesion.study.table import confusion_of, gather_rows, gather_trials, read_some
 from facelesion.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def run_study(
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
         if (table["control"] != "").any():
             report.write_controls(folder, against_controls(on_common_scale(table, chosen_trials(folder, study))))
+    give_memory_back()
     write_contrasts(folder, study)
+    give_memory_back()
     report.write_config(folder, asked.to_dict())
     if gathered.found is not None:
         write_found(folder, asked, gathered.found, reached(folder, asked))
@@ -236,8 +238,6 @@ def _write_examples(folder: Path, gathered: Gathered) -> None:
 
 def _confusions(folder: Path, gathered: Gathered) -> list[Confusion]:
     """What the first participant answered to what was shown: intact, and under the heaviest lesions."""
-    import pandas as pd
-
     from facelesion.report import Confusion
     from facelesion.study.maps import condition_name, heaviest
 
@@ -245,11 +245,12 @@ def _confusions(folder: Path, gathered: Gathered) -> list[Confusion]:
     name = study.people[0].name
     planned = gathered.planned(name)
     chosen = [planned[number] for number in heaviest(planned)]
-    trials = pd.read_parquet(
+    trials = read_some(
         folder / "trials.parquet",
-        columns=["lesion", "dose", "draw", "task", "target", "answer"],
-        filters=[("participant", "==", name), ("stimulus", "==", INTACT), ("draw", "==", 0), ("control", "==", "")],
+        ["lesion", "dose", "draw", "task", "target", "answer"],
+        {"participant": [name], "stimulus": [INTACT], "control": [""]},
     )
+    trials = trials[trials["draw"] == 0]
     found = []
     for task in study.tasks:
         for each in chosen:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from facelesion.analysis.moved import moved_evidence
 from facelesion.files import write_bytes
+from facelesion.report.columns import TRIAL_COLUMNS
+from facelesion.study.table import read_some
 from facelesion.tasks.attention import Attention
 
 FILE = "attention.csv"
@@ -34,7 +36,7 @@ def write_attention(folder: Path) -> Path | None:
     """Write the table from a run's trials; None where the task was not asked or nothing was damaged."""
     import pandas as pd
 
-    trials = pd.read_parquet(folder / "trials.parquet", filters=[("task", "==", Attention.name)])
+    trials = read_some(folder / "trials.parquet", tuple(TRIAL_COLUMNS), {"task": [Attention.name]})
     rows = []
     for (participant, stimulus), part in trials.groupby(["participant", "stimulus"], observed=True, sort=False):
         for one in moved_evidence(part):

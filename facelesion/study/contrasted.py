@@ -15,6 +15,7 @@ from facelesion.analysis.statistics import NullTest
 from facelesion.files import write_bytes
 from facelesion.report.run_folder import CONTRASTS
 from facelesion.study.design import Study
+from facelesion.study.table import read_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,22 +62,17 @@ def write_contrasts(folder: Path, study: Study) -> Path | None:
     """
     if not study.contrasts:
         return None
-    import pandas as pd
-
     stimuli = {name for each in study.contrasts for name in (each.of, each.less, each.stimulus or "intact") if name}
     lesions = {NO_LESION}.union(*(each.damage for each in study.contrasts))
-    filters = [("stimulus", "in", sorted(stimuli)), ("lesion", "in", sorted(lesions))]
-    trials = pd.read_parquet(folder / "trials.parquet", columns=_ANSWERS, filters=filters)
+    trials = read_some(folder / "trials.parquet", _ANSWERS, {"stimulus": stimuli, "lesion": lesions})
     table = contrasts_of(study, trials)
     return write_bytes(folder / CONTRASTS, table.to_csv(index=False, float_format="%.6g").encode("utf-8", "replace"))
 
 
 def chosen_trials(folder: Path, study: Study) -> pd.DataFrame:
     """The trials of the series whose units were chosen, of their control sets, and of the intact network."""
-    import pandas as pd
-
     series = [NO_LESION, *(name for name in study.lesions if study.choices(name))]
-    return pd.read_parquet(folder / "trials.parquet", columns=_ANSWERS, filters=[("lesion", "in", series)])
+    return read_some(folder / "trials.parquet", _ANSWERS, {"lesion": series})
 
 
 def contrasts_of(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +176,7 @@ def _against(which: Contrast, trials: pd.DataFrame, kind: Literal["matched", "ra
     of = trials[trials["control"] == kind]
     columns = ["participant", "lesion", "stimulus"]
     there = set(of[columns].drop_duplicates().astype(str).itertuples(index=False, name=None))
-    people = which.participants or [str(name) for name in dict.fromkeys(trials["participant"])]
+    people = which.participants or list(map(str, trials["participant"].unique()))
     damaged = [cell for cell in which.weights() if cell.lesion != NO_LESION]
     if {(name, cell.lesion, cell.stimulus) for name in people for cell in damaged} - there:
         return {}

@@ -165,6 +165,57 @@ def gather_trials(parts: Iterable[bytes], target: Path) -> None:
     write_whole(target, write)
 
 
+def read_some(path: Path, columns: Sequence[str], of: Mapping[str, Iterable[str]]) -> pd.DataFrame:
+    """Some trials of a file, read cell by cell, so that memory holds little besides them.
+
+    Args:
+        path: `trials.parquet`.
+        columns: which of its columns; texts come as categories.
+        of: by column, the texts that a trial must have one of.
+    """
+    import pandas as pd
+    import pyarrow.parquet as parquet
+
+    chosen = parquet.filters_to_expression([(name, "in", sorted(texts)) for name, texts in of.items()])
+    with parquet.ParquetFile(path) as file:
+        found = {name: _Column(file.metadata.num_rows) for name in columns}
+        for number in range(file.num_row_groups):
+            piece = file.read_row_group(number, columns=[*{*columns, *of}]).filter(chosen)
+            for name, column in found.items():
+                column.add(piece[name].combine_chunks())
+    return pd.DataFrame({name: found.pop(name).whole() for name in columns}, copy=False)
+
+
+class _Column:
+    """A column that grows piece by piece in its place; of the room for all rows only what is filled takes memory."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._filled = rows, 0
+        self._values: np.ndarray = np.empty(0)
+        self._places: dict[str, int] | None = None
+
+    def add(self, piece: Any) -> None:
+        """The next values, plain ones or words with a dictionary of their own (pyarrow's arrays)."""
+        if hasattr(piece, "dictionary"):
+            places = self._places = self._places or {}
+            values = piece.indices.to_numpy()
+            values = np.array([places.setdefault(word, len(places)) for word in piece.dictionary.to_pylist()])[values]
+            values = values.astype(np.int32)
+        else:
+            values = piece.to_numpy(zero_copy_only=False)
+        if not len(self._values):
+            self._values = np.empty(self._rows, values.dtype)
+        self._values[self._filled : self._filled + len(values)] = values
+        self._filled += len(values)
+
+    def whole(self) -> Any:
+        """All of it."""
+        import pandas as pd
+
+        values = self._values[: self._filled]
+        return values if self._places is None else pd.Categorical.from_codes(values, categories=list(self._places))
+
+
 def confusion_of(trials: pd.DataFrame) -> tuple[tuple[str, ...], torch.Tensor] | None:
     """Names and counts (K, K) of one condition's trials; None where all have one target."""
     names = tuple(sorted(set(trials["target"]) | set(trials["answer"])))
