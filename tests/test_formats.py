@@ -402,6 +402,7 @@ ELSEWHERE = {
     "facelesion.study.attention.write_attention": "computed from a run's tables: tests/study/test_attention.py",
     "facelesion.study.choice.Choice.read": "a value of a study's file: tests/study/test_chosen.py",
     "facelesion.study.contrasted.write_contrasts": "computed from a run's tables: tests/study/test_contrasted.py",
+    "facelesion.study.table.read_some": "what this very run has just written: tests/study/test_table.py",
     "facelesion.training.classify.read_lesion": "words of a command line: tests/training/test_command.py",
     "facelesion.training.files.write_figure": "looked at, not read: tests/training/test_files.py",
     "facelesion.training.notebook_page.page.write_notebook": "looked at: tests/training/test_notebook_page.py",
