@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,8 @@ class FaceSpace:
     def load(cls, path: str | Path | None = None) -> FaceSpace:
         """The face space the project carries, or another file that `save` wrote.
 
+        While somebody holds it, it is not read again: hold it where it is asked for often, it takes some 30 ms to read.
+
         Raises:
             Error: no such file, or one that is no face space.
         """
@@ -74,7 +77,10 @@ class FaceSpace:
             from facelesion.weights import weights_path
 
             path = weights_path(FILE)
-        return _load(str(path))
+        key = str(path)
+        if (space := _IN_USE.get(key)) is None:
+            space = _IN_USE[key] = _read(key)
+        return space
 
     def save(self, path: str | Path) -> None:
         """Write the model in two megabytes: components of texture become 8-bit with a scale each, in differences."""
@@ -205,6 +211,11 @@ class FaceSpace:
     def warp(self) -> torch.Tensor:
         """Sparse (CANVAS², 478) map from landmark offsets to the offset of every canvas pixel."""
         return warp_matrix(self.shape_mean)
+
+    @cached_property
+    def whitening(self) -> npt.NDArray[np.float64]:
+        """Map (K, K) from face vectors to standard deviations of the variation between people, in double precision."""
+        return np.linalg.pinv(self.between.astype(np.float64), rcond=1e-5).T
 
     @cached_property
     def _precise(self) -> tuple[Array, Array]:
@@ -347,8 +358,7 @@ def _sums(differences: Eight) -> Eight:
     return differences.cumsum(-1, dtype=np.int8).cumsum(-2, dtype=np.int8)
 
 
-@lru_cache(maxsize=4)
-def _load(path: str) -> FaceSpace:
+def _read(path: str) -> FaceSpace:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -364,3 +374,8 @@ def _load(path: str) -> FaceSpace:
         raise Error(
             f"{path} is not a face space ({error}): make one with scripts/build_facespace.py"
         ) from None
+
+
+# By path, for as long as somebody holds one: with what is worked out of it, it takes 55 MB, which a study that has
+# drawn its people has better use for.
+_IN_USE: WeakValueDictionary[str, FaceSpace] = WeakValueDictionary()

@@ -12,7 +12,6 @@ All functions are pure; `FaceSpace.render` turns the vectors they give into pict
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -294,12 +293,7 @@ def _softened(planes: torch.Tensor, sigma: float) -> torch.Tensor:
 
 def _whitened(space: FaceSpace, people: Array) -> Array:
     """People (..., K) in standard deviations of the between-person variation."""
-    return np.asarray(people, np.float64) @ _whitening(space)
-
-
-@lru_cache(maxsize=4)
-def _whitening(space: FaceSpace) -> Array:
-    return np.linalg.pinv(space.between.astype(np.float64), rcond=1e-5).T
+    return np.asarray(people, np.float64) @ space.whitening
 
 
 # --- sheets

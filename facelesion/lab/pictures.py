@@ -60,7 +60,7 @@ def built_in_face(
     """
     if not 0 <= person < MOST_PEOPLE:
         raise Error(f"person {person}: there are {MOST_PEOPLE}, numbered from 0")
-    space = FaceSpace.load()
+    space = _space()
     vector = _people()[person : person + 1]
     if likeness < 1:
         vector = distractors(space, vector[0], 1, likeness, seed=1000 + person)
@@ -146,10 +146,16 @@ def _drawn(picture: Picture) -> FaceSet:
 
 
 @lru_cache(maxsize=1)
+def _space() -> FaceSpace:
+    # Held: a face is drawn at every move of a slider.
+    return FaceSpace.load()
+
+
+@lru_cache(maxsize=1)
 def _people() -> np.ndarray:
-    return FaceSpace.load().people(MOST_PEOPLE, PEOPLE_SEED)
+    return _space().people(MOST_PEOPLE, PEOPLE_SEED)
 
 
 @lru_cache(maxsize=16)
 def _direction(look: str) -> np.ndarray:
-    return look_direction(FaceSpace.load(), look)
+    return look_direction(_space(), look)

@@ -16,14 +16,12 @@ from facelesion.lesions import Calibration, Lesion, calibrate
 from facelesion.models import Subject
 from facelesion.process import give_memory_back
 from facelesion.study.design import Planned, Study
-from facelesion.study.look import StudyLook
+from facelesion.study.look import HEALTHY_BATCH, StudyLook
 from facelesion.study.pool import Pool, not_shown
 from facelesion.study.threads import threads
 from facelesion.sweep import sweep
 from facelesion.tasks import TASKS, Healthy, Task
 
-# Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.
-_BATCH = 32
 # A sweep is quicker than plain forwards, from as many on; it tries the network out first.
 _MANY = 128
 _REFERENCE = 300  # pictures of either kind that units are calibrated on, at the most
@@ -73,7 +71,7 @@ class Bench:
         lesions = [p.lesion for p in planned if p.lesion is not None and p.lesion.needs_calibration]
         sites = sorted({part.site for lesion in lesions for part in lesion.parts if part.relative_to_health})
         batches = (
-            subject.preprocess(images.to(device)) for images in reference(materials).split(_BATCH)
+            subject.preprocess(images.to(device)) for images in reference(materials).split(HEALTHY_BATCH)
         )
         calibration = calibrate(subject.module, batches, sites) if sites else Calibration({}, {}, 0)
         return cls(name, subject, device, pool, tasks, calibration, planned, study.batch_size)
@@ -101,6 +99,7 @@ class Bench:
             progress=progress,
             changes=changes,
         )
+        give_memory_back()  # tables of trials come next, beside what the sweep found
         return found, changes
 
 
@@ -146,7 +145,7 @@ class Representations:
     def of(self, images: torch.Tensor) -> torch.Tensor:
         """The representation (N, D) of uint8 images (N, 3, H, W), measured anew."""
         give_memory_back()
-        batches = (self.subject.preprocess(some.to(self.device)) for some in images.split(_BATCH))
+        batches = (self.subject.preprocess(some.to(self.device)) for some in images.split(HEALTHY_BATCH))
         with torch.no_grad(), threads(self.threads):
             if len(images) >= _MANY:
                 return sweep(self.subject.module, {"healthy": None}, batches)["healthy"].float()

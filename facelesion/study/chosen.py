@@ -30,11 +30,11 @@ from facelesion.lesions.functional import how_many
 from facelesion.models import Subject
 from facelesion.study.choice import DOMAINS, FEATURES, Choice, Controls
 from facelesion.study.design import Set, Study
+from facelesion.study.look import HEALTHY_BATCH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_BATCH = 32
 _SHARPNESS = 16.0  # of the softmax over likenesses in a causal ranking's loss
 
 
@@ -170,10 +170,8 @@ def _levels(
     if not sites:
         return {}
     module = subject.module.to(device).eval()
-    means = [
-        picture_activations(module, sites, subject.preprocess(pictures[name].images.to(device)), batch_size=_BATCH)
-        for name in DOMAINS
-    ]
+    shown = (subject.preprocess(pictures[name].images.to(device)) for name in DOMAINS)
+    means = [picture_activations(module, sites, images, batch_size=HEALTHY_BATCH) for images in shown]
     return {site: torch.stack([found[site].mean.mean(0) for found in means]).mean(0) for site in sites}
 
 
@@ -193,7 +191,7 @@ def _ranked(
         people=who,
         loss={choice.of: loss_of(module, groups[choice.of], who[choice.of])} if choice.way.needs == LOSSES else None,
         seed=seed,
-        batch_size=_BATCH,
+        batch_size=HEALTHY_BATCH,
     )
 
 
@@ -221,7 +219,7 @@ def loss_of(module: torch.nn.Module, images: torch.Tensor, labels: Sequence[str]
     target = torch.tensor([names.index(label) for label in labels])
     with torch.no_grad():
         healthy = functional.normalize(
-            torch.cat([module(batch).flatten(1).float() for batch in images.split(_BATCH)]), dim=1
+            torch.cat([module(batch).flatten(1).float() for batch in images.split(HEALTHY_BATCH)]), dim=1
         )
     counts = torch.bincount(target)
     total = torch.zeros(len(names), healthy.shape[1], device=healthy.device)

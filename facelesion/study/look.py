@@ -19,7 +19,8 @@ from facelesion.study.pool import Pool
 from facelesion.study.threads import threads
 from facelesion.tasks.task import Scores
 
-_BATCH = 32
+# Healthy networks are measured in batches of this size whatever a study's batch size is, so that it changes no number.
+HEALTHY_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class StudyLook:
         """As `tasks.Look.maps`."""
         found = []
         with threads(self.threads):
-            for chosen in torch.arange(len(rows)).split(_BATCH):
+            for chosen in torch.arange(len(rows)).split(HEALTHY_BATCH):
                 here, score = rows[chosen], scores(chosen)
                 images = self.subject.preprocess(self.pool.shown(self.stimulus, here, self.device))
                 heat = grad_cam(
@@ -79,7 +80,7 @@ class StudyLook:
 
     def _activations(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         found = []
-        for here in rows.split(_BATCH):
+        for here in rows.split(HEALTHY_BATCH):
             images = self.subject.preprocess(self.pool.shown(self.stimulus, here, self.device))
             damage = lesioned(self.subject.module, self.lesion, calibration=self.calibration, ids=self.pool.ids[here])
             found.append(self._means(images, damage))
@@ -87,7 +88,7 @@ class StudyLook:
 
     def activations_of(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """As `tasks.Look.activations_of`."""
-        parts = (self.subject.preprocess(some.to(self.device)) for some in images.split(_BATCH))
+        parts = (self.subject.preprocess(some.to(self.device)) for some in images.split(HEALTHY_BATCH))
         found = [self._means(part, contextlib.nullcontext()) for part in parts]
         return {name: torch.cat([each[name] for each in found]) for name in self.stages}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import signal
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from sizes import largest
 
 from facelesion.data.facespace import CROP, MARGIN, FaceSpace, flatten_texture, unflatten_texture
 from facelesion.data.facespace_learning import covariance_factors, learn_face_space
+from facelesion.data.facespace_tools import distractors
 from facelesion.errors import Error
 
 FILE = Path(__file__).resolve().parents[2] / "weights" / "facespace.npz"
@@ -124,6 +127,21 @@ def test_a_file_that_holds_the_components_themselves_is_read_as_well(space, tmp_
     np.savez(tmp_path / "older.npz", texture_components=components, **arrays)
     older = FaceSpace.load(tmp_path / "older.npz")
     assert np.array_equal(older.texture_components, space.texture_components)
+
+
+def test_it_is_read_once_while_it_is_held_and_let_go_afterwards(tmp_path):
+    path = tmp_path / "own.npz"
+    path.write_bytes(FILE.read_bytes())
+    held = FaceSpace.load(path)
+    assert FaceSpace.load(str(path)) is held
+    watched = weakref.ref(held)
+    held.draw(2, 1, likeness=0.5)
+    distractors(held, held.people(1)[0], 2, similarity=0.5)  # with all that is worked out of it
+    del held
+    gc.collect()
+    assert watched() is None
+    assert FaceSpace.load(path).dimensions
+
 
 
 def test_a_file_that_is_no_face_space_is_named(tmp_path):
