@@ -7,11 +7,12 @@
     python scripts/measure_participants.py --table
 
 The first puts a row for each network into weights/participants.csv (a network measured before is passed over by its
-hash): what its file says of LFW's test pairs, which training asked once, and what is measured here. The second does the
-same for copies in half precision, which it writes to a folder as `participant_seedN.safetensors`, and says by how much
-their figures differ from those of the whole ones. The third puts these copies into weights/registry.toml besides, by
-which the project carries them; the fourth is for those that it has no room for, which are listed all the same. The
-fifth writes the table between the two marks in weights/README.md anew from the CSV, and says who is not carried.
+hash; one that went on from a listed one takes its place): what its file says of LFW's test pairs, which training asked
+once, and what is measured here. The second does the same for copies in half precision, which it writes to a folder as
+`participant_seedN.safetensors`, and says by how much their figures differ from those of the whole ones. The third puts
+these copies into weights/registry.toml besides, by which the project carries them; the fourth is for those that it has
+no room for, which are listed all the same. The fifth writes the table between the two marks in weights/README.md anew
+from the CSV, and says who is not carried.
 """
 
 from __future__ import annotations
@@ -73,9 +74,13 @@ def halved(path: Path, folder: Path) -> Path:
 
 
 def registered(path: Path) -> bool:
-    """Puts a file of weights into the registry, among the networks; False where its name is there already."""
+    """Puts a file of weights into the registry, among the networks, or in the place of an older one of its name; False
+    where this very file is there already.
+    """
     registry, name = REGISTRY.read_text(encoding="utf-8"), path.stem
-    if name in tomllib.loads(registry):
+    checksum = f"sha256:{file_hash(path)}"
+    known = tomllib.loads(registry).get(name)
+    if known is not None and known["checksum"] == checksum:
         return False
     about = store.read_weights(path)[1]
     people, teacher = about.get("people"), about.get("teacher")
@@ -85,17 +90,21 @@ def registered(path: Path) -> bool:
     entry = {
         "what": f"a participant: the built-in network's shape, begun anew from seed {about['seed']}; it knows {knows}",
         "file": path.name, "carried": True, "network": name, "group": kind,
-        "checksum": f"sha256:{file_hash(path)}", "size": path.stat().st_size,
+        "checksum": checksum, "size": path.stat().st_size,
         "licence": f"research only (learned from {'LFW and ' if people else ''}Caltech-101)",
         "input_size": 112, "colour_order": "RGB", "mean": [123.675, 116.28, 103.53],
         "trained_on": seen + ("; taught by MobileFaceNet" if teacher else ""),
     }  # fmt: skip
     # JSON's texts, numbers, truths and lists are TOML's too.
-    lines = [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
-    before, found, after = registry.partition("[facespace]\n")
-    if not found:
-        raise Error(f"{REGISTRY} has no entry [facespace], before which networks stand: put it back")
-    write_bytes(REGISTRY, (before + "\n".join(lines) + "\n\n" + found + after).encode())
+    lines = "".join(f"{line}\n" for line in [f"[{name}]", *(f"{key} = {json.dumps(v)}" for key, v in entry.items())])
+    if known is not None:
+        registry = re.sub(rf"^\[{re.escape(name)}\]\n(?:.+\n)*", lambda _: lines, registry, flags=re.M)
+    else:
+        before, found, after = registry.partition("[facespace]\n")
+        if not found:
+            raise Error(f"{REGISTRY} has no entry [facespace], before which networks stand: put it back")
+        registry = before + lines + "\n" + found + after
+    write_bytes(REGISTRY, registry.encode())
     return True
 
 
@@ -112,6 +121,11 @@ def minutes(log: Path) -> float | None:
     seconds = pd.read_csv(log)["seconds"].tolist()
     last_of_starts = [a for a, b in zip(seconds, [*seconds[1:], 0], strict=True) if b < a]
     return round(sum(last_of_starts) / 60, 1)
+
+
+def total(parts: list[float | None]) -> float | None:
+    """Minutes of all parts; None where one of them is not known."""
+    return None if any(part is None or pd.isna(part) for part in parts) else round(sum(parts), 1)  # type: ignore[arg-type]
 
 
 def alike(subjects: list[Subject]) -> pd.DataFrame:
@@ -182,9 +196,15 @@ def main() -> None:
         path = halved(whole, given.half) if given.half else whole
         if given.register and registered(path):
             print(f"{path.stem}: registered", flush=True)
-        if get(str(path)).weights in set(rows["weights"]):
+        subject = get(str(path))
+        if subject.weights in set(rows["weights"]):
             continue
         row = measured(path) | {"minutes": minutes(whole.parent / "learning" / "log.csv")}
+        # A second part takes the place of the first, whose time is its time too.
+        first = rows["weights"] == subject.about.get("started_from")
+        if first.any():
+            row["minutes"] = total([*rows[first]["minutes"], row["minutes"]])
+            rows = rows[~first]
         if given.half:
             print(
                 f"{row['name']}: half less whole: {differences(measured(whole), row) or 'the same'}",

@@ -77,6 +77,44 @@ class NormalisedVGG(nn.Module):
                 position += 1
         return plain.eval(), folded_readout(self.identity)
 
+    def unfold(self, plain: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Become a plain network of this width again, to learn on from it: the inverse of `folded`.
+
+        Normalisations take mean and deviation from these pictures, kernels the size that they begin with; gains and
+        shifts make up for both. So the answers are the plain network's, and what comes next learns as from the start.
+
+        Args:
+            plain: the network, or its `features`.
+            images: preprocessed (N, 3, H, W), such as the first lesson.
+
+        Returns:
+            The pooled features (N, D) of these pictures.
+        """
+        sources = (layer for layer in plain.modules() if isinstance(layer, nn.Conv2d))
+        with torch.no_grad():
+            for layer in self.features:
+                if isinstance(layer, nn.Conv2d):
+                    source = next(sources)
+                    own, new = (each.flatten(1).norm(dim=1) for each in (source.weight, layer.weight))
+                    size = new.mean() / own.clamp_min(1e-6)
+                    layer.weight.copy_(source.weight * size[:, None, None, None])
+                    images = layer(images)
+                elif isinstance(layer, nn.BatchNorm2d):
+                    deviation = _take_statistics(layer, images.transpose(0, 1).flatten(1))
+                    assert source.bias is not None and layer.running_mean is not None
+                    layer.weight.copy_(deviation / size)
+                    layer.bias.copy_(source.bias + layer.running_mean / size)
+                    gain, shift = _gain_and_shift(layer)
+                    images = images * gain[:, None, None] + shift[:, None, None]
+                else:
+                    images = layer(images)
+            return torch.flatten(self.pool(images), 1)
+
+    def first_blocks(self, count: int) -> nn.Sequential:
+        """The first blocks of convolutions, each up to its pooling."""
+        ends = [place + 1 for place, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
+        return self.features[: ([0, *ends])[count]]
+
 
 def normalised_readout(before: int, answers: int) -> nn.Sequential:
     """A linear readout as it is trained: a normalisation, then the linear map."""
@@ -100,6 +138,35 @@ def folded_readout(readout: nn.Sequential) -> nn.Linear:
         plain.weight.copy_(linear.weight * gain)
         plain.bias.copy_(linear.bias + linear.weight @ shift)
     return plain.eval()
+
+
+def unfold_readout(readout: nn.Sequential, plain: nn.Module, features: torch.Tensor) -> None:
+    """Give a `normalised_readout` the answers of a plain one, with statistics of these features (N, D).
+
+    Example:
+        >>> plain, trained = nn.Linear(4, 2), normalised_readout(4, 2).eval()
+        >>> features = torch.randn(9, 4)
+        >>> unfold_readout(trained, plain, features)
+        >>> torch.allclose(trained(features), plain(features), atol=1e-5)
+        True
+    """
+    norm, linear = readout
+    assert isinstance(norm, nn.BatchNorm1d) and isinstance(linear, nn.Linear) and isinstance(plain, nn.Linear)
+    with torch.no_grad():
+        deviation = _take_statistics(norm, features.T)
+        assert norm.running_mean is not None
+        norm.weight.fill_(1)
+        norm.bias.zero_()
+        linear.weight.copy_(plain.weight * deviation)
+        linear.bias.copy_(plain.bias + plain.weight @ norm.running_mean)
+
+
+def _take_statistics(norm: nn.BatchNorm2d | nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
+    """Mean and variance of values (channels, N) become those of a normalisation; what it divides by."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.copy_(values.mean(1))
+    norm.running_var.copy_(values.var(1))
+    return torch.sqrt(norm.running_var + norm.eps)
 
 
 def _gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:

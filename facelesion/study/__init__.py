@@ -91,19 +91,36 @@ def run_study(
 
     refuse_in_unguarded_main()
     need("pandas", "jinja2", "matplotlib")  # for the report at the end
-    clock = _Clock()
     if study.processes != 1 and engine is not None and not isinstance(engine, Processes):
         raise SettingError("processes", "does nothing beside another engine: leave one of them out")
-    device = device_called(study.device)
     folder = Path(study.output) / study.name
+    key = _leave_tables(study, folder, participants, pictures, command, engine)
+    give_memory_back()  # networks and pictures are gone: the report is made of what lies in the folder
+    say("Writing the report")
+    page = report.write_report(folder)
+    tidy(folder / "parts", key)
+    return page
+
+
+def _leave_tables(
+    study: Study,
+    folder: Path,
+    participants: Mapping[str, Subject] | None,
+    pictures: Materials | None,
+    command: str,
+    engine: Engine | None,
+) -> str:
+    """Everything that a run's folder holds but its report; the study's key. Nothing is done where all is there."""
+    from facelesion import report
+
+    clock = _Clock()
+    device = device_called(study.device)
     check_ours(folder)
     say(f"Gathering networks and pictures ({study.pictures.name if pictures is None else 'given'})")
     gathered = gather(study, participants, pictures)
     if claim(folder, gathered.key, study.overwrite):
         say(f"{folder} holds this very study already: only the report is written again")
-        page = report.write_report(folder)
-        tidy(folder / "parts", gathered.key)
-        return page
+        return gathered.key
     clock.mark("pictures and networks")
     parts = folder / "parts"
     gathered = settle(gathered.with_rankings(parts, device), parts, device)
@@ -166,10 +183,7 @@ def run_study(
             remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
         ),
     )
-    say("Writing the report")
-    page = report.write_report(folder)
-    tidy(parts, gathered.key)
-    return page
+    return gathered.key
 
 
 def dry_run(

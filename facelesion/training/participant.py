@@ -121,6 +121,9 @@ class ParticipantConfig:
         schedule: how long, how fast, at what sizes; `batch_size` are faces, `nonfaces` others beside things.
         people: how people are told apart without a teacher.
         things: how things are told apart.
+        start: weights of this seed's participant to go on from; `{seed}` in it is the seed. From new weights
+            when left out.
+        fixed_blocks: of convolutions, the first ones, which stay as they were at the start; it is quicker so.
         run: where runs are kept; each seed has a folder of its own there, and goes on where it was stopped.
         seed: of everything drawn at random.
         weights: the file that is made; in the run's folder when left out.
@@ -139,6 +142,8 @@ class ParticipantConfig:
         default_factory=lambda: Contrast(individuals=32, pictures=2, weight=1.0)
     )
     things: Contrast = field(default_factory=Contrast)
+    start: PathText | None = None
+    fixed_blocks: Annotated[int, Range(0, 4), OnlyWhen("start")] = 0
     run: RunConfig = field(default_factory=RunConfig)
     seed: Seed = 0
     weights: PathText | None = None
@@ -169,7 +174,8 @@ def participant(config: ParticipantConfig) -> Path:
     """
     folder = Path(config.run.folder) / f"seed{config.seed}"
     run = replace(config.run, folder=str(folder))
-    teacher = _found(config)  # before the folder is claimed: what is not there is no run's setting
+    # Before the folder is claimed: what is not there is no run's setting.
+    teacher, start = _found(config), _started_from(config)
     claim_for_stages(run, asdict(replace(config, run=run)))
     target = Path(config.weights) if config.weights else folder / "weights.safetensors"
     if target.is_file() and not config.run.overwrite:
@@ -178,17 +184,22 @@ def participant(config: ParticipantConfig) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         learner = Learner(
-            config.width, EMBEDDING, len(lessons.material.classes), lessons.material.faces is not None
-        )
+            config.width, EMBEDDING, len(lessons.material.classes), lessons.material.faces is not None,
+            config.fixed_blocks,
+        )  # fmt: skip
     module = ParticipantLearning(
         learner, config.schedule, config.people, config.things, lessons.watched, SIZE
     )
     data = ParticipantData(
         lessons.material, lessons.watched, config.schedule, config.people, config.things, config.seed
     )
+    if start is not None:
+        module.begin_from(*start, data.lessons[0, 0].images)
     fit(module, data, config.schedule.epochs, stage_of(run, folder / "learning"), config.seed)
     tensors = module.average.tensors()
     about = lessons.about(config)
+    if start is not None:
+        about |= {"started_from": store.digest(start[0])}
     if config.measure:
         reached = _reached(tensors, about, config)
         about |= {"reached": reached}
@@ -210,6 +221,23 @@ def _found(config: ParticipantConfig) -> MobileFaceNet | None:
             f"data.objects {config.data.objects}: no such folder or archive: check the path"
         )
     return None if config.teacher is None else read_mobilefacenet(config.teacher)
+
+
+def _started_from(config: ParticipantConfig) -> tuple[dict[str, torch.Tensor], str] | None:
+    """The weights to go on from and where they lie, once it is known that they are a participant's of this seed.
+
+    Raises:
+        Error: they are not.
+    """
+    if config.start is None:
+        return None
+    path = Path(config.start.replace("{seed}", str(config.seed)))
+    tensors, about = store.read_weights(path)
+    if about.get("recipe") != "participant" or about.get("seed") != config.seed:
+        raise Error(
+            f"start {path}: not the weights of a participant of seed {config.seed}: give those that this recipe made"
+        )
+    return tensors, str(path)
 
 
 @dataclass(frozen=True)

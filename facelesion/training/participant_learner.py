@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from torch import nn
 
-from facelesion.models.normalised import NormalisedVGG, folded_readout, normalised_readout
+from facelesion.models.normalised import NormalisedVGG, folded_readout, normalised_readout, unfold_readout
 from facelesion.models.vgg import channels
 from facelesion.tasks.scores import area_under_curve
 from facelesion.training.distillation import Schedule, follow, optimised, prepared
 from facelesion.training.individuals import contrast
 from facelesion.training.participant_lessons import Contrast, Lesson, Watched
 from facelesion.training.reached import named_by_likeness
+from facelesion.weights import store
 
 ENROLLED = 3  # pictures that make the prototype of a thing that is watched
 
@@ -29,28 +30,52 @@ class Learner(nn.Module):
         embedding: numbers in the embeddings of people and of things.
         classes: how many kinds of pictures are told apart.
         people: whether it learns people.
+        fixed_blocks: of convolutions, the first ones, which stay as they are.
     """
 
-    def __init__(self, width: float, embedding: int, classes: int, people: bool) -> None:
+    def __init__(self, width: float, embedding: int, classes: int, people: bool, fixed_blocks: int = 0) -> None:
         super().__init__()
-        self.people = people
+        self.people, self.fixed_blocks = people, fixed_blocks
         self.trunk = NormalisedVGG(width, embedding)
         self.things = normalised_readout(channels(width)[-1], embedding)
         self.categories = nn.Linear(channels(width)[-1], classes)
+        self.trunk.first_blocks(fixed_blocks).requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Learner:
+        super().train(mode)
+        self.trunk.first_blocks(self.fixed_blocks).eval()
+        return self
+
+    def begin_from(self, tensors: Mapping[str, torch.Tensor], source: str, images: torch.Tensor) -> None:
+        """Become the network that `tensors` made a file of, with these pictures' statistics (`NormalisedVGG.unfold`).
+
+        Raises:
+            Error: what it reads out is not what the file does, or of another width.
+        """
+        parts = self._plain()
+        for name, part in parts.items():
+            store.fit(part, {key.removeprefix(name): tensors[key] for key in tensors if key.startswith(name)}, source)
+        features = self.trunk.unfold(parts["features."], images)
+        unfold_readout(self.things, parts["things."], features)
+        if self.people:
+            unfold_readout(self.trunk.identity, parts["identity."], features)
+        self.categories.load_state_dict(parts["categories."].state_dict())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a file of weights holds of it: plain VGG16 and linear readouts."""
+        return {
+            f"{name}{key}": value for name, part in self._plain().items() for key, value in part.state_dict().items()
+        }
+
+    def _plain(self) -> dict[str, nn.Module]:
+        """Copies of its parts without normalisations, by how their tensors' names begin in a file of weights."""
         plain, identity = self.trunk.folded()
         parts: dict[str, nn.Module] = {
-            "things.": folded_readout(self.things),
-            "categories.": self.categories,
-        }
-        if self.people:
-            parts["identity."] = identity
-        own = {
-            f"{name}{key}": value for name, part in parts.items() for key, value in part.state_dict().items()
-        }
-        return {**plain.state_dict(), **own}
+            "features.": plain.features, "things.": folded_readout(self.things),
+            "categories.": copy.deepcopy(self.categories),
+        }  # fmt: skip
+        return parts | ({"identity.": identity} if self.people else {})
 
 
 class ParticipantLearning(lightning.LightningModule):
@@ -80,6 +105,11 @@ class ParticipantLearning(lightning.LightningModule):
         self.average = copy.deepcopy(self.learner).requires_grad_(False).eval()
         self._people: list[torch.Tensor] = []
         self._things: list[torch.Tensor] = []
+
+    def begin_from(self, tensors: Mapping[str, torch.Tensor], source: str, images: torch.Tensor) -> None:
+        """Begin where another run ended: see `Learner.begin_from`."""
+        self.learner.begin_from(tensors, source, images)
+        self.average.load_state_dict(self.learner.state_dict())
 
     def training_step(self, batch: Lesson, step: int) -> torch.Tensor:
         pooled = self.learner.trunk(batch.images)

@@ -28,6 +28,7 @@ from facelesion.training.participant_lessons import (
     Watched,
 )
 from facelesion.training.run import RunConfig, fit
+from facelesion.weights import store
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULE = Schedule(epochs=3, views_per_epoch=16, batch_size=8, nonfaces=2, sizes=((0, 32), (2, 48)))
@@ -161,6 +162,56 @@ def test_each_seed_has_a_folder_and_things_of_its_own_and_is_made_once(tmp_path:
         participant(small(tmp_path, 1, things=4))
 
 
+def test_it_goes_on_from_weights_that_the_recipe_made_of_the_same_seed(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        participant(small(tmp_path / "first", seed))
+    start = str(tmp_path / "first" / "seed{seed}" / "weights.safetensors")
+    for seed in (1, 2):
+        second = participant(replace(small(tmp_path / "second", seed), start=start, fixed_blocks=2))
+        before, _ = store.read_weights(start.format(seed=seed))
+        after, about = store.read_weights(second)
+        assert about["started_from"] == store.digest(before) and about["seed"] == seed
+        fixed = {f"features.{layer}.{part}" for layer in (0, 2, 5, 7) for part in ("weight", "bias")}
+        for name, value in before.items():
+            same = torch.allclose(value, after[name], rtol=1e-4, atol=1e-5)
+            assert same == (name in fixed), name
+    assert "started_from" not in store.read_weights(start.format(seed=1))[1]
+
+
+def test_the_first_answers_are_those_of_the_weights_that_it_starts_from() -> None:
+    shown, images = Learner(0.0625, 8, 3, True).eval(), torch.randn(6, 3, 48, 48)
+    for value in shown.parameters():
+        value.data.add_(0.02 * torch.randn_like(value))
+    module, data = learning("taught")
+    module.learner = Learner(0.0625, 8, 3, True, fixed_blocks=1)
+    module.average = Learner(0.0625, 8, 3, True)
+    module.begin_from(shown.tensors(), "there", data.lessons[0, 0].images)
+    for learner in (module.learner.eval(), module.average.eval()):
+        with torch.no_grad():
+            features, again = shown.trunk(images), learner.trunk(images)
+            torch.testing.assert_close(again, features, rtol=1e-3, atol=1e-5)
+            for part in ("things", "categories"):
+                torch.testing.assert_close(
+                    getattr(learner, part)(again), getattr(shown, part)(features), rtol=1e-3, atol=1e-4
+                )
+            torch.testing.assert_close(learner.trunk.embed(again), shown.trunk.embed(features), rtol=1e-3, atol=1e-4)
+    module.learner.train()
+    resting = [not layer.training for layer in module.learner.trunk.features[:8]]
+    assert resting == [True] * 7 + [False]
+    with pytest.raises(Error, match="there: weights do not fit"):
+        module.begin_from(Learner(0.0625, 8, 5, True).tensors(), "there", images)
+
+
+def test_a_start_that_is_not_there_or_another_ones_is_refused_before_the_folder_is_claimed(tmp_path: Path) -> None:
+    made = participant(small(tmp_path / "first", 1))
+    for start, said in ((tmp_path / "none.safetensors", "no such weights file"), (made, "not the weights of a")):
+        with pytest.raises(Error, match=said):
+            participant(replace(small(tmp_path / "second", 2), start=str(start)))
+    assert not (tmp_path / "second").exists()
+    with pytest.raises(SettingError, match="fixed_blocks does nothing without start"):
+        replace(small(tmp_path, 2), fixed_blocks=1)
+
+
 def test_a_network_that_never_saw_a_face_says_so_and_reads_things(tmp_path: Path) -> None:
     subject = get(str(participant(small(tmp_path, 1))))
     assert subject.about["trained_on"] == "objects" and subject.about["people"] == []
@@ -185,9 +236,9 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "people", "by_name"), [
     ("participant", "photographs", False), ("participant_named", "photographs", True),
-    ("participant_objects", "none", True),
+    ("participant_objects", "none", True), ("participant_finish", "photographs", False),
 ])  # fmt: skip
-def test_the_three_kinds_of_participants_can_be_asked_for(name: str, people: str, by_name: bool) -> None:
+def test_each_kind_of_participant_and_a_second_part_can_be_asked_for(name: str, people: str, by_name: bool) -> None:
     words = [str(ROOT / "configs" / "train" / f"{name}.yaml"), "--seed", "7"]
     words += [] if people == "none" else ["--data.root", "lfw.tgz"]
     words += [] if by_name else ["--teacher", "teacher.pt"]
@@ -195,7 +246,8 @@ def test_the_three_kinds_of_participants_can_be_asked_for(name: str, people: str
         **read_arguments(ParticipantConfig, words, "python -m facelesion.train", config=True)
     )
     assert (config.seed, config.data.people, config.teacher is None) == (7, people, by_name)
-    assert config.schedule.size(0) == 64 and config.schedule.size(config.schedule.epochs - 1) == 112
+    assert config.schedule.size(0) == (112 if config.start else 64)
+    assert config.schedule.size(config.schedule.epochs - 1) == 112
 
 
 @pytest.mark.shared

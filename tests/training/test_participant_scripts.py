@@ -154,6 +154,28 @@ def test_minutes_are_those_of_all_starts(tmp_path: Path) -> None:
     assert script("measure_participants").minutes(tmp_path / "none.csv") is None
 
 
+def test_a_second_part_takes_the_place_of_the_first_with_the_time_of_both(
+    tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = script("measure_participants")
+    monkeypatch.setattr(module, "CSV", tmp_path / "participants.csv")
+    told = {"name": "n", "seed": 5, "teacher": "none"}
+    monkeypatch.setattr(module, "measured", lambda path: told | {"weights": get(str(path)).weights})
+    tensors, about = store.read_weights(tiny)
+    for part, extra in (("one", {}), ("two", {"started_from": store.digest(tensors)})):
+        folder = tmp_path / part
+        (folder / "learning").mkdir(parents=True)
+        (folder / "learning" / "log.csv").write_text("epoch,seconds\n0,60\n1,120\n")
+        moved = {name: value * (0.5 if extra else 1.0) for name, value in tensors.items()}
+        store.save_weights(folder / "weights.safetensors", moved, about | {"seed": 5} | extra)
+        monkeypatch.setattr(sys, "argv", ["measure_participants", str(folder / "weights.safetensors")])
+        module.main()
+        rows = pd.read_csv(tmp_path / "participants.csv", dtype={"weights": str})
+        assert rows["weights"].tolist() == [store.digest(moved)]
+        assert rows["minutes"].tolist() == [4.0 if extra else 2.0]
+    assert module.total([1.0, None]) is None
+
+
 def test_likeness_is_that_of_distances_and_not_of_axes() -> None:
     pictures = torch.randint(
         0, 256, (12, 3, 112, 112), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -191,6 +213,12 @@ def test_a_copy_that_is_registered_is_carried_under_its_name_once(
     assert (entry.network, entry.group, entry.carried, entry.file) == (file.stem, group, True, file.name)
     assert entry.checksum == f"sha256:{file_hash(file)}" and entry.size == file.stat().st_size
     assert trained_on in entry.trained_on and ("taught by" in entry.trained_on) == (group == "taught things too")
+    # Another file of that name takes its place, and nothing else is changed.
+    store.save_weights(file, {name: value * 0.5 for name, value in tensors.items()}, about | {"seed": 99})
+    before = (tmp_path / "registry.toml").read_text(encoding="utf-8")
+    assert module.registered(file) and not module.registered(file)
+    after = (tmp_path / "registry.toml").read_text(encoding="utf-8")
+    assert after.replace(file_hash(file), entry.checksum.removeprefix("sha256:")) == before != after
     assert len(found) == 1 + len(tomllib.loads(listed)) and list(found).index("participant_seed99") < list(
         found
     ).index("facespace")
