@@ -102,7 +102,7 @@ class Individuals:
         if few:
             raise Error(f"there is one {few[0]} alone: two or more are needed to tell them apart")
         self._groups = [list(found) for found in of_kind.values()]
-        self._shares = torch.tensor([1.0 if shares is None else shares[kind] for kind in of_kind])
+        self._shares = torch.tensor([1.0 if shares is None else float(shares[kind]) for kind in of_kind])
 
     def __len__(self) -> int:
         return len(self.pictures)

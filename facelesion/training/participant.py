@@ -72,6 +72,7 @@ class ParticipantSources:
         facespace_people: people drawn from the built-in face space.
         facespace_pictures: pictures of each.
         kinds: of built-in objects, whose individuals it learns to tell apart.
+        harder_kinds: of these, those that are shown twice as often as the others.
         things: individuals of each kind.
         thing_pictures: pictures of each.
         objects: a folder of categories with photographs, or its archive: each photographed thing is an individual too.
@@ -94,6 +95,7 @@ class ParticipantSources:
     ] = 3500
     facespace_pictures: Annotated[int, Range(1, 1_000), OnlyWhen("people", "photographs")] = 2
     kinds: Annotated[tuple[Label, ...], Size(1, len(KINDS), twice=False)] = CATEGORIES
+    harder_kinds: Annotated[tuple[Label, ...], Size(0, len(KINDS), twice=False)] = ()
     things: Annotated[int, Range(2, 1_000_000, bytes_each=PICTURE_BYTES)] = 300
     thing_pictures: Annotated[int, Range(2, 1_000)] = 8
     objects: PathText | None = None
@@ -105,6 +107,8 @@ class ParticipantSources:
         check(self)
         if unknown := [kind for kind in self.kinds if kind not in KINDS]:
             raise SettingError("kinds", f"name {unknown[0]!r}: there are {', '.join(KINDS)}")
+        if other := [kind for kind in self.harder_kinds if kind not in self.kinds]:
+            raise SettingError("harder_kinds", f"name {other[0]!r}, and kinds are {', '.join(self.kinds)}")
         if self.people == "photographs" and self.root is None:
             raise SettingError("root", "is left out: say where LFW's photographs are, or set people to none")
         refuse_endless({"things": self.things, "thing_pictures": self.thing_pictures}, PICTURE_BYTES)
@@ -361,7 +365,7 @@ def _things(data: ParticipantSources, seed: int) -> Individuals:
     )
     pictures, names = [(drawn.images, torch.arange(len(drawn)))], list(drawn.labels)
     kinds = [name.split("/")[0] for name in drawn.names]
-    shares = dict.fromkeys(data.kinds, 1.0)
+    shares = {kind: 2.0 if kind in data.harder_kinds else 1.0 for kind in data.kinds}
     if data.objects:
         photographs = _photographs(data, seed)
         views = photograph_views(photographs.images, data.thing_pictures, seed)

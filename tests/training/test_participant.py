@@ -162,6 +162,20 @@ def test_each_seed_has_a_folder_and_things_of_its_own_and_is_made_once(tmp_path:
         participant(small(tmp_path, 1, things=4))
 
 
+def test_harder_kinds_are_shown_twice_as_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "facelesion.training.participant.Individuals",
+        lambda *given: asked.append(given[3]) or Individuals(*given),
+    )
+    participant(small(tmp_path, 1, harder_kinds=("cup", "chair")))
+    assert asked == [{"car": 1, "chair": 2, "cup": 2, "house": 1}]
+    things = Individuals(Pictures.of(pictures(8)), list("aabbccdd"), ["cup"] * 4 + ["car"] * 4, {"cup": 2, "car": 1})
+    generator = torch.Generator().manual_seed(0)
+    drawn = [things.kinds[int(things.draw(generator, 2, 2)[0])] for _ in range(600)]
+    assert 370 < drawn.count("cup") < 430
+
+
 def test_it_goes_on_from_weights_that_the_recipe_made_of_the_same_seed(tmp_path: Path) -> None:
     for seed in (1, 2):
         participant(small(tmp_path / "first", seed))
@@ -228,6 +242,8 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         ParticipantSources()
     with pytest.raises(SettingError, match="kinds name 'zebra'"):
         ParticipantSources(people="none", kinds=("cup", "zebra"))
+    with pytest.raises(SettingError, match="harder_kinds name 'house', and kinds are cup"):
+        ParticipantSources(people="none", kinds=("cup",), harder_kinds=("house",))
     with pytest.raises(SettingError, match="teacher does nothing"):
         ParticipantConfig(data=ParticipantSources(people="none"), teacher="x.pt")
     with pytest.raises(SettingError, match="64 faces in a step"):
