@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from facelesion.errors import Error
 from facelesion.files import file_hash
 from facelesion.locks import locked
 from facelesion.models import get
@@ -231,3 +232,34 @@ def test_what_is_registered_is_a_copy_in_half_precision(
     with pytest.raises(SystemExit, match="2"):
         script("measure_participants").main()
     assert "--half" in capsys.readouterr().err
+
+
+def test_what_damage_leaves_is_a_line_for_each_damage_and_a_column_for_the_group() -> None:
+    module = script("damaged_participants")
+    levels = {"builtin": 0.9, "participant_seed3": 0.8, "participant_seed4": 0.6, "untrained": 0.5}
+    rows = [
+        {"participant": name, "lesion": lesion, "dose": dose, "draw": draw, "stimulus": stimulus, "task": task}
+        | {"metric": metric, "value": level - 0.1 * dose + 0.01 * (2 * draw - 1) - (stimulus != "intact")}
+        for name, level in levels.items()
+        for lesion, dose in (*module.DAMAGE, ("ablation", 0.4))
+        for draw in (0, 1)
+        for stimulus in ("intact", "mask eyes")
+        for task in module.TASKS
+        for metric in ("accuracy", "auc", "d_prime")
+    ]
+    made = module.damaged(pd.DataFrame(rows), ["participant_seed3", "participant_seed4"]).splitlines()
+    assert made[0].startswith("| damage | `builtin` | `participant_seed3` to `4` | `untrained` | area of detection")
+    assert len(made) == 2 + len(module.DAMAGE)
+    assert made[2] == (
+        "| none | 90 / 90 / 90 | 60 to 80 / 60 to 80 / 60 to 80 | 50 / 50 / 50 | 60, 50 |"
+    )
+    assert made[-1] == "| noise of 1 | 80 / 80 / 80 | 50 to 70 / 50 to 70 / 50 to 70 | 40 / 40 / 40 | 50, 40 |"
+    with pytest.raises(Error, match="no accuracy of detection under noise of 1: run"):
+        module.damaged(pd.DataFrame(rows).query("lesion != 'noise'"), ["participant_seed3", "participant_seed4"])
+
+
+def test_the_page_of_the_weights_has_a_place_for_it() -> None:
+    module = script("damaged_participants")
+    page = module.PAGE.read_text(encoding="utf-8")
+    made = page[page.index(module.BEGIN) : page.index(module.END)].strip().splitlines()
+    assert made[2].startswith("| damage | `builtin` |") and len(made) == 2 + 2 + len(module.DAMAGE)
