@@ -17,6 +17,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,50 +141,50 @@ def _leave_tables(
     gather_trials(parts_of(gathered, parts), folder / "trials.parquet")
     table = gather_rows(parts_of(gathered, parts))
     report.write_table(folder, table)
+    report.write_config(folder, asked.to_dict())
     if gathered.chosen:
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
-        if (table["control"] != "").any():
-            report.write_controls(folder, against_controls(on_common_scale(table, chosen_trials(folder, study))))
-    give_memory_back()
-    write_contrasts(folder, study)
-    give_memory_back()
-    report.write_config(folder, asked.to_dict())
-    if gathered.found is not None:
-        write_found(folder, asked, gathered.found, reached(folder, asked))
     _write_pictures(folder, gathered)
     report.write_confusions(folder, _confusions(folder, gathered))
-    bench = bench or gathered.bench(study.people[0].name, device)
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
 
     write_attention(folder)
-    maps = grad_cam_maps(bench)
+    maps = grad_cam_maps(bench or gathered.bench(study.people[0].name, device))
     if maps is not None:
         report.write_gradcam(folder, maps)
-    clock.mark("Grad-CAM and tables")
-    report.write_manifest(
-        folder,
-        report.Manifest(
-            study=study.name,
-            command=command or started_by(),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            seconds=clock.seconds,
-            versions=versions(),
-            hashes={
-                **{f"weights of {name}": subject.weights for name, subject in gathered.subjects.items()},
-                "pictures": gathered.pool.digest,
-                "study": gathered.key,
-            },
-            seeds={"pictures and lesions": study.seed},
-            left_out=gathered.materials.left_out,
-            device=str(device),
-            question=study.question,
-            tasks={name: TASKS[name].question for name in study.tasks},
-            groups=study.groups,
-            remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
-        ),
+    manifest = report.Manifest(
+        study=study.name,
+        command=command or started_by(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seconds={},
+        versions=versions(),
+        hashes={
+            **{f"weights of {name}": subject.weights for name, subject in gathered.subjects.items()},
+            "pictures": gathered.pool.digest,
+            "study": gathered.key,
+        },
+        seeds={"pictures and lesions": study.seed},
+        left_out=gathered.materials.left_out,
+        device=str(device),
+        question=study.question,
+        tasks={name: TASKS[name].question for name in study.tasks},
+        groups=study.groups,
+        remarks=(*gathered.remarks, *(gathered.found.sentences(asked) if gathered.found else ())),
     )
-    return gathered.key
+    key, found = gathered.key, gathered.found
+    # What follows is made of the tables: networks and pictures need not lie beside them.
+    del gathered, bench, maps
+    give_memory_back()
+    if (table["control"] != "").any():
+        report.write_controls(folder, against_controls(on_common_scale(table, chosen_trials(folder, study))))
+    give_memory_back()
+    write_contrasts(folder, study)
+    if found is not None:
+        write_found(folder, asked, found, reached(folder, asked))
+    clock.mark("Grad-CAM and tables")
+    report.write_manifest(folder, replace(manifest, seconds=clock.seconds))
+    return key
 
 
 def dry_run(
