@@ -180,6 +180,7 @@ def _leave_tables(
         report.write_controls(folder, against_controls(on_common_scale(table, chosen_trials(folder, study))))
     give_memory_back()
     write_contrasts(folder, study)
+    give_memory_back()
     if found is not None:
         write_found(folder, asked, found, reached(folder, asked))
     clock.mark("Grad-CAM and tables")

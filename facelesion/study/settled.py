@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from facelesion.files import write_bytes
 from facelesion.study.difficulty import Setting
 from facelesion.study.doses import Dose
+from facelesion.study.table import read_some
 
 if TYPE_CHECKING:
     from facelesion.study.design import Study
@@ -132,11 +133,13 @@ def _levels(folder: Path, scale: str, series: str) -> Any:
     import pandas as pd
 
     keys = ["participant", "dose", "draw", "task"]
-    chosen = [("lesion", "==", series), ("stimulus", "==", "intact")]
     if scale == "main":
+        chosen = [("lesion", "==", series), ("stimulus", "==", "intact")]
         table = pd.read_parquet(folder / "table.parquet", columns=[*keys, "main", "value"], filters=chosen)
         return table[table["main"]].set_index(keys)["value"]
-    trials = pd.read_parquet(folder / "trials.parquet", columns=[*keys, "forced_choice"], filters=chosen)
+    trials = read_some(
+        folder / "trials.parquet", [*keys, "forced_choice"], {"lesion": [series], "stimulus": ["intact"]}
+    )
     plain = trials.astype({"participant": str, "task": str})
     return plain.groupby(keys, sort=False)["forced_choice"].mean()
 
