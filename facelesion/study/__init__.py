@@ -126,6 +126,9 @@ def _leave_tables(
     parts = folder / "parts"
     gathered = settle(gathered.with_rankings(parts, device), parts, device)
     asked, study = study, gathered.study
+    _write_pictures(folder, gathered)
+    # Their names are kept: their pictures need not lie beside the sweep's maps.
+    gathered = replace(gathered, practice=None, ranking={})
     clock.mark("rankings, difficulty and doses")
     lesions = len(gathered.planned(study.people[0].name))
     say(
@@ -144,7 +147,6 @@ def _leave_tables(
     report.write_config(folder, asked.to_dict())
     if gathered.chosen:
         report.write_rankings(folder, [chosen.table for chosen in gathered.chosen.values()])
-    _write_pictures(folder, gathered)
     report.write_confusions(folder, _confusions(folder, gathered))
     _write_examples(folder, gathered)
     from facelesion.study.maps import grad_cam_maps
