@@ -53,29 +53,26 @@ class Learner(nn.Module):
         Raises:
             Error: what it reads out is not what the file does, or of another width.
         """
-        parts = self._plain()
-        for name, part in parts.items():
-            store.fit(part, {key.removeprefix(name): tensors[key] for key in tensors if key.startswith(name)}, source)
-        features = self.trunk.unfold(parts["features."], images)
-        unfold_readout(self.things, parts["things."], features)
+        plain = self._plain()
+        store.fit(plain, tensors, source)
+        features = self.trunk.unfold(plain["features"], images)
+        unfold_readout(self.things, plain["things"], features)
         if self.people:
-            unfold_readout(self.trunk.identity, parts["identity."], features)
-        self.categories.load_state_dict(parts["categories."].state_dict())
+            unfold_readout(self.trunk.identity, plain["identity"], features)
+        self.categories.load_state_dict(plain["categories"].state_dict())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a file of weights holds of it: plain VGG16 and linear readouts."""
-        return {
-            f"{name}{key}": value for name, part in self._plain().items() for key, value in part.state_dict().items()
-        }
+        return dict(self._plain().state_dict())
 
-    def _plain(self) -> dict[str, nn.Module]:
-        """Copies of its parts without normalisations, by how their tensors' names begin in a file of weights."""
-        plain, identity = self.trunk.folded()
-        parts: dict[str, nn.Module] = {
-            "features.": plain.features, "things.": folded_readout(self.things),
-            "categories.": copy.deepcopy(self.categories),
+    def _plain(self) -> nn.ModuleDict:
+        """Copies of its parts without normalisations, by the names that they have in a file of weights."""
+        network, identity = self.trunk.folded()
+        parts = {
+            "features": network.features, "things": folded_readout(self.things),
+            "categories": copy.deepcopy(self.categories),
         }  # fmt: skip
-        return parts | ({"identity.": identity} if self.people else {})
+        return nn.ModuleDict(parts | ({"identity": identity} if self.people else {}))
 
 
 class ParticipantLearning(lightning.LightningModule):

@@ -214,6 +214,8 @@ def test_the_first_answers_are_those_of_the_weights_that_it_starts_from() -> Non
     assert resting == [True] * 7 + [False]
     with pytest.raises(Error, match="there: weights do not fit"):
         module.begin_from(Learner(0.0625, 8, 5, True).tensors(), "there", images)
+    with pytest.raises(Error, match="2 too many"):  # one that is to know nobody does not begin from one that does
+        Learner(0.0625, 8, 3, False).begin_from(shown.tensors(), "there", images)
 
 
 def test_a_start_that_is_not_there_or_another_ones_is_refused_before_the_folder_is_claimed(tmp_path: Path) -> None:
