@@ -125,7 +125,9 @@ def judge_cases(
     return found
 
 
-def false_alarms(table: pd.DataFrame, members: Sequence[str], draws: int = 2000) -> pd.DataFrame:
+def false_alarms(
+    table: pd.DataFrame, members: Sequence[str], draws: int = 2000, *, least_spread: bool = True
+) -> pd.DataFrame:
     """How often the tests of single cases call a network that is like its controls: every member once the case.
 
     Leave-one-out: each network of a group is compared with all others of it, intact with intact, and under every
@@ -136,6 +138,8 @@ def false_alarms(table: pd.DataFrame, members: Sequence[str], draws: int = 2000)
         table: a study's `table.parquet`.
         members: names of the group; eleven or more, since a test takes ten controls.
         draws: of each posterior of a difference.
+        least_spread: as in every report, controls are given no less spread than as many answers bring by chance; False
+            takes them as they are, to tell how far that is what keeps tests careful.
 
     Returns:
         A row per test (`deficit`; `difference, classical`; `difference, Bayesian`) and state (`intact`, `damaged`):
@@ -169,7 +173,8 @@ def false_alarms(table: pd.DataFrame, members: Sequence[str], draws: int = 2000)
         others = tuple(each for each in members if each != name)
         for lesion, dose in damage:
             against = INTACT if lesion == "none" else SAME
-            rows += _tested(_Case("", name, others, lesion, 0, dose, against), scores, draws)
+            case = _Case("", name, others, lesion, 0, dose, against, least_spread)
+            rows += _tested(case, scores, draws)
     made = pd.DataFrame(rows, columns=list(CASES)).dropna(subset="p")
     made["state"] = np.where(made["lesion"] == "none", "intact", "damaged")
     alone = made["minus"] == ""
@@ -265,11 +270,16 @@ class _Case:
     step: int
     dose: float
     against: str
+    least_spread: bool = True
 
     @property
     def others(self) -> str:
         told = others_called(self.group)
         return told if self.against == INTACT else f"{told} with {SAME}"
+
+    def spread_by_chance(self, scores: Sequence[_Score]) -> float:
+        """The least deviation that controls are given."""
+        return _by_chance(scores) if self.least_spread else 0.0
 
 
 def _scores(table: pd.DataFrame) -> dict[_Key, _Score]:
@@ -344,7 +354,7 @@ def _of_one(case: _Case, task: str, score: _Score, controls: Sequence[_Score]) -
     if n < LEAST_CONTROLS:
         return told
     tested = _tested_values(controls)
-    deviation = max(float(tested.std(ddof=1)), _by_chance(controls))
+    deviation = max(float(tested.std(ddof=1)), case.spread_by_chance(controls))
     if deviation < _NONE:
         return told | {"words": f"not testable: {case.others} do not differ"}
     test = crawford_howell_from_summary(score.tested, float(tested.mean()), deviation, n)
@@ -371,7 +381,7 @@ def _of_two(
         spread = float(column.std(ddof=1))
         if spread < _NONE:
             return told | {"words": f"not testable: {case.others} do not differ in {task}"}
-        columns.append(column.mean() + (column - column.mean()) * max(1.0, _by_chance(each) / spread))
+        columns.append(column.mean() + (column - column.mean()) * max(1.0, case.spread_by_chance(each) / spread))
     values = np.stack(columns, axis=1)
     if abs(float(np.corrcoef(values.T)[0, 1])) > 1 - 1e-9:
         return told | {"words": f"not testable: {tasks[0]} and {tasks[1]} say the same of {case.others}"}

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facelesion.analysis import bayesian_deficit, bayesian_difference, revised_standardised_difference
+from facelesion.analysis import (
+    bayesian_deficit,
+    bayesian_difference,
+    crawford_howell,
+    revised_standardised_difference,
+)  # fmt: skip
 from facelesion.analysis.case_tables import CASES, false_alarms, judge_cases
 from facelesion.errors import Error
 
@@ -173,6 +178,34 @@ def test_networks_alike_are_called_as_often_as_a_test_at_a_twentieth_says():
     assert tests["difference, Bayesian", "damaged"] == 8 * 12 * 15
     shares = found.groupby(["test", "state"])["called"].mean()
     assert shares.between(0.025, 0.075).all(), shares
+
+
+def test_the_least_spread_keeps_tests_careful_of_networks_closer_together_than_chance():
+    table = made_up(1, networks=12, level=0.8, tasks=("who",))
+    trials = 400
+    table["n"], table["value"] = trials, [0.8 + 0.0025 * (number % 3) for number in range(len(table))]
+    odd = (table["participant"] == "net 3") & (table["lesion"] == "none")
+    table.loc[odd, "value"] = 0.78  # far outside their own spread, well inside what 400 answers bring
+    names = group_of(table)[ALIKE]
+    found = [false_alarms(table, names, draws=100, least_spread=least) for least in (True, False)]
+    careful, own = (each.set_index(["test", "state"]).loc[("deficit", "intact")] for each in found)
+    assert careful["most"] == 0.0 and own["most"] == 1.0
+    odds = [
+        math.log((value * trials + 0.5) / ((1 - value) * trials + 0.5))
+        for value in table[table["lesion"] == "none"]["value"]
+    ]
+    called = [
+        crawford_howell(value, [each for place, each in enumerate(odds) if place != case]).p < 0.05
+        for case, value in enumerate(odds)
+    ]
+    assert own["called"] == pytest.approx(np.mean(called))
+
+
+def test_the_least_spread_changes_nothing_of_networks_further_apart():
+    table = made_up(2, networks=12, level=0.7, spread=2.0, trials=400, tasks=("who", "which"))
+    names = group_of(table)[ALIKE]
+    found = [false_alarms(table, names, draws=200, least_spread=least) for least in (True, False)]
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_a_member_that_is_not_like_the_others_stands_out_of_the_false_alarms():
