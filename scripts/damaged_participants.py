@@ -11,19 +11,17 @@ in one column, least to most.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from page_tables import write_table
 
 from facelesion.errors import Error
-from facelesion.files import write_bytes
 from facelesion.report import read_run
 
 PAGE = Path(__file__).resolve().parents[1] / "weights" / "README.md"
-BEGIN, END = "<!-- damaged: from a study of configs/features.yaml -->", "<!-- damaged end -->"
 GROUP, BASELINE = "taught things too", "untrained"
 TASKS = ("detection", "identification", "objects")
 DAMAGE = (("none", 0.0), ("ablation", 0.1), ("ablation", 0.2), ("dropout", 0.2), ("dropout", 0.4), ("noise", 1.0))
@@ -79,13 +77,9 @@ def main() -> None:
         if GROUP not in run.manifest.groups:
             raise Error(f"{given.run} has no networks {GROUP!r}: run the study of this script's first lines")
         made = damaged(run.table, run.manifest.groups[GROUP])
-        page = PAGE.read_text(encoding="utf-8")
-        if BEGIN not in page or END not in page:
-            raise Error(f"{PAGE} has no place for the table: put in the lines {BEGIN} and {END}")
+        write_table(PAGE, "damaged", made)
     except Error as error:
         sys.exit(f"error: {error}")
-    between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.S)
-    write_bytes(PAGE, between.sub(lambda _: f"{BEGIN}\n\n{made}\n\n{END}", page).encode())
     print(made)
 
 

@@ -4,6 +4,7 @@
     python scripts/measure_participants.py --half weights runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --half weights --register runs/participants/seed*/weights.safetensors
     python scripts/measure_participants.py --half runs/half runs/participants-objects/seed*/weights.safetensors
+    python scripts/measure_participants.py --likeness
     python scripts/measure_participants.py --table
 
 The first puts a row for each network into weights/participants.csv (a network measured before is passed over by its
@@ -11,8 +12,8 @@ hash; one that went on from a listed one takes its place): what its file says of
 once, and what is measured here. The second does the same for copies in half precision, which it writes to a folder as
 `participant_seedN.safetensors`, and says by how much their figures differ from those of the whole ones. The third puts
 these copies into weights/registry.toml besides, by which the project carries them; the fourth is for those that it has
-no room for, which are listed all the same. The fifth writes the table between the two marks in weights/README.md anew
-from the CSV, and says who is not carried.
+no room for, which are listed all the same. The fifth puts a row for every two networks that are carried, and the
+untrained one, into weights/participants_likeness.csv. The sixth writes the tables of weights/README.md anew from both.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
+from page_tables import write_table
 
 from facelesion.data import builtin_exemplars
 from facelesion.data.facespace import FaceSpace
@@ -39,8 +42,8 @@ from facelesion.weights.fetching import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV, PAGE = ROOT / "weights" / "participants.csv", ROOT / "weights" / "README.md"
+LIKENESS = ROOT / "weights" / "participants_likeness.csv"
 REGISTRY = ROOT / "weights" / "registry.toml"
-BEGIN, END = "<!-- participants: from participants.csv -->", "<!-- participants end -->"
 
 # The table's columns: heading, how it is read from the CSV, decimals, factor.
 COLUMNS = (
@@ -128,22 +131,57 @@ def total(parts: list[float | None]) -> float | None:
     return None if any(part is None or pd.isna(part) for part in parts) else round(sum(parts), 1)  # type: ignore[arg-type]
 
 
-def alike(subjects: list[Subject]) -> pd.DataFrame:
-    """For every two networks: shared training people, and how alike they find 100 faces and 40 things."""
+def likeness(subjects: Mapping[str, Subject]) -> pd.DataFrame:
+    """For every two networks: which share of their training people, of the one with fewer, both saw; and how alike they
+    find 100 faces and 40 things.
+    """
     faces = FaceSpace.load().draw(100, 1, seed=5).images
     things = builtin_exemplars(10, 1, 5, categories=("car", "chair", "cup", "house")).images
+    alike = [likeness_of(list(subjects.values()), images) for images in (faces, things)]
     rows = []
-    for first, second in itertools.combinations(subjects, 2):
-        own, other = (set(each.about.get("people", ())) for each in (first, second))
+    for (one, first), (two, second) in itertools.combinations(enumerate(subjects), 2):
+        own, other = (set(subjects[name].about.get("people", ())) for name in (first, second))
         rows.append(
             {
-                "first": first.weights, "second": second.weights,
-                "people_shared": round(len(own & other) / len(own), 3) if own and other else None,
-                "likeness_of_faces": round(likeness_of(first, second, faces), 3),
-                "likeness_of_things": round(likeness_of(first, second, things), 3),
+                "first": first, "second": second,
+                "people_shared": round(len(own & other) / min(len(own), len(other)), 3) if own and other else None,
+                "likeness_of_faces": round(float(alike[0][one, two]), 3),
+                "likeness_of_things": round(float(alike[1][one, two]), 3),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def likeness_table(pairs: pd.DataFrame, groups: Mapping[str, str]) -> str:
+    """Every two groups: mean, least and most of their pairs.
+
+    Args:
+        pairs: as `likeness` gives them.
+        groups: of every network, by its name.
+    """
+    columns = ("likeness_of_faces", "likeness_of_things", "people_shared")
+    headings = ["networks", "pairs", "100 faces", "40 things", "people shared"]
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    order = list(dict.fromkeys(groups.values()))
+    between = [frozenset((groups[a], groups[b])) for a, b in zip(pairs["first"], pairs["second"], strict=True)]
+    for one, two in itertools.combinations_with_replacement(order, 2):
+        own = pairs[[each == {one, two} for each in between]]
+        if own.empty:
+            continue
+        cells = [one + (", with one another" if one == two else f", with {two}"), str(len(own))]
+        for column in columns:
+            values = own[column].dropna()
+            least, most = f"{values.min():.2f}", f"{values.max():.2f}"
+            told = least if least == most else f"{values.mean():.2f} ({least} to {most})"
+            cells.append("" if values.empty else told)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def networks_carried() -> dict[str, str]:
+    """The group of every network that is carried, the untrained one with them."""
+    entries = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))
+    return {name: entry["group"] for name, entry in entries.items() if "group" in entry} | {"untrained": "untrained"}
 
 
 def table(rows: pd.DataFrame) -> str:
@@ -181,8 +219,8 @@ def main() -> None:
         "--half", type=Path, help="a folder for copies in half precision, which are measured then"
     )
     parser.add_argument("--register", action="store_true", help="put the copies of --half into weights/registry.toml")
-    parser.add_argument("--table", action="store_true", help="write the page's table from the CSV")
-    parser.add_argument("--alike", type=Path, help="a CSV of how alike every two networks are: measure nothing else")
+    parser.add_argument("--likeness", action="store_true", help="measure how alike every two carried networks are")
+    parser.add_argument("--table", action="store_true", help="write the page's tables from what was measured")
     given = parser.parse_args()
     if given.register and not given.half:
         parser.error("--register is about the copies that --half writes: name a folder, such as --half weights")
@@ -192,7 +230,7 @@ def main() -> None:
         if CSV.is_file()
         else pd.DataFrame(columns=["weights", "seed"])
     )
-    for whole in [] if given.alike else given.networks:
+    for whole in given.networks:
         path = halved(whole, given.half) if given.half else whole
         if given.register and registered(path):
             print(f"{path.stem}: registered", flush=True)
@@ -213,17 +251,12 @@ def main() -> None:
         rows = pd.concat([rows, pd.DataFrame([row])]).sort_values(["teacher", "seed"])
         write_bytes(CSV, rows[[*row, *(key for key in rows if key not in row)]].to_csv(index=False).encode())
         print(f"{row['name']}: {row['weights']}", flush=True)
-    if given.alike:
-        subjects = [get(str(path)) for path in given.networks] + [get("untrained")]
-        write_bytes(given.alike, alike(subjects).to_csv(index=False).encode())
+    if given.likeness:
+        pairs = likeness({name: get(name) for name in networks_carried()})
+        write_bytes(LIKENESS, pairs.to_csv(index=False).encode())
     if given.table:
-        page = PAGE.read_text(encoding="utf-8")
-        if BEGIN not in page or END not in page:
-            raise Error(f"{PAGE} has no place for the table: put in the lines {BEGIN} and {END}")
-        made = f"{BEGIN}\n\n{table(rows)}\n\n{END}"
-        write_bytes(
-            PAGE, re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: made, page, flags=re.S).encode()
-        )
+        write_table(PAGE, "participants", table(rows))
+        write_table(PAGE, "likeness", likeness_table(pd.read_csv(LIKENESS), networks_carried()))
 
 
 if __name__ == "__main__":

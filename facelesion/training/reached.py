@@ -135,26 +135,26 @@ def tasks_reached(subject: Subject, seed: int = 0) -> dict[str, float]:
     return {task.name: task.measure(task.answer(representation))["accuracy"] for task in fitted}
 
 
-def likeness_of(first: Subject, second: Subject, images: torch.Tensor) -> float:
-    """How alike two networks find the same pictures: representational similarity (Kriegeskorte et al. 2008).
+def likeness_of(subjects: Sequence[Subject], images: torch.Tensor) -> torch.Tensor:
+    """How alike networks find the same pictures: representational similarity (Kriegeskorte et al. 2008).
 
     The correlation, over all pairs of pictures, of the cosines between their representations, each less its network's
     mean.
 
     Args:
-        first, second: of the same size of pictures.
+        subjects: networks, of the same size of pictures.
         images: uint8 (N, 3, S, S), three or more.
 
     Returns:
-        -1 to 1; 1 for networks of the same geometry.
+        (subjects, subjects): -1 to 1; 1 for networks of the same geometry.
     """
     cosines = []
-    for subject in (first, second):
+    for subject in subjects:
         values = represent(subject, images).double()
         values = torch.nn.functional.normalize(values - values.mean(0))
         rows, columns = torch.triu_indices(len(values), len(values), 1)
         cosines.append((values @ values.T)[rows, columns])
-    return float(torch.corrcoef(torch.stack(cosines))[0, 1])
+    return torch.corrcoef(torch.stack(cosines))
 
 
 def named_by_likeness(embeddings: torch.Tensor, names: Sequence[str], enrolled: int) -> float:

@@ -28,6 +28,12 @@ TINY = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def scripts_see_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where one is run: its own folder comes first."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
 def script(name: str) -> ModuleType:
     found = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert found is not None and found.loader is not None
@@ -102,28 +108,70 @@ def test_the_table_holds_what_the_csv_holds(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "CSV", tmp_path / "p.csv")
     monkeypatch.setattr(module, "PAGE", tmp_path / "p.md")
     monkeypatch.setattr(module, "REGISTRY", tmp_path / "registry.toml")
-    (tmp_path / "registry.toml").write_text("[seed3]\n[seed4]\n")
+    (tmp_path / "registry.toml").write_text("[seed3]\ngroup = 'taught'\n[seed4]\ngroup = 'taught'\n")
+    monkeypatch.setattr(module, "LIKENESS", tmp_path / "l.csv")
+    (tmp_path / "l.csv").write_text(
+        "first,second,people_shared,likeness_of_faces,likeness_of_things\n"
+        "seed3,seed4,0.9,0.6,0.8\nseed3,untrained,,0.1,0.02\nseed4,untrained,,0.2,0.04\n"
+    )
     frame = pd.DataFrame(rows).reindex(
         columns=[*rows[0], *(k for _, k in module.COLUMNS if k not in rows[0])]
     )
     frame.to_csv(tmp_path / "p.csv", index=False)
-    (tmp_path / "p.md").write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    marks = [f"<!-- {name}: -->\nold\n<!-- {name} end -->\n" for name in ("participants", "likeness")]
+    (tmp_path / "p.md").write_text(f"before\n{marks[0]}between\n{marks[1]}after\n")
     monkeypatch.setattr(sys, "argv", ["measure_participants", "--table"])
     for _ in range(2):
         module.main()
     page = (tmp_path / "p.md").read_text()
     assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page
-    lines = [line for line in page.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 3 + 2
+    first, second = (
+        [line for line in part.splitlines() if line.startswith("|")] for part in page.split("between")
+    )
+    assert len(first) == 2 + 3 + 2 and len(second) == 2 + 2
+    lines = first
     assert "| `seed3` | 3,200 | 94.0 |" in lines[2] and "`003`" in lines[2]
     assert "| `seed5`, not carried | 3,200 | 70.0 |" in lines[4]
     assert "| mean, taught |  | 94.5 |" in lines[5]  # those without a teacher are another group
+    assert second[2:] == [
+        "| taught, with one another | 1 | 0.60 | 0.80 | 0.90 |",
+        "| taught, with untrained | 2 | 0.15 (0.10 to 0.20) | 0.03 (0.02 to 0.04) |  |",
+    ]
+
+
+def test_a_table_goes_between_its_own_marks_and_a_page_without_them_stays(tmp_path: Path) -> None:
+    page, write_table = tmp_path / "page.md", script("page_tables").write_table
+    text = "a\n<!-- one: from one.csv -->\n\nold\n\n<!-- one end -->\nb\n<!-- two: -->\n\nother\n\n<!-- two end -->\n"
+    page.write_text(text)
+    for table in (r"new \1", "old"):
+        write_table(page, "one", table)
+        assert page.read_text() == text.replace("old", table)
+    with pytest.raises(Error, match="page.md has no place for the table: put in the lines <!-- three: --> and"):
+        write_table(page, "three", "new")
+    assert page.read_text() == text
+
+
+def test_likeness_is_measured_of_every_two_networks_and_people_only_where_both_saw_some(tiny: str) -> None:
+    one, untrained = get(tiny), get("untrained")
+    other = replace(one, about=one.about | {"people": ["ann", "eve", "flo", "gus"]})
+    same = replace(one, about=one.about | {"people": ["ann", "bob"]})
+    pairs = script("measure_participants").likeness({"other": other, "same": same, "untrained": untrained})
+    assert pairs[["first", "second"]].agg(" ".join, axis=1).tolist() == [
+        "other same", "other untrained", "same untrained"
+    ]  # fmt: skip
+    assert pairs["people_shared"].tolist()[0] == 0.5 and pairs["people_shared"].isna().tolist() == [False, True, True]
+    for column in ("likeness_of_faces", "likeness_of_things"):
+        assert pairs[column][0] == pytest.approx(1, abs=1e-3) and pairs[column][1] == pairs[column][2] < 0.9
 
 
 def test_the_page_of_the_weights_shows_the_table_of_all_participants_that_are_carried_and_of_others() -> None:
     module = script("measure_participants")
     rows = pd.read_csv(module.CSV, dtype={"weights": str})
     assert module.table(rows) in module.PAGE.read_text(encoding="utf-8")
+    pairs, networks = pd.read_csv(module.LIKENESS), module.networks_carried()
+    assert module.likeness_table(pairs, networks) in module.PAGE.read_text(encoding="utf-8")
+    assert {*pairs["first"], *pairs["second"]} == networks.keys()
+    assert len(pairs) == len(networks) * (len(networks) - 1) / 2
     entries = registry.entries()
     carried = {name: entry.checksum for name, entry in entries.items() if name.startswith("participant_")}
     listed = dict(zip(rows["name"], (f"sha256:{each}" for each in rows["sha256"]), strict=True))
@@ -186,8 +234,10 @@ def test_likeness_is_that_of_distances_and_not_of_axes() -> None:
     turned = torch.nn.Linear(128, 128)
     turned.load_state_dict({"weight": 3 * turn, "bias": torch.ones(128)})
     same = replace(network, module=torch.nn.Sequential(network.module, turned))
-    assert likeness_of(network, same, pictures) == pytest.approx(1, abs=1e-4)
-    assert likeness_of(network, get("builtin"), pictures) < 0.9
+    found = likeness_of([network, same, get("builtin")], pictures)
+    torch.testing.assert_close(found.diagonal(), torch.ones(3).double())
+    assert float(found[0, 1]) == pytest.approx(1, abs=1e-4)
+    assert found[0, 2] < 0.9 and float(found[0, 2]) == pytest.approx(float(found[1, 2]), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -261,5 +311,5 @@ def test_what_damage_leaves_is_a_line_for_each_damage_and_a_column_for_the_group
 def test_the_page_of_the_weights_has_a_place_for_it() -> None:
     module = script("damaged_participants")
     page = module.PAGE.read_text(encoding="utf-8")
-    made = page[page.index(module.BEGIN) : page.index(module.END)].strip().splitlines()
+    made = page[page.index("<!-- damaged: ") : page.index("<!-- damaged end -->")].strip().splitlines()
     assert made[2].startswith("| damage | `builtin` |") and len(made) == 2 + 2 + len(module.DAMAGE)
