@@ -9,10 +9,11 @@ import torch
 from facelesion.data.facespace import FaceSpace
 from facelesion.models import get
 from facelesion.tasks.scores import area_under_curve
-from facelesion.weights import weights_path
+from facelesion.weights import registry, weights_path
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ("builtin", "builtin_seed1", "builtin_seed2")
+CARRIED = [entry.network for entry in registry.entries().values() if entry.carried and entry.network]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -32,6 +33,13 @@ def test_the_networks_are_of_one_kind_and_three_seeds() -> None:
     assert [subject.about["seed"] for subject in subjects] == [0, 1, 2]
     assert len({subject.weights for subject in subjects}) == 3
     assert len({subject.about["width"] for subject in subjects}) == 1
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_no_unit_weighs_out_of_proportion_in_the_readout_of_identity(name: str) -> None:
+    """One that is silent on faces would drown the others in damage that wakes it, however small its dose."""
+    weights = get(name).identity.state_dict()["weight"].norm(dim=0)
+    assert weights.max() < 30 * weights.median()
 
 
 def test_all_that_is_carried_stays_small() -> None:

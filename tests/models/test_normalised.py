@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from facelesion.models.normalised import NormalisedVGG, normalised_readout, unfold_readout
+from facelesion.models.normalised import NormalisedVGG, folded_readout, normalised_readout, unfold_readout
 from facelesion.models.vgg import VGGFace
 
 
@@ -78,3 +78,30 @@ def test_an_unfolded_readout_is_normalised_anew() -> None:
     assert torch.equal(readout[0].weight, torch.ones(8))
     torch.testing.assert_close(readout.eval()(features), plain(features))
     torch.testing.assert_close(readout[0](features).std(0), torch.ones(8), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 1e-6, 0.02])
+def test_a_readout_gives_no_weight_to_a_feature_that_is_silent_on_its_own_pictures(deviation: float) -> None:
+    """A unit that a lesson on other pictures made its own: damage that wakes it may not drown what the others say."""
+    torch.manual_seed(0)
+    features = torch.randn(400, 8) + 3
+    features[:, 2] = deviation * torch.randn(400)
+    readout = normalised_readout(8, 3)
+    unfold_readout(readout, torch.nn.Linear(8, 3), features)
+    with torch.no_grad():
+        readout[0].bias.add_(0.1 * torch.randn(8))
+        readout[1].weight.copy_(torch.randn(3, 8))
+        plain = folded_readout(readout.eval())
+        sizes = plain.weight.norm(dim=0)
+        assert sizes[2] == 0 and (sizes > 0).sum() == 7
+        # In health it says what the feature's mean says, which is nearly what the feature does.
+        features[:, 2] = features[:, 2].mean()
+        torch.testing.assert_close(plain(features), readout(features), rtol=1e-3, atol=1e-4)
+
+
+def test_a_feature_that_varies_little_keeps_its_say() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(400, 8) * torch.tensor([1, 1, 1, 1, 1, 1, 0.2, 0.05])
+    readout = normalised_readout(8, 3)
+    unfold_readout(readout, torch.nn.Linear(8, 3), features)
+    torch.testing.assert_close(folded_readout(readout.eval())(features), readout(features), rtol=1e-3, atol=1e-5)
