@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing.connection
 import pickle
+import sys
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from facelesion.ranges import Range
 from facelesion.settings import check
 
 LOSSES = 3  # workers that one cell may take down with it
+PATIENCE = 10.0  # seconds for a worker that is told to end
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,9 @@ class _Crew:
         for pipe, (process, _) in self.workers.items():
             pipe.close()
             process.terminate()
+        for process, _ in self.workers.values():
+            process.join(PATIENCE)
+            process.kill()
             process.join()
         self.workers.clear()
 
@@ -156,6 +161,8 @@ def _serve(pipe: Any, number: int, threads: int, work: Any, inputs: Mapping[str,
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends its workers
+    # Told to end, it gives back what it holds of the system, as at its own end; Python would warn of it else.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     torch.set_num_threads(threads)
     workers: list[Worker] = []
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from facelesion.sweep import SweepError, read_sweep, sweep_to_folder
 
 from .conftest import same_tables
 from .toys import Counting, Words, at_work, begun, read_words, study, words
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_one_process_does_what_is_missing_and_nothing_twice(tmp_path):
@@ -159,6 +162,37 @@ def test_a_sweep_by_an_engine_is_the_sweep_of_one_process(tmp_path):
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     with pytest.raises(SweepError, match="processes and engine"):
         sweep_to_folder(tmp_path / "there", network, lesions, images, engine=Here(), processes=2, **given)
+
+
+HOLDING = """
+import multiprocessing
+import torch
+from facelesion import Ablate
+from facelesion.sweep import sweep_to_folder
+
+held = []
+
+def readout(output):
+    held.append(multiprocessing.get_context("spawn").Lock())  # as bars of progress do
+    return output
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
+    lesions = {"cut": Ablate("1", fraction=0.5), "half": Ablate("1", fraction=0.25)}
+    sweep_to_folder("sweep", network, lesions, torch.rand(30, 8), readout=readout, processes=2)
+"""
+
+
+@pytest.mark.slow
+def test_workers_that_are_ended_give_back_what_they_hold_of_the_system(tmp_path):
+    (tmp_path / "mine.py").write_text(HOLDING)
+    done = subprocess.run(
+        [sys.executable, "mine.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
 
 
 def test_status_tells_how_far_a_run_is(tmp_path):
