@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from page_tables import write_table
+from page_tables import table_of, write_table
 
 from facelesion.errors import Error
 from facelesion.report import read_run
@@ -55,7 +55,7 @@ def damaged(table: pd.DataFrame, group: Sequence[str]) -> str:
     together = f"`{group[0]}` to `{seeds[-1]}`"
     headings = ["damage", *(f"`{name}`" for name in alone), together, f"`{BASELINE}`",
                 f"area of detection: the least of the trained, `{BASELINE}`"]  # fmt: skip
-    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    rows = []
     for lesion, dose in DAMAGE:
         found = [shares(table, lesion, dose, task) for task in TASKS]
         area = shares(table, lesion, dose, "detection", "auc")
@@ -64,8 +64,8 @@ def damaged(table: pd.DataFrame, group: Sequence[str]) -> str:
         cells += [" / ".join(least_to_most(each[list(group)].tolist()) for each in found)]
         cells += [" / ".join(f"{each[BASELINE]:.0f}" for each in found)]
         cells += [f"{area.drop(BASELINE).min():.0f}, {area[BASELINE]:.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return table_of(headings, rows)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from page_tables import write_table
+from page_tables import table_of, write_table
 
 from facelesion.data import builtin_exemplars
 from facelesion.data.facespace import FaceSpace
@@ -161,7 +161,7 @@ def likeness_table(pairs: pd.DataFrame, groups: Mapping[str, str]) -> str:
     """
     columns = ("likeness_of_faces", "likeness_of_things", "people_shared")
     headings = ["networks", "pairs", "100 faces", "40 things", "people shared"]
-    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    rows = []
     order = list(dict.fromkeys(groups.values()))
     between = [frozenset((groups[a], groups[b])) for a, b in zip(pairs["first"], pairs["second"], strict=True)]
     for one, two in itertools.combinations_with_replacement(order, 2):
@@ -174,8 +174,8 @@ def likeness_table(pairs: pd.DataFrame, groups: Mapping[str, str]) -> str:
             least, most = f"{values.min():.2f}", f"{values.max():.2f}"
             told = least if least == most else f"{values.mean():.2f} ({least} to {most})"
             cells.append("" if values.empty else told)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return table_of(headings, rows)
 
 
 def networks_carried() -> dict[str, str]:
@@ -188,7 +188,7 @@ def table(rows: pd.DataFrame) -> str:
     """The CSV as a table of per cent, with means and deviations over those of the first recipe."""
     carried = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))
     headings = ["participant", "people", *(heading for heading, _ in COLUMNS), "hash"]
-    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    lines = []
     keys = [key for _, key in COLUMNS]
 
     def cells(values: list[float]) -> list[str]:
@@ -200,12 +200,12 @@ def table(rows: pd.DataFrame) -> str:
             f"{int(row['people']):,}",
             *cells([row.get(key, float("nan")) for key in keys]),
         ]
-        lines.append("| " + " | ".join([*shown, f"`{row['weights']}`"]) + " |")
+        lines.append([*shown, f"`{row['weights']}`"])
     taught = rows[rows["teacher"] != "none"]
     if len(taught) > 1:
         for word, values in (("mean", taught[keys].mean()), ("standard deviation", taught[keys].std())):
-            lines.append("| " + " | ".join([f"{word}, taught", "", *cells(values.tolist()), ""]) + " |")
-    return "\n".join(lines)
+            lines.append([f"{word}, taught", "", *cells(values.tolist()), ""])
+    return table_of(headings, lines)
 
 
 def main() -> None:

@@ -139,7 +139,8 @@ def folded_readout(readout: nn.Sequential) -> nn.Linear:
     gain, shift = _gain_and_shift(norm)
     plain = nn.Linear(linear.in_features, linear.out_features)
     assert norm.running_var is not None
-    silent = norm.running_var.sqrt() < norm.running_var.sqrt().median() / 30
+    deviation = norm.running_var.sqrt()
+    silent = deviation < deviation.median() / 30
     gain, shift = gain.masked_fill(silent, 0.0), torch.where(silent, norm.bias, shift)
     with torch.no_grad():
         plain.weight.copy_(linear.weight * gain)
